@@ -1,0 +1,40 @@
+"""What can go wrong, said so that its reader can act.
+
+An error is raised at the edge where it is seen, names what was seen, what was expected
+and what to do, and is caught only in ``processes`` and ``__main__``. ``exit_status`` is
+what a command returns for it: 2 for wrong use or bad input, 1 for work that failed.
+"""
+
+
+class ArmicroError(Exception):
+    """The base of every error that armicro raises on purpose."""
+
+    exit_status = 2
+
+
+class SourceError(ArmicroError):
+    """A slide, recording, camera or data set cannot be used as it is."""
+
+
+class SourceLostError(SourceError):
+    """A source that worked has gone away (camera unplugged); it may come back."""
+
+    exit_status = 1
+
+
+class WireError(ArmicroError):
+    """A message is malformed, foreign, oversized or of another version."""
+
+    exit_status = 1
+
+
+class EngineError(ArmicroError):
+    """A network set is missing, changed, or does not reproduce its golden outputs."""
+
+
+class CalibrationError(ArmicroError):
+    """A measurement or certificate does not fit the instrument."""
+
+
+class RigError(ArmicroError):
+    """A rig file is missing, malformed or names something that does not exist."""

@@ -1,0 +1,49 @@
+"""A field of view: pixels, scale, time and place on the slide.
+
+Slide coordinates are micrometres, x right, y down, origin at the slide file's (0, 0), or
+at the first field when there is no slide file. ``Field`` is what every source gives and
+every consumer takes; it is frozen, and its pixels are not written after it is made.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""(height, width, 3) RGB."""
+
+PlaceOrigin = Literal["slide_file", "stage_encoder", "image_registration"]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where the top left corner of a field lies on the slide, and how surely."""
+
+    x_um: float
+    y_um: float
+    standard_error_um: float
+    origin: PlaceOrigin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """One field of view."""
+
+    pixels: Pixels
+    um_per_px: float
+    seq: int
+    """Counts up from 0; in a replay it is the index in the scan path."""
+    taken_ns: int
+    """Monotonic clock at the end of exposure."""
+    place: Place | None = None
+    """None where nobody knows: then nothing may be drawn."""
+    fault: str = ""
+    """Why the pixels cannot be trusted ("unreadable: ..."); empty when they can."""
+
+    @property
+    def size_um(self) -> tuple[float, float]:
+        """Width and height of the field in micrometres."""
+        height_px, width_px = self.pixels.shape[:2]
+        return width_px * self.um_per_px, height_px * self.um_per_px

@@ -1,0 +1,77 @@
+"""What is known after a field: findings, the field's report, the slide's score.
+
+These cross the wire and fill the journal, so they are frozen msgspec structs; arrays
+that stay in the process (features, crops) travel beside them in ``Observation``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.field import Place
+
+FieldState = Literal["analysed", "blank", "unreadable", "bad_scale", "no_place"]
+"""What became of a field; only the first two count as seen."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One suspected lesion cell in slide coordinates."""
+
+    x_um: float
+    y_um: float
+    """The centre."""
+    width_um: float
+    height_um: float
+    lr_probability: float
+    hr_probability: float
+    field_seq: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """A finding with what the slide score and the gallery need of it."""
+
+    finding: Finding
+    features: NDArray[np.float32]
+    """(2048,), the HR network's global max pool."""
+    crop: NDArray[np.uint8]
+    """(256, 256, 3) RGB, the HR tile at 0.243 µm/px."""
+
+
+class FieldReport(msgspec.Struct, frozen=True):
+    """What the cascade says of one field."""
+
+    seq: int
+    state: FieldState
+    reason: str = ""
+    """Why there are no boxes, in words for the operator; empty when analysed."""
+    place: Place | None = None
+    width_um: float = 0.0
+    height_um: float = 0.0
+    cell_share: float = 0.0
+    """Share of the field's area that holds cells, 0-1."""
+    lr_tiles: int = 0
+    lr_positive: int = 0
+    hr_tiles: int = 0
+    inference_ns: int = 0
+    """Filled by the process, which has a clock; 0 in the pure pipeline."""
+    findings: tuple[Finding, ...] = ()
+
+
+class SlideScore(msgspec.Struct, frozen=True):
+    """The running state of the slide; a function of the set of reports seen."""
+
+    score: float | None = None
+    """Mean of the six RNNs, 0-1; None before the first analysed field."""
+    scores: dict[str, tuple[float, float]] = {}
+    """The two RNNs over the top 10, 20 and 30: {"10": (a, b), "20": ..., "30": ...}."""
+    coverage: float = 0.0
+    """Share of the slide's cell area analysed, 0-1."""
+    fields: int = 0
+    fields_unreadable: int = 0
+    findings: int = 0
+    megapixels: float = 0.0
+    """Analysed area in pixels of 0.243 µm."""

@@ -1,0 +1,58 @@
+"""Where fields come from: one small protocol, one file a kind.
+
+``slide`` plays a whole-slide file as if it were a camera, ``recording`` plays a saved
+session, ``basler`` and ``video`` are cameras, ``phantom`` draws slides with known truth.
+A vendor SDK is imported in its own driver file only.
+"""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from armicro.field import Field, Pixels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overview:
+    """A small picture of the whole region that the source will show."""
+
+    pixels: Pixels
+    um_per_px: float
+    x_um: float
+    y_um: float
+    """Slide coordinates of its top left corner."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Card:
+    """What a source says of itself before the first field."""
+
+    name: str
+    """Slide file's stem, or camera model and serial number."""
+    um_per_px: float
+    width_px: int
+    height_px: int
+    """Size of its fields."""
+    fields_planned: int | None = None
+    """Length of the scan path; None for a camera."""
+    overview: Overview | None = None
+    pixel_um: float | None = None
+    """Scale of the slide file's own pixels (for QuPath); None without a file."""
+
+
+class Source(Protocol):
+    """A stream of fields."""
+
+    @property
+    def card(self) -> Card:
+        """What this source is."""
+
+    def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
+        """Yield fields in the order of ``seq``, leaving out those in ``done``.
+
+        Raises:
+            SourceLostError: the source worked and has gone away.
+        """
+
+    def close(self) -> None:
+        """Give back the file or camera; may be called twice."""

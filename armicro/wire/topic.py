@@ -1,0 +1,136 @@
+"""The table of topics and the messages that travel on them.
+
+===========  ==========================  =======  ====================================
+topic        from → to                   kind     what
+===========  ==========================  =======  ====================================
+``fields``   capture ⇄ infer             ask      infer asks, capture gives one field
+``view``     capture → display           newest   the field to show now
+``slide``    infer → display             newest   the slide's whole state
+``health``   children → supervisor       every    heartbeats and counters
+===========  ==========================  =======  ====================================
+
+Infer *asks* for fields, which makes live and replay one protocol: asked in live, capture
+gives the newest field it has; asked in replay, it gives the next field of the path that
+was not acknowledged. So nothing queues in live, nothing is lost in replay, and either
+side may die: an ``Ask`` carries what its sender already holds.
+
+``newest`` topics carry whole states, never changes: a reader that starts late, or again,
+needs one message.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from armicro.field import Place
+from armicro.report import FieldReport, Finding, SlideScore
+
+VERSION = 1
+"""Raised when a message changes its form; other versions are dropped and counted."""
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    pass
+
+
+class Ask(_Message, frozen=True):
+    """Infer asks for a field."""
+
+    session: str
+    """The run's identity: capture drops an ask of another run."""
+    done: tuple[tuple[int, int], ...] | None = None
+    """Ranges (first, last) of ``seq`` already kept; sent once after every start."""
+    acknowledged: int | None = None
+    """``seq`` of the field that was written to the journal since the last ask."""
+
+
+class Shot(_Message, frozen=True):
+    """One field: its pixels lie in the ring's slot or in the next frame."""
+
+    seq: int
+    width_px: int
+    height_px: int
+    um_per_px: float
+    taken_ns: int
+    sent_ns: int
+    place: Place | None = None
+    fault: str = ""
+    slot: int = -1
+    """Slot of the ring; -1: pixels travel as the second frame of this message."""
+    stamp: int = 0
+    """The slot's sequence number while it holds this field."""
+    skipped: int = 0
+    """Fields that this reader did not get since its last one."""
+
+
+class Wait(_Message, frozen=True):
+    """Capture's answer when there is nothing yet, or nothing any more."""
+
+    reason: Literal["starting", "lost", "say_done", "finished"]
+    text: str = ""
+
+
+class View(_Message, frozen=True):
+    """What the display shows: the field, or why there is none."""
+
+    shot: Shot | None
+    source: str = ""
+    problem: str = ""
+    """Camera unplugged, no light...; empty when all is well."""
+
+
+class Slide(_Message, frozen=True):
+    """The slide's whole state as the operator needs it."""
+
+    session: str
+    name: str
+    sent_ns: int
+    score: SlideScore
+    last: FieldReport | None = None
+    """The newest field's report."""
+    findings: tuple[Finding, ...] = ()
+    """Every finding that may be drawn, most suspicious first."""
+    fields_dropped: int = 0
+    inference_ms: float = 0.0
+    """Median over the last fields."""
+    problem: str = ""
+    """Why no boxes may be drawn at all; empty when they may."""
+
+
+class Beat(_Message, frozen=True):
+    """A child is alive."""
+
+    process: Literal["capture", "infer", "display"]
+    pid: int
+    sent_ns: int
+    state: Literal["starting", "running", "waiting", "finished"] = "running"
+    text: str = ""
+    fields: int = 0
+    fields_dropped: int = 0
+    messages_dropped: int = 0
+
+
+Message = Ask | Shot | Wait | View | Slide | Beat
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """How one kind of traffic behaves."""
+
+    name: str
+    kind: Literal["ask", "newest", "every"]
+    messages: tuple[type[Message], ...]
+    maximum_bytes: int
+    """Of the message frame, without pixels; a larger one is dropped and counted."""
+
+
+TOPICS = {
+    topic.name: topic
+    for topic in (
+        Topic("fields", "ask", (Ask, Shot, Wait), 1 << 20),
+        Topic("view", "newest", (View,), 1 << 16),
+        Topic("slide", "newest", (Slide,), 1 << 22),
+        Topic("health", "every", (Beat,), 1 << 14),
+    )
+}
