@@ -1,8 +1,8 @@
 """A field of view: pixels, scale, time and place on the slide.
 
-Slide coordinates are micrometres, x right, y down, origin at the slide file's (0, 0), or
-at the first field when there is no slide file. ``Field`` is what every source gives and
-every consumer takes; it is frozen, and its pixels are not written after it is made.
+Slide coordinates are micrometres, x right, y down, origin at the slide file's (0, 0),
+or at the first field when there is no slide file. ``Field`` is what every source gives
+and every consumer takes; it is frozen, and its pixels are not written after it is made.
 """
 
 from dataclasses import dataclass

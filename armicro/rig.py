@@ -100,7 +100,7 @@ class Wire(_Table, frozen=True):
     """Addresses for parts on other machines; empty means this machine."""
 
     capture: str = ""
-    """Where capture answers, "tcp://HOST:PORT"; fields then travel with their pixels."""
+    """Where capture answers, "tcp://HOST:PORT"; fields then carry their pixels."""
     infer: str = ""
     """Where infer publishes the slide's state, "tcp://HOST:PORT"."""
     keys: str = ""

@@ -1,20 +1,20 @@
 """Engines: the three networks behind one protocol, checked before they are used.
 
-A network set is a folder of ONNX files with a ``manifest.toml``. ``manifest`` hashes and
-reads it, ``openvino``, ``tensorrt`` and ``recorded`` run it, ``registry`` finds it by
-name and refuses one that does not reproduce its golden outputs.
+A network set is a folder of ONNX files with a ``manifest.toml``. ``manifest`` hashes
+and reads it, ``openvino``, ``tensorrt`` and ``recorded`` run it, ``registry`` finds it
+by name and refuses one that does not reproduce its golden outputs.
 
 Inputs and outputs (images are uint8 RGB, NHWC; normalisation is inside the graph):
 
-========  =====================================  ========================================
-network   inputs                                 outputs
-========  =====================================  ========================================
-``lr``    tiles (n, 512, 512, 3) uint8, or       probability (n, rows, cols) float32: one
-          512 + 384 k a side for a whole field   value a tile; location (n, H/32, W/32)
-``hr``    tiles (n, 256, 256, 3) uint8           probability (n,); features (n, 2048)
-``rnn``   features (n, 30, 2048) float32, most   scores (n, 6): 10a 10b 20a 20b 30a 30b
-          suspicious first, zero rows at the end
-========  =====================================  ========================================
+=======  =================================  ===========================================
+network  input                              outputs
+=======  =================================  ===========================================
+``lr``   tiles (n, 512, 512, 3) uint8, or   probability (n, rows, cols) float32, one
+         512 + 384 k a side (whole field)   a tile; location (n, H/32, W/32) float32
+``hr``   tiles (n, 256, 256, 3) uint8       probability (n,); features (n, 2048)
+``rnn``  features (n, 30, 2048) float32,    scores (n, 6): 10a 10b 20a 20b 30a 30b
+         most suspicious first, then zeros
+=======  =================================  ===========================================
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Where fields come from: one small protocol, one file a kind.
 
 ``slide`` plays a whole-slide file as if it were a camera, ``recording`` plays a saved
-session, ``basler`` and ``video`` are cameras, ``phantom`` draws slides with known truth.
-A vendor SDK is imported in its own driver file only.
+session, ``basler`` and ``video`` are cameras, ``phantom`` draws slides with known
+truth. A vendor SDK is imported in its own driver file only.
 """
 
 from collections.abc import Container, Iterator

@@ -9,13 +9,13 @@ topic        from → to                   kind     what
 ``health``   children → supervisor       every    heartbeats and counters
 ===========  ==========================  =======  ====================================
 
-Infer *asks* for fields, which makes live and replay one protocol: asked in live, capture
-gives the newest field it has; asked in replay, it gives the next field of the path that
-was not acknowledged. So nothing queues in live, nothing is lost in replay, and either
-side may die: an ``Ask`` carries what its sender already holds.
+Infer *asks* for fields, which makes live and replay one protocol: asked in live,
+capture gives the newest field it has; asked in replay, it gives the next field of the
+path that was not acknowledged. So nothing queues in live, nothing is lost in replay,
+and either side may die: an ``Ask`` carries what its sender already holds.
 
-``newest`` topics carry whole states, never changes: a reader that starts late, or again,
-needs one message.
+``newest`` topics carry whole states, never changes: a reader that starts late, or
+again, needs one message.
 """
 
 from dataclasses import dataclass

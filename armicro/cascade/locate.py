@@ -1,0 +1,77 @@
+"""From the location map to candidates: where in a tile the HR network shall look.
+
+The release takes one candidate per connected region of the map above 0.7 of its
+maximum. Lesion cells lie in clusters and an operator wants each, so the default takes
+every local maximum above a threshold; the release's rule stays for parity.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Heat = NDArray[np.float32]
+"""(rows, columns), lesion probability of the location branch, 0-1."""
+Peaks = NDArray[np.float32]
+"""(n, 3): x and y in cells of the map (centre of the first cell 0.5), then height."""
+
+RELEASE_SHARE = 0.7
+"""Share of the map's maximum that bounds a region in the authors' release."""
+
+
+def find_peaks(heat: Heat, *, threshold: float) -> Peaks:
+    """Every local maximum (8 neighbours) at or above the threshold, highest first.
+
+    A plateau gives one peak. The place is refined to the centre of mass of the 3x3
+    cells around it.
+
+    >>> heat = np.zeros((4, 4), np.float32); heat[1, 2] = 0.9
+    >>> find_peaks(heat, threshold=0.5).tolist()
+    [[2.5, 1.5, 0.8999999761581421]]
+    """
+    grown = cv2.dilate(heat, np.ones((3, 3), np.uint8))
+    top = (heat >= threshold) & (heat >= grown)
+    return _peak_of_each_region(heat, top, refine=True)
+
+
+def find_regions(heat: Heat, *, threshold: float) -> Peaks:
+    """The release's rule: the peak of each region above 0.7 of the map's maximum.
+
+    ``threshold`` is not used: in the release the bound follows the map's maximum.
+    """
+    del threshold
+    return _peak_of_each_region(heat, heat >= RELEASE_SHARE * heat.max(), refine=False)
+
+
+CANDIDATE_RULES: dict[str, Callable[..., Peaks]] = {
+    "peaks": find_peaks,
+    "release": find_regions,
+}
+
+
+def _peak_of_each_region(
+    heat: Heat, inside: NDArray[np.bool_], *, refine: bool
+) -> Peaks:
+    count, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
+    peaks = []
+    for label in range(1, count):
+        rows, columns = np.nonzero(labels == label)
+        best = int(np.argmax(heat[rows, columns]))
+        row, column = int(rows[best]), int(columns[best])
+        x, y = _centre_of_mass(heat, row, column) if refine else (column, row)
+        peaks.append((x + 0.5, y + 0.5, float(heat[row, column])))
+    found = np.array(peaks, np.float32).reshape(-1, 3)
+    return found[np.lexsort((found[:, 0], found[:, 1], -found[:, 2]))]
+
+
+def _centre_of_mass(heat: Heat, row: int, column: int) -> tuple[float, float]:
+    y0, x0 = max(row - 1, 0), max(column - 1, 0)
+    part = heat[y0 : row + 2, x0 : column + 2].astype(np.float64)
+    # Below half of the peak a neighbour says more of the next cell than of this one.
+    part = np.where(part >= heat[row, column] / 2, part, 0.0)
+    ys, xs = np.mgrid[0 : part.shape[0], 0 : part.shape[1]]
+    weight = part.sum()
+    return x0 + float((part * xs).sum() / weight), y0 + float(
+        (part * ys).sum() / weight
+    )
