@@ -1,0 +1,297 @@
+"""The journal: every field, finding and event of a slide, written as it happens.
+
+One SQLite file in WAL mode. A field is one transaction, so that after any crash the
+file holds whole fields only and ``done()`` tells which. Two rules keep a resumed run
+equal to an undisturbed one:
+
+- A field is kept once. Written again (capture repeats what was not acknowledged), it
+  changes nothing: the first account stands.
+- Nothing is read in the order of writing. Reports come by ``seq``, observations in the
+  order of suspicion, so that no result depends on which field came first.
+
+No clock is read here: times are passed in. One thread at a time may use a journal.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+import numpy as np
+
+from armicro.errors import SourceError
+from armicro.report import FieldReport, Finding, Observation
+from armicro.slide.crop import decode_crop, encode_crop
+from armicro.slide.schema import prepare
+
+Kind = TypeVar("Kind")
+
+FEATURES = 2048
+
+_FINDING_COLUMNS = (
+    "x_um, y_um, width_um, height_um, lr_probability, hr_probability, field_seq"
+)
+_CANONICAL = "hr_probability DESC, lr_probability DESC, y_um, x_um, field_seq"
+_ISLANDS = """
+SELECT min(seq), max(seq)
+FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq) AS island FROM fields)
+GROUP BY island ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened besides fields: a restart, a lost camera, a fault."""
+
+    time_ns: int
+    kind: str
+    text: str
+
+
+class Journal:
+    """One slide's journal, open for writing and reading.
+
+    Args:
+        path: the SQLite file; made when it is not there.
+        must_exist: refuse to make it.
+
+    Raises:
+        SourceError: here and from every method, when the file is missing, damaged, of
+            another program or version, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, must_exist: bool = False) -> None:
+        self._path = path
+        if must_exist and not path.is_file():
+            raise SourceError(
+                f"{path}: no journal there; expected a folder that replay, demo or "
+                "live wrote"
+            )
+        try:
+            # The writer thread of a process may differ from the one that opens.
+            self._database = sqlite3.connect(
+                path, isolation_level=None, timeout=10.0, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise SourceError(
+                f"{path}: {error}; check that its folder exists and may be written"
+            ) from error
+        try:
+            with self._told():
+                prepare(self._database, path)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the journal itself; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close it; may be called twice."""
+        self._database.close()
+
+    def write(
+        self,
+        report: FieldReport,
+        observations: Sequence[Observation],
+        stations: Mapping[str, int],
+    ) -> bool:
+        """Keep a field with all that was found in it, in one transaction.
+
+        Args:
+            report: what the cascade says of the field.
+            observations: its findings with features and crops.
+            stations: the monotonic clock in ns at each station, in the order of travel.
+
+        Returns:
+            False when the field was kept before; then nothing is written.
+
+        Raises:
+            ValueError: an observation is of another field.
+        """
+        strangers = {o.finding.field_seq for o in observations} - {report.seq}
+        if strangers:
+            raise ValueError(f"field {report.seq} holds findings of {strangers}")
+        row = (
+            report.seq,
+            report.state,
+            msgspec.json.encode(report).decode(),
+            msgspec.json.encode(dict(stations)).decode(),
+        )
+        rows = [_observation_row(each) for each in observations]
+        with self._told(), self._transaction():
+            cursor = self._database.execute(
+                "INSERT INTO fields VALUES (?,?,?,?) ON CONFLICT (seq) DO NOTHING", row
+            )
+            if cursor.rowcount == 0:
+                return False
+            self._database.executemany(
+                f"INSERT INTO observations ({_FINDING_COLUMNS}, features, crop) "
+                "VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                rows,
+            )
+        return True
+
+    def note(self, kind: str, text: str, at_ns: int) -> None:
+        """Keep an event; ``at_ns`` is of the clock that the stations use."""
+        with self._told():
+            self._database.execute(
+                "INSERT INTO events (time_ns, kind, text) VALUES (?,?,?)",
+                (at_ns, kind, text),
+            )
+
+    def set(self, key: str, value: object) -> None:
+        """Keep a fact of the session: bytes as they are, anything else as JSON."""
+        kept = (
+            value if isinstance(value, bytes) else msgspec.json.encode(value).decode()
+        )
+        with self._told():
+            self._database.execute(
+                "INSERT INTO meta VALUES (?,?) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, kept),
+            )
+
+    def get(self, key: str, kind: type[Kind]) -> Kind | None:
+        """Return a fact as ``kind``, or None when it was never set.
+
+        Raises:
+            SourceError: also when what is kept is not of that kind.
+        """
+        with self._told():
+            row = self._database.execute(
+                "SELECT value FROM meta WHERE key = ?", (key,)
+            ).fetchone()
+        if row is None:
+            return None
+        try:
+            if isinstance(row[0], bytes):
+                return msgspec.convert(row[0], kind)
+            return msgspec.json.decode(row[0], type=kind)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise SourceError(
+                f"{self._path}: its entry {key!r} is not what this version writes "
+                f"({error}); use the version of armicro that wrote it"
+            ) from error
+
+    def done(self) -> list[tuple[int, int]]:
+        """Ranges (first, last) of the ``seq`` kept, both ends included, ascending."""
+        with self._told():
+            return [(a, b) for a, b in self._database.execute(_ISLANDS)]
+
+    def reports(self) -> list[FieldReport]:
+        """Every field's report, by ``seq``."""
+        with self._told():
+            rows = self._database.execute("SELECT report FROM fields ORDER BY seq")
+            decoder = msgspec.json.Decoder(FieldReport)
+            return [decoder.decode(text) for (text,) in rows]
+
+    def stations(self) -> list[tuple[int, dict[str, int]]]:
+        """Every field's ``seq`` and its ns at each station, by ``seq``."""
+        with self._told():
+            rows = self._database.execute(
+                "SELECT seq, stations FROM fields ORDER BY seq"
+            )
+            decoder = msgspec.json.Decoder(dict[str, int])
+            return [(seq, decoder.decode(text)) for seq, text in rows]
+
+    def observations(self, *, crops: bool = True) -> Iterator[Observation]:
+        """Yield every observation, most suspicious first.
+
+        Args:
+            crops: False leaves each ``crop`` empty, (0, 0, 3): decoded ones take
+                200 kB each. ``crop_jpeg`` gives one at a time.
+        """
+        with self._told():
+            rows = self._database.execute(
+                f"SELECT {_FINDING_COLUMNS}, features, {'crop' if crops else 'NULL'} "
+                f"FROM observations ORDER BY {_CANONICAL}"
+            )
+            for row in rows:
+                yield Observation(
+                    Finding(*row[:7]),
+                    np.frombuffer(row[7], np.float32),
+                    decode_crop(row[8]) if crops else np.empty((0, 0, 3), np.uint8),
+                )
+
+    def crop_jpeg(self, finding: Finding) -> bytes | None:
+        """Return the JPEG of one finding's crop, or None when it is not kept."""
+        with self._told():
+            row = self._database.execute(
+                "SELECT crop FROM observations WHERE field_seq = ? AND x_um = ? "
+                "AND y_um = ? AND width_um = ? AND height_um = ?",
+                (
+                    finding.field_seq,
+                    finding.x_um,
+                    finding.y_um,
+                    finding.width_um,
+                    finding.height_um,
+                ),
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def events(self) -> list[Event]:
+        """Every event, in the order of writing."""
+        with self._told():
+            rows = self._database.execute(
+                "SELECT time_ns, kind, text FROM events ORDER BY id"
+            )
+            return [Event(*row) for row in rows]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what SQLite reports into an error that says what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise SourceError(
+                f"{self._path}: {error}; check free space and write permission, and "
+                "that no other armicro uses this folder"
+            ) from error
+        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError) as error:
+            raise SourceError(
+                f"{self._path}: damaged or not a journal ({error}); move it away to "
+                "start afresh, or restore it from a copy"
+            ) from error
+
+
+def _observation_row(observation: Observation) -> tuple[float | int | bytes, ...]:
+    finding = observation.finding
+    features = np.ascontiguousarray(observation.features, np.float32)
+    if features.shape != (FEATURES,):
+        raise ValueError(f"features {features.shape}, expected ({FEATURES},)")
+    return (
+        finding.x_um,
+        finding.y_um,
+        finding.width_um,
+        finding.height_um,
+        finding.lr_probability,
+        finding.hr_probability,
+        finding.field_seq,
+        features.tobytes(),
+        encode_crop(observation.crop),
+    )
