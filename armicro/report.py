@@ -41,6 +41,16 @@ class Observation:
     """(256, 256, 3) RGB, the HR tile at 0.243 µm/px."""
 
 
+class CellBits(msgspec.Struct, frozen=True):
+    """Where a field holds cells, packed: a bit a square of ``pitch_um``."""
+
+    rows: int
+    columns: int
+    pitch_um: float
+    bits: bytes
+    """Row by row, the first square in the highest bit."""
+
+
 class FieldReport(msgspec.Struct, frozen=True):
     """What the cascade says of one field."""
 
@@ -53,6 +63,7 @@ class FieldReport(msgspec.Struct, frozen=True):
     height_um: float = 0.0
     cell_share: float = 0.0
     """Share of the field's area that holds cells, 0-1."""
+    cells: CellBits | None = None
     lr_tiles: int = 0
     lr_positive: int = 0
     hr_tiles: int = 0

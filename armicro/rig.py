@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from armicro.cascade.choice import Choice
 from armicro.errors import RigError
 
 PositiveInt = Annotated[int, Meta(gt=0)]
@@ -20,8 +21,6 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Driver = Literal["basler", "video", "slide", "recording"]
 Trigger = Literal["continuous", "software"]
 Precision = Literal["native", "bf16", "fp32"]
-CandidateRule = Literal["peaks", "release"]
-Fusion = Literal["mean", "release"]
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,19 +82,6 @@ class Network(_Table, frozen=True):
     """0: all cores in replay, all but one in live."""
 
 
-class Cascade(_Table, frozen=True):
-    """Choices inside the cascade; its numbers are the manifest's."""
-
-    candidates: CandidateRule = "peaks"
-    fusion: Fusion = "mean"
-    lr_mode: Literal["tiles", "whole"] = "tiles"
-    """``whole`` runs LR once over the whole field instead of tile by tile."""
-    merge_um: PositiveFloat = 15.0
-    """Findings nearer than this are one cell."""
-    least_place_error_um: PositiveFloat = 10.0
-    """A field whose place is known worse than this gets no boxes."""
-
-
 class Wire(_Table, frozen=True):
     """Addresses for parts on other machines; empty means this machine."""
 
@@ -116,7 +102,7 @@ class Rig(_Table, frozen=True):
     camera: Camera = Camera()
     scan: Scan = Scan()
     network: Network = Network()
-    cascade: Cascade = Cascade()
+    cascade: Choice = Choice()
     wire: Wire = Wire()
 
     @property

@@ -1,7 +1,8 @@
-"""The cascade on one field, as free functions on arrays.
+"""The cascade: from a field to findings.
 
 ``tile`` resamples and cuts, ``locate`` finds candidates on the location map, ``merge``
-makes one of many, ``rank`` orders findings and fuses the slide's scores. The numbers
-are those of Cheng et al. 2021 and of the authors' release; those that belong to a
-trained network come from its manifest. Nothing here knows an engine, a file or a clock.
+makes one of many, ``rank`` orders findings and fuses the slide's scores: free functions
+on arrays. ``screen`` runs them around the LR and HR networks. The numbers are those of
+Cheng et al. 2021 and of the authors' release; those that belong to a trained network
+come from its manifest, the rest from ``choice``. Nothing here knows a file or a clock.
 """

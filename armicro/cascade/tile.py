@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.field import Pixels
+from armicro.report import CellBits
 
 SCALE_RANGE_UM_PER_PX = (0.1, 0.6)
 """Accepted scale (authors' release); outside it there are no boxes."""
@@ -40,13 +41,25 @@ class CellMask:
         """Share of the field's area that holds cells, 0-1."""
         return float(self.mask.mean()) if self.mask.size else 0.0
 
-    def holds_cells(self, box_xyxy_um: tuple[float, float, float, float]) -> bool:
-        """Whether a part of the field (from its corner) holds any cell."""
-        x0, y0, x1, y1 = (v / self.pitch_um for v in box_xyxy_um)
-        part = self.mask[
-            max(int(y0), 0) : int(np.ceil(y1)), max(int(x0), 0) : int(np.ceil(x1))
-        ]
-        return int(np.count_nonzero(part)) >= _LEAST_CELL_PROBES
+    def within(self, x_um: float, y_um: float, side_um: float) -> bool:
+        """Whether a square of the field, given from its corner, holds any cell."""
+        rows, columns = (
+            slice(
+                max(int(at / self.pitch_um), 0), int((at + side_um) / self.pitch_um) + 1
+            )
+            for at in (y_um, x_um)
+        )
+        return int(np.count_nonzero(self.mask[rows, columns])) >= _LEAST_CELL_PROBES
+
+
+def pack_cells(cells: CellMask, *, pool: int = 4) -> CellBits:
+    """Pack a mask for reports and journal; a square is cell when any probe in it is."""
+    rows, columns = (-(-n // pool) for n in cells.mask.shape)
+    grid = np.zeros((rows * pool, columns * pool), np.bool_)
+    grid[: cells.mask.shape[0], : cells.mask.shape[1]] = cells.mask
+    pooled = grid.reshape(rows, pool, columns, pool).any(axis=(1, 3))
+    bits = np.packbits(pooled).tobytes()
+    return CellBits(rows, columns, cells.pitch_um * pool, bits)
 
 
 def scale_reason(um_per_px: float) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.cascade.tile import CellMask
 from armicro.field import Place
+from armicro.report import CellBits
 
 BIN_UM = 16.0
 _CHUNK = 64
@@ -31,13 +31,13 @@ class Coverage:
         self._seen: Chunks = {}
         self._cells_known = False
 
-    def know_cells(self, cells: CellMask, x_um: float, y_um: float) -> None:
+    def know_cells(self, cells: CellBits, x_um: float, y_um: float) -> None:
         """Take the cell area from an overview whose corner lies at (x, y)."""
-        height, width = (n * cells.pitch_um for n in cells.mask.shape)
-        self._mark_cells(cells, x_um, y_um, (width, height))
+        size_um = cells.columns * cells.pitch_um, cells.rows * cells.pitch_um
+        self._mark_cells(cells, x_um, y_um, size_um)
         self._cells_known = True
 
-    def see(self, place: Place, size_um: tuple[float, float], cells: CellMask) -> None:
+    def see(self, place: Place, size_um: tuple[float, float], cells: CellBits) -> None:
         """A field was analysed, or found blank."""
         if not self._cells_known:
             self._mark_cells(cells, place.x_um, place.y_um, size_um)
@@ -65,13 +65,14 @@ class Coverage:
         return _count(self._seen.values()) * BIN_UM**2
 
     def _mark_cells(
-        self, cells: CellMask, x_um: float, y_um: float, size_um: tuple[float, float]
+        self, cells: CellBits, x_um: float, y_um: float, size_um: tuple[float, float]
     ) -> None:
         box = _Box(x_um, y_um, size_um)
-        # Each bin looks at the probe nearest to its centre (a coarse overview has
-        # fewer probes than bins), and any cell probe inside a bin makes it a cell bin.
-        grid = _sample(cells, box, x_um, y_um)
-        rows, columns = np.nonzero(cells.mask)
+        # Each bin looks at the square nearest to its centre (a coarse overview has
+        # fewer squares than bins), and any cell square in a bin makes it a cell bin.
+        mask = _unpack(cells)
+        grid = _sample(mask, cells.pitch_um, box, (x_um, y_um))
+        rows, columns = np.nonzero(mask)
         xs = np.floor((x_um + (columns + 0.5) * cells.pitch_um) / BIN_UM).astype(int)
         ys = np.floor((y_um + (rows + 0.5) * cells.pitch_um) / BIN_UM).astype(int)
         inside = (xs >= box.x0) & (xs < box.x1) & (ys >= box.y0) & (ys < box.y1)
@@ -105,13 +106,21 @@ class _Box:
         self.y0, self.y1 = _bins(y_um, size_um[1])
 
 
-def _sample(cells: CellMask, box: _Box, x_um: float, y_um: float) -> Mask:
-    height, width = cells.mask.shape
-    ys = ((np.arange(box.y0, box.y1) + 0.5) * BIN_UM - y_um) / cells.pitch_um
-    xs = ((np.arange(box.x0, box.x1) + 0.5) * BIN_UM - x_um) / cells.pitch_um
+def _unpack(cells: CellBits) -> Mask:
+    count = cells.rows * cells.columns
+    bits = np.unpackbits(np.frombuffer(cells.bits, np.uint8), count=count)
+    return bits.reshape(cells.rows, cells.columns).astype(np.bool_)
+
+
+def _sample(
+    mask: Mask, pitch_um: float, box: _Box, corner_um: tuple[float, float]
+) -> Mask:
+    height, width = mask.shape
+    xs = ((np.arange(box.x0, box.x1) + 0.5) * BIN_UM - corner_um[0]) / pitch_um
+    ys = ((np.arange(box.y0, box.y1) + 0.5) * BIN_UM - corner_um[1]) / pitch_um
     rows = np.clip(ys.astype(int), 0, height - 1)
     columns = np.clip(xs.astype(int), 0, width - 1)
-    return np.asarray(cells.mask[rows[:, None], columns[None, :]], np.bool_)
+    return np.asarray(mask[rows[:, None], columns[None, :]], np.bool_)
 
 
 def _bins(start_um: float, length_um: float) -> tuple[int, int]:

@@ -11,8 +11,9 @@ topic        from → to                   kind     what
 
 Infer *asks* for fields, which makes live and replay one protocol: asked in live,
 capture gives the newest field it has; asked in replay, it gives the next field of the
-path that was not acknowledged. So nothing queues in live, nothing is lost in replay,
-and either side may die: an ``Ask`` carries what its sender already holds.
+path. An ask also says that the pixels of the field before were copied. So nothing
+queues in live, nothing is lost in replay, and either side may die: a side that started
+anew is told what is done, and reads the rest again.
 
 ``newest`` topics carry whole states, never changes: a reader that starts late, or
 again, needs one message.
@@ -40,9 +41,8 @@ class Ask(_Message, frozen=True):
     session: str
     """The run's identity: capture drops an ask of another run."""
     done: tuple[tuple[int, int], ...] | None = None
-    """Ranges (first, last) of ``seq`` already kept; sent once after every start."""
-    acknowledged: int | None = None
-    """``seq`` of the field that was written to the journal since the last ask."""
+    """Ranges (first, last) of ``seq`` that need not come again; said after every start
+    of either side, and whenever capture answers ``say_done``."""
 
 
 class Shot(_Message, frozen=True):

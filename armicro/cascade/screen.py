@@ -1,0 +1,261 @@
+"""One field through the two networks: LR finds where to look, HR says what is there.
+
+``prepare`` needs no engine, so that a process may do it for the next field while the
+engine works on this one; ``analyse`` is the engine's part. A field that cannot be
+trusted leaves early with a report that says why, in words, and has no boxes.
+
+Coordinates inside are micrometres from the field's corner; ``_Candidate`` holds them,
+and only a ``Finding`` is in slide coordinates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.cascade.choice import Choice
+from armicro.cascade.locate import CANDIDATE_RULES
+from armicro.cascade.merge import keep_apart
+from armicro.cascade.tile import (
+    CellMask,
+    cut_centred,
+    find_cells,
+    pack_cells,
+    pad,
+    resample,
+    scale_reason,
+    tile_origins,
+    whole_size,
+)
+from armicro.engine.registry import NetworkSet
+from armicro.field import Field, Pixels
+from armicro.report import FieldReport, FieldState, Finding, Observation
+
+LR_STRIDE_PX = 32
+"""LR pixels a cell of the location map (ResNet50's last stage)."""
+
+_Origins = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A field made ready for the LR network, or refused."""
+
+    field: Field
+    refusal: tuple[FieldState, str] | None = None
+    cells: CellMask | None = None
+    tiles: Pixels | None = None
+    """(n, H, W, 3)."""
+    origins_px: _Origins = ()
+    """(x, y) of each tile in LR pixels of the field."""
+    lr_um_per_px: float = 0.0
+    """Exact scale of the tiles: whole pixels make it differ from the nominal one."""
+
+
+class _Candidate(NamedTuple):
+    x_um: float
+    y_um: float
+    lr_probability: float
+    height: float
+
+
+class Screen:
+    """The cascade with its networks; it keeps nothing between fields."""
+
+    def __init__(self, networks: NetworkSet, choice: Choice) -> None:
+        self._networks = networks
+        self._choice = choice
+        self._lr = networks.manifest.lr
+        self._hr = networks.manifest.hr
+        self._stride_px = round(self._lr.tile_px * (1 - self._lr.overlap))
+
+    def prepare(self, field: Field) -> Prepared:
+        """Check, resample and cut a field into LR tiles, leaving out empty glass."""
+        refusal = self._refuse(field)
+        if refusal is not None:
+            return Prepared(field, refusal)
+        cells = find_cells(field.pixels, field.um_per_px)
+        nominal = self._lr.um_per_px
+        pixels = resample(
+            field.pixels, from_um_per_px=field.um_per_px, to_um_per_px=nominal
+        )
+        # The longer side, rounded to whole pixels, gives the more exact scale.
+        longer = int(np.argmax(field.pixels.shape[:2]))
+        exact = field.um_per_px * field.pixels.shape[longer] / pixels.shape[longer]
+        cut = self._cut_whole if self._choice.lr_mode == "whole" else self._cut_tiles
+        tiles, origins = cut(pixels, cells, exact)
+        return Prepared(field, None, cells, tiles, origins, exact)
+
+    def analyse(self, prepared: Prepared) -> tuple[FieldReport, list[Observation]]:
+        """Run LR over the tiles and HR over its candidates.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        if prepared.refusal is not None:
+            state, reason = prepared.refusal
+            return _report(prepared, state, reason=reason), []
+        if prepared.tiles is None or not len(prepared.tiles):
+            return _report(prepared, "blank"), []
+        outputs = self._networks.lr.infer({"tiles": prepared.tiles})
+        gates = outputs["probability"]
+        candidates = self._candidates(prepared, gates, outputs["location"])
+        observations = self._confirm(prepared, candidates)
+        report = _report(
+            prepared,
+            "analysed",
+            lr_positive=int(np.count_nonzero(gates > self._lr.gate)),
+            observations=observations,
+        )
+        return report, observations
+
+    def _refuse(self, field: Field) -> tuple[FieldState, str] | None:
+        if field.fault:
+            return "unreadable", field.fault
+        reason = scale_reason(field.um_per_px)
+        if reason:
+            return "bad_scale", reason
+        if field.place is None:
+            return "no_place", "place on the slide is unknown"
+        error_um = field.place.standard_error_um
+        # A place error that is not a number must refuse too, hence the negation.
+        if not error_um <= self._choice.place_error_um:
+            return "no_place", f"place is known only to {error_um:.0f} µm"
+        return None
+
+    def _cut_tiles(
+        self, pixels: Pixels, cells: CellMask, um_per_px: float
+    ) -> tuple[Pixels, _Origins]:
+        side, overlap = self._lr.tile_px, self._lr.overlap
+        height, width = pixels.shape[:2]
+        pixels = pad(pixels, (side, side), cells.background)
+        origins = tuple(
+            (x, y)
+            for y in tile_origins(height, tile_px=side, overlap=overlap)
+            for x in tile_origins(width, tile_px=side, overlap=overlap)
+            if cells.within(x * um_per_px, y * um_per_px, side * um_per_px)
+        )
+        tiles = np.empty((len(origins), side, side, 3), np.uint8)
+        for tile, (x, y) in zip(tiles, origins, strict=True):
+            tile[:] = pixels[y : y + side, x : x + side]
+        return tiles, origins
+
+    def _cut_whole(
+        self, pixels: Pixels, cells: CellMask, um_per_px: float
+    ) -> tuple[Pixels, _Origins]:
+        height, width = (
+            whole_size(n, tile_px=self._lr.tile_px, stride_px=self._stride_px)
+            for n in pixels.shape[:2]
+        )
+        if not cells.within(0.0, 0.0, max(height, width) * um_per_px):
+            return np.empty((0, height, width, 3), np.uint8), ()
+        return pad(pixels, (height, width), cells.background)[None], ((0, 0),)
+
+    def _candidates(
+        self, prepared: Prepared, gates: NDArray[np.float32], heat: NDArray[np.float32]
+    ) -> list[_Candidate]:
+        """Candidates of all tiles above the gate, one a place, the highest first."""
+        found: list[_Candidate] = []
+        for tile, row, column in np.argwhere(gates > self._lr.gate):
+            found += self._peaks(
+                prepared,
+                prepared.origins_px[tile],
+                (row * self._stride_px, column * self._stride_px),
+                (float(gates[tile, row, column]), heat[tile]),
+            )
+        found.sort(key=lambda c: (-c.height, -c.lr_probability, c.y_um, c.x_um))
+        kept = keep_apart(
+            [(c.x_um, c.y_um) for c in found],
+            apart_um=self._choice.merge_um,
+            count=self._choice.most_per_field,
+        )
+        return [found[i] for i in kept]
+
+    def _peaks(
+        self,
+        prepared: Prepared,
+        origin_xy_px: tuple[int, int],
+        window_yx_px: tuple[int, int],
+        answer: tuple[float, NDArray[np.float32]],
+    ) -> list[_Candidate]:
+        """Peaks of one tile's window of the location map, those off the field out."""
+        gate, heat = answer
+        side = self._lr.tile_px // LR_STRIDE_PX
+        top, left = (n // LR_STRIDE_PX for n in window_yx_px)
+        peaks = CANDIDATE_RULES[self._choice.candidates](
+            heat[top : top + side, left : left + side],
+            threshold=self._lr.peak_threshold,
+        )
+        width_um, height_um = prepared.field.size_um
+        candidates = (
+            _Candidate(
+                (origin_xy_px[0] + (left + x) * LR_STRIDE_PX) * prepared.lr_um_per_px,
+                (origin_xy_px[1] + (top + y) * LR_STRIDE_PX) * prepared.lr_um_per_px,
+                gate,
+                height,
+            )
+            for x, y, height in peaks.tolist()
+        )
+        return [c for c in candidates if c.x_um < width_um and c.y_um < height_um]
+
+    def _confirm(
+        self, prepared: Prepared, candidates: Sequence[_Candidate]
+    ) -> list[Observation]:
+        """Look at each candidate with the HR network."""
+        field, cells = prepared.field, prepared.cells
+        if not candidates or field.place is None or cells is None:
+            return []
+        crops = np.stack([self._crop(field, cells, c) for c in candidates])
+        outputs = self._networks.hr.infer({"tiles": crops})
+        side_um = self._hr.tile_px * self._hr.um_per_px
+        return [
+            Observation(
+                Finding(
+                    field.place.x_um + candidate.x_um,
+                    field.place.y_um + candidate.y_um,
+                    side_um,
+                    side_um,
+                    candidate.lr_probability,
+                    float(outputs["probability"][i]),
+                    field.seq,
+                ),
+                outputs["features"][i],
+                crops[i],
+            )
+            for i, candidate in enumerate(candidates)
+        ]
+
+    def _crop(self, field: Field, cells: CellMask, candidate: _Candidate) -> Pixels:
+        side_px = self._hr.tile_px
+        source_px = round(side_px * self._hr.um_per_px / field.um_per_px)
+        centre = candidate.x_um / field.um_per_px, candidate.y_um / field.um_per_px
+        crop = cut_centred(field.pixels, centre, source_px, cells.background)
+        return resample(crop, from_um_per_px=side_px, to_um_per_px=source_px)
+
+
+def _report(
+    prepared: Prepared,
+    state: FieldState,
+    *,
+    reason: str = "",
+    lr_positive: int = 0,
+    observations: Sequence[Observation] = (),
+) -> FieldReport:
+    field, cells = prepared.field, prepared.cells
+    width_um, height_um = field.size_um
+    return FieldReport(
+        seq=field.seq,
+        state=state,
+        reason=reason,
+        place=field.place,
+        width_um=width_um,
+        height_um=height_um,
+        cell_share=cells.share if cells else 0.0,
+        cells=pack_cells(cells) if cells else None,
+        lr_tiles=len(prepared.origins_px),
+        lr_positive=lr_positive,
+        hr_tiles=len(observations),
+        findings=tuple(seen.finding for seen in observations),
+    )
