@@ -1,0 +1,336 @@
+"""Epithelial cells, normal and abnormal, drawn as optical density.
+
+Sizes are those of the textbook: superficial and intermediate cells 40-60 µm with nuclei
+of 5 and 8 µm, parabasal cells 15-25 µm; abnormal nuclei of 12-20 µm, dark, of irregular
+outline and coarse chromatin; koilocytes with a cleared zone round the nucleus.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.source.phantom.noise import Floats, smooth_noise
+from armicro.source.phantom.specification import UM_PER_PX
+from armicro.source.phantom.sprite import Plane, Sprite, dyed, plane, sprite_of
+from armicro.source.phantom.stain import Dye, Stain
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class CellPlan:
+    """The ranges that one class of cell is drawn from; lengths in µm."""
+
+    eosinophilic: float
+    """Share of cells with eosin-coloured cytoplasm."""
+    radius_um: Range
+    nucleus_um: Range
+    """Radius of the nucleus."""
+    nucleus_depth: Range
+    """Thickness in terms of the stain's nucleus dye."""
+    chromatin: Range
+    """Contrast of the chromatin's texture."""
+    cytoplasm: Range
+    """Thickness in terms of the cytoplasm's dye."""
+    chromatin_grain_um: float = 0.9
+    irregularity: float = 0.02
+    """Relative amplitude of the nuclear outline's waves."""
+    membrane: float = 0.25
+    sides: tuple[int, int] = (5, 8)
+    """Corners of the outline; many of them make it round."""
+    fold_share: float = 0.0
+    halo: float = 0.0
+    """Radius of the cleared zone in nuclear radii; 0 for none."""
+    binucleate: float = 0.0
+
+
+PLANS: dict[str, CellPlan] = {
+    "superficial": CellPlan(
+        eosinophilic=0.88,
+        radius_um=(19, 28),
+        nucleus_um=(2.3, 3.1),
+        nucleus_depth=(0.85, 1.15),
+        chromatin=(0.05, 0.12),
+        cytoplasm=(0.55, 1.05),
+        fold_share=0.30,
+    ),
+    "intermediate": CellPlan(
+        eosinophilic=0.14,
+        radius_um=(17, 26),
+        nucleus_um=(3.5, 4.6),
+        nucleus_depth=(0.45, 0.75),
+        chromatin=(0.14, 0.28),
+        cytoplasm=(0.50, 1.05),
+        membrane=0.35,
+        fold_share=0.38,
+        binucleate=0.04,
+    ),
+    "parabasal": CellPlan(
+        eosinophilic=0.12,
+        radius_um=(8.5, 12.5),
+        nucleus_um=(3.7, 4.9),
+        nucleus_depth=(0.60, 0.85),
+        chromatin=(0.15, 0.28),
+        cytoplasm=(0.9, 1.5),
+        membrane=0.30,
+        sides=(10, 14),
+    ),
+    "enlarged": CellPlan(
+        eosinophilic=0.35,
+        radius_um=(17, 25),
+        nucleus_um=(6.0, 9.0),
+        nucleus_depth=(0.70, 1.05),
+        chromatin=(0.28, 0.50),
+        cytoplasm=(0.6, 1.1),
+        chromatin_grain_um=1.3,
+        irregularity=0.055,
+        membrane=0.30,
+        fold_share=0.1,
+        binucleate=0.15,
+    ),
+    "high_nc": CellPlan(
+        eosinophilic=0.22,
+        radius_um=(9.5, 14.5),
+        nucleus_um=(6.0, 8.6),
+        nucleus_depth=(0.72, 1.05),
+        chromatin=(0.30, 0.52),
+        cytoplasm=(0.9, 1.5),
+        chromatin_grain_um=1.5,
+        irregularity=0.085,
+        membrane=0.35,
+        sides=(7, 11),
+    ),
+    "koilocyte": CellPlan(
+        eosinophilic=0.45,
+        radius_um=(18, 25),
+        nucleus_um=(6.0, 7.8),
+        nucleus_depth=(0.75, 1.10),
+        chromatin=(0.25, 0.45),
+        cytoplasm=(0.85, 1.35),
+        chromatin_grain_um=1.3,
+        irregularity=0.07,
+        halo=2.05,
+        binucleate=0.25,
+    ),
+}
+
+LESION_CLASSES = ("enlarged", "high_nc", "koilocyte")
+NORMAL_CLASSES = ("superficial", "intermediate", "parabasal")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """A convex cell border: the half-planes that it lies in, corners rounded."""
+
+    normals: NDArray[np.float32]
+    """(sides, 2) unit vectors."""
+    distances_px: NDArray[np.float32]
+    """(sides,) distance of each side from the origin."""
+    softness_px: float
+    ripple_px: Floats
+    """Added to the distance, so that no side is straight."""
+
+    def depth_px(self, x: Floats, y: Floats) -> Floats:
+        """How far each point lies inside (positive) or outside (negative)."""
+        gaps = self.distances_px[:, None, None] - (
+            self.normals[:, 0, None, None] * x + self.normals[:, 1, None, None] * y
+        )
+        least = gaps.min(axis=0)
+        spread = np.exp((least - gaps) / self.softness_px).sum(axis=0)
+        depth = least - self.softness_px * np.log(spread) + self.ripple_px
+        return np.asarray(depth, dtype=np.float32)
+
+
+def draw_cell(kind: str, stain: Stain, rng: np.random.Generator) -> Sprite:
+    """Draw one cell of a class of ``PLANS``, its nucleus at the sprite's centre."""
+    plan = PLANS[kind]
+    radius_px = rng.uniform(*plan.radius_um) / UM_PER_PX
+    nucleus_px = rng.uniform(*plan.nucleus_um) / UM_PER_PX
+    # A small cell must still hold its nucleus.
+    radius_px = max(radius_px, 1.3 * nucleus_px)
+    where = plane(1.34 * radius_px)
+    outline = _outline(plan, radius_px, where.shape, rng)
+    thickness, inside = _cytoplasm(plan, outline, where, radius_px, rng)
+    if plan.halo:
+        thickness = _clear_halo(thickness, where, plan.halo * nucleus_px, rng)
+    dyes = stain.eosin if rng.random() < plan.eosinophilic else stain.cyan
+    density = _mixed(thickness, dyes, rng)
+    nuclei = inside * _nuclei(plan, where.shape, nucleus_px, rng)
+    density += dyed(nuclei, stain.nucleus)
+    return sprite_of(density, _focus_px(rng))
+
+
+def _focus_px(rng: np.random.Generator) -> float:
+    """Most cells are sharp; some lie above or below the plane of focus."""
+    return float(rng.choice([0.6, 0.8, 1.3, 2.6], p=[0.40, 0.36, 0.18, 0.06]))
+
+
+def _outline(
+    plan: CellPlan, radius_px: float, shape: tuple[int, int], rng: np.random.Generator
+) -> Outline:
+    sides = int(rng.integers(plan.sides[0], plan.sides[1] + 1))
+    turns = np.arange(sides) + rng.uniform(-0.3, 0.3, sides)
+    angles = 2 * np.pi * turns / sides + rng.uniform(0, 2 * np.pi)
+    stretch = 1 + 0.22 * np.cos(2 * (angles - rng.uniform(0, np.pi)))
+    distances = 0.86 * radius_px * stretch * rng.uniform(0.86, 1.14, sides)
+    ripple = 0.035 * radius_px * smooth_noise(rng, shape, 0.35 * radius_px)
+    ripple += 0.9 * smooth_noise(rng, shape, 9)
+    return Outline(
+        normals=np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32),
+        distances_px=distances.astype(np.float32),
+        softness_px=0.07 * radius_px,
+        ripple_px=ripple,
+    )
+
+
+def _cytoplasm(
+    plan: CellPlan,
+    outline: Outline,
+    where: Plane,
+    radius_px: float,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats]:
+    """Thickness of the cytoplasm, and a mask of the cell (both float32, 0 outside)."""
+    depth = outline.depth_px(where.x, where.y)
+    sheet = _sheet(depth)
+    if rng.random() < plan.fold_share:
+        sheet = _folded(sheet, outline, where, radius_px, rng)
+    texture = 1 + 0.16 * smooth_noise(rng, where.shape, 0.5 * radius_px)
+    texture += 0.10 * smooth_noise(rng, where.shape, 7)
+    texture += 0.09 * smooth_noise(rng, where.shape, 2)
+    thickness = sheet * np.maximum(texture, 0.1)
+    if plan.fold_share:
+        thickness += 1.6 * _creases(where, radius_px, rng) * np.minimum(sheet, 1)
+    thickness += _granules(where, sheet, rng)
+    base = np.float32(rng.uniform(*plan.cytoplasm))
+    return thickness * base, np.minimum(sheet, 1)
+
+
+def _sheet(depth_px: Floats) -> Floats:
+    """1 inside, 0 outside, a soft edge with the slightly thicker rim of real cells."""
+    mask = np.clip(depth_px / 1.8 + 0.5, 0, 1)
+    rim = np.exp(-(((depth_px - 2.2) / 2.0) ** 2))
+    return np.asarray(mask * (1 + 0.28 * rim), dtype=np.float32)
+
+
+def _folded(
+    sheet: Floats,
+    outline: Outline,
+    where: Plane,
+    radius_px: float,
+    rng: np.random.Generator,
+) -> Floats:
+    """Fold what lies beyond a chord back over the cell."""
+    angle = rng.uniform(0, 2 * np.pi)
+    nx, ny = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    chord = np.float32(radius_px * rng.uniform(0.42, 0.78))
+    beyond = where.x * nx + where.y * ny - chord
+    mirrored = _sheet(
+        outline.depth_px(where.x - 2 * beyond * nx, where.y - 2 * beyond * ny)
+    )
+    kept = np.clip(0.5 - beyond / 2, 0, 1)
+    crease = 0.35 * np.exp(-((beyond / 2.5) ** 2)) * np.minimum(sheet, 1)
+    return np.asarray(kept * (sheet + mirrored) + crease * kept, dtype=np.float32)
+
+
+def _creases(where: Plane, radius_px: float, rng: np.random.Generator) -> Floats:
+    """Thin bent lines, as wrinkles of the cytoplasm show."""
+    lines = np.zeros(where.shape, np.float32)
+    along = np.linspace(-1, 1, 24)
+    for _ in range(int(rng.integers(0, 6))):
+        angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.6) * radius_px
+        across = rng.uniform(-0.25, 0.25) * reach * along**2
+        across += rng.uniform(-0.6, 0.6) * radius_px + rng.normal(0, 0.7, along.size)
+        middle = rng.uniform(-0.3, 0.3) * radius_px
+        turn = np.array(
+            [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+        )
+        path = np.stack([along * reach + middle, across], 1) @ turn
+        points = np.rint(16 * (path + where.shape[0] / 2)).astype(np.int32)
+        dark = float(rng.uniform(0.25, 0.8))
+        cv2.polylines(lines, [points], False, dark, 1, cv2.LINE_AA, 4)
+    return np.asarray(cv2.GaussianBlur(lines, (0, 0), 1.1), dtype=np.float32)
+
+
+def _granules(where: Plane, sheet: Floats, rng: np.random.Generator) -> Floats:
+    """Keratohyaline granules and bacteria: small dark dots on the cell."""
+    side = where.shape[0]
+    dots = np.zeros(where.shape, np.float32)
+    count = int(rng.poisson(9))
+    x, y = rng.integers(2, side - 2, (2, count))
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        dots[y + dy, x + dx] = rng.uniform(0.3, 1.2, count).astype(np.float32)
+    return dots * np.minimum(sheet, 1)
+
+
+def _clear_halo(
+    thickness: Floats, where: Plane, halo_px: float, rng: np.random.Generator
+) -> Floats:
+    """Thin the cytoplasm round the nucleus and thicken it at the halo's border."""
+    radius = _wavy_radius(where, halo_px, 0.10, rng)
+    outside_px = np.hypot(where.x, where.y) - radius
+    open_share = np.clip(0.5 - outside_px / 5, 0, 1)
+    rim = 0.55 * np.exp(-((np.maximum(outside_px, 0) / 9) ** 2)) * (1 - open_share)
+    return np.asarray(thickness * (1 - 0.86 * open_share) * (1 + rim), dtype=np.float32)
+
+
+def _mixed(
+    thickness: Floats, dyes: tuple[Dye, Dye], rng: np.random.Generator
+) -> Floats:
+    """Dye the cytoplasm with a mixture that varies from cell to cell and within it."""
+    drift = 0.22 * smooth_noise(rng, (thickness.shape[0], thickness.shape[1]), 60)
+    share = np.clip(rng.uniform(0, 1) + drift, 0, 1)
+    return dyed(thickness * share, dyes[0]) + dyed(thickness * (1 - share), dyes[1])
+
+
+def _wavy_radius(
+    where: Plane, radius_px: float, irregularity: float, rng: np.random.Generator
+) -> Floats:
+    """Radius of a closed irregular curve in the direction of each pixel."""
+    angle = np.arctan2(where.y, where.x)
+    radius = 1 + rng.uniform(0.03, 0.18) * np.cos(2 * angle + rng.uniform(0, 7))
+    for wave in (3, 4, 5, 7):
+        swing = irregularity * rng.normal() * (3 / wave)
+        radius += swing * np.cos(wave * angle + rng.uniform(0, 7))
+    return np.asarray(radius_px * np.maximum(radius, 0.4), dtype=np.float32)
+
+
+def _nuclei(
+    plan: CellPlan, shape: tuple[int, int], nucleus_px: float, rng: np.random.Generator
+) -> Floats:
+    """Thickness of the one nucleus, or of two that touch, on a sprite of ``shape``."""
+    window = plane(min(1.9 * nucleus_px + 4, shape[0] // 2))
+    if rng.random() >= plan.binucleate:
+        thickness = _nucleus(plan, window, nucleus_px, rng)
+    else:
+        angle, apart = rng.uniform(0, 2 * np.pi), 0.85 * nucleus_px
+        dx = np.float32(apart * np.cos(angle))
+        dy = np.float32(apart * np.sin(angle))
+        here, there = (
+            _nucleus(plan, Plane(window.x - x, window.y - y), 0.85 * nucleus_px, rng)
+            for x, y in ((dx, dy), (-dx, -dy))
+        )
+        thickness = np.maximum(here, there)
+    whole = np.zeros(shape, np.float32)
+    corner = (shape[0] - window.shape[0]) // 2
+    inner = slice(corner, corner + window.shape[0])
+    whole[inner, inner] = thickness
+    return whole
+
+
+def _nucleus(
+    plan: CellPlan, where: Plane, nucleus_px: float, rng: np.random.Generator
+) -> Floats:
+    """Thickness of one nucleus: outline, chromatin, membrane, now and then nucleoli."""
+    radius = _wavy_radius(where, nucleus_px, plan.irregularity, rng)
+    depth = radius - np.hypot(where.x, where.y)
+    mask = np.clip(depth / 1.7 + 0.5, 0, 1)
+    grain_px = plan.chromatin_grain_um / UM_PER_PX
+    contrast = rng.uniform(*plan.chromatin)
+    chromatin = 1 + contrast * smooth_noise(rng, where.shape, grain_px)
+    chromatin += 0.6 * contrast * smooth_noise(rng, where.shape, 2.5 * grain_px)
+    membrane = plan.membrane * np.exp(-(((depth - 1.6) / 1.5) ** 2))
+    thickness = mask * (np.clip(chromatin, 0.25, 1.9) + membrane)
+    return np.asarray(thickness * rng.uniform(*plan.nucleus_depth), dtype=np.float32)
