@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from armicro.cascade.rank import order
+from armicro.report import Finding, Observation
+from armicro.slide.track import FindingSet, merge, top
+
+
+def observation(
+    x: float, y: float, hr: float, *, lr: float = 0.9, seq: int = 0
+) -> Observation:
+    return Observation(
+        Finding(x, y, 62.2, 62.2, lr, hr, seq),
+        np.full(2048, hr, np.float32),
+        np.full((256, 256, 3), int(hr * 255), np.uint8),
+    )
+
+
+def crowd(count: int, seed: int) -> list[Observation]:
+    rng = np.random.default_rng(seed)
+    return [
+        observation(
+            float(x), float(y), float(p), lr=float(q), seq=int(rng.integers(0, 40))
+        )
+        for x, y, p, q in rng.uniform((0, 0, 0, 0.5), (900, 900, 1, 1), (count, 4))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_neither_order_nor_repetition_changes_what_is_found(seed: int) -> None:
+    seen = crowd(400, seed)
+    rng = np.random.default_rng(seed)
+    one, other = FindingSet(merge_um=15), FindingSet(merge_um=15)
+    one.update(seen)
+    for index in [*rng.permutation(400), *rng.integers(0, 400, 300)]:
+        other.update([seen[index]])
+    expected = [s.finding for s in one.merged()]
+    assert [s.finding for s in other.merged()] == expected
+    assert [s.finding for s in top(other.merged(), 30)] == (
+        [s.finding for s in top(one.merged(), 30)]
+    )
+
+
+def test_only_news_is_returned_and_news_alone_gives_the_same_set() -> None:
+    seen = crowd(300, 7)
+    whole, journal = FindingSet(merge_um=15), FindingSet(merge_um=15)
+    news = [new for each in seen for new in whole.update([each])]
+    assert len(news) < len(seen)
+    journal.update(reversed(news))
+    assert [s.finding for s in journal.merged()] == [s.finding for s in whole.merged()]
+
+
+def test_cell_watched_for_an_hour_stays_one_finding_its_best_view() -> None:
+    findings = FindingSet(merge_um=15)
+    rng = np.random.default_rng(3)
+    for seq, probability in enumerate(rng.uniform(0, 0.9, 5000)):
+        findings.update([observation(100.0, 100.0, float(probability), seq=seq)])
+    findings.update([observation(101.0, 100.5, 0.95, seq=77)])
+    (only,) = findings.merged()
+    assert only.finding.hr_probability == 0.95
+
+
+def test_findings_of_a_slide_are_bounded_by_lr_probability() -> None:
+    findings = FindingSet(merge_um=15, most=10)
+    findings.update(observation(40.0 * i, 0, 0.5, lr=0.5 + i / 100) for i in range(40))
+    kept = {seen.finding.lr_probability for seen in findings.merged()}
+    assert kept == {0.5 + i / 100 for i in range(30, 40)}
+
+
+def test_top_list_drops_a_lower_one_within_200_um() -> None:
+    seen = [observation(0, 0, 0.9), observation(0, 199, 0.8), observation(0, 201, 0.7)]
+    kept = [s.finding.hr_probability for s in top(sorted(seen, key=by_order), 30)]
+    assert kept == [0.9, 0.7]
+
+
+def test_merged_observations_keep_their_own_crops() -> None:
+    for seen in merge(crowd(50, 9), merge_um=15):
+        assert seen.crop[0, 0, 0] == int(seen.finding.hr_probability * 255)
+
+
+def by_order(seen: Observation) -> tuple[float, ...]:
+    return order(seen.finding)
