@@ -84,7 +84,7 @@ PLANS: dict[str, CellPlan] = {
         nucleus_depth=(0.70, 1.05),
         chromatin=(0.28, 0.50),
         cytoplasm=(0.6, 1.1),
-        chromatin_grain_um=1.3,
+        chromatin_grain_um=1.1,
         irregularity=0.055,
         membrane=0.30,
         fold_share=0.1,
@@ -97,7 +97,7 @@ PLANS: dict[str, CellPlan] = {
         nucleus_depth=(0.72, 1.05),
         chromatin=(0.30, 0.52),
         cytoplasm=(0.9, 1.5),
-        chromatin_grain_um=1.5,
+        chromatin_grain_um=1.2,
         irregularity=0.085,
         membrane=0.35,
         sides=(7, 11),
@@ -109,7 +109,7 @@ PLANS: dict[str, CellPlan] = {
         nucleus_depth=(0.75, 1.10),
         chromatin=(0.25, 0.45),
         cytoplasm=(0.85, 1.35),
-        chromatin_grain_um=1.3,
+        chromatin_grain_um=1.1,
         irregularity=0.07,
         halo=2.05,
         binucleate=0.25,
@@ -134,13 +134,14 @@ class Outline:
 
     def depth_px(self, x: Floats, y: Floats) -> Floats:
         """How far each point lies inside (positive) or outside (negative)."""
-        gaps = self.distances_px[:, None, None] - (
-            self.normals[:, 0, None, None] * x + self.normals[:, 1, None, None] * y
-        )
-        least = gaps.min(axis=0)
-        spread = np.exp((least - gaps) / self.softness_px).sum(axis=0)
-        depth = least - self.softness_px * np.log(spread) + self.ripple_px
-        return np.asarray(depth, dtype=np.float32)
+        # A soft minimum over the sides; its exponents stay within 40, see the radii.
+        total = np.zeros_like(x)
+        for (nx, ny), distance in zip(self.normals, self.distances_px, strict=True):
+            total += cv2.exp(
+                (nx * x + ny * y - distance) / np.float32(self.softness_px)
+            )
+        soft = np.float32(-self.softness_px) * np.asarray(cv2.log(total))
+        return np.asarray(soft + self.ripple_px, dtype=np.float32)
 
 
 def draw_cell(kind: str, stain: Stain, rng: np.random.Generator) -> Sprite:
@@ -154,7 +155,8 @@ def draw_cell(kind: str, stain: Stain, rng: np.random.Generator) -> Sprite:
     outline = _outline(plan, radius_px, where.shape, rng)
     thickness, inside = _cytoplasm(plan, outline, where, radius_px, rng)
     if plan.halo:
-        thickness = _clear_halo(thickness, where, plan.halo * nucleus_px, rng)
+        halo_px = min(plan.halo * nucleus_px, 0.66 * radius_px)
+        thickness = _clear_halo(thickness, where, halo_px, rng)
     dyes = stain.eosin if rng.random() < plan.eosinophilic else stain.cyan
     density = _mixed(thickness, dyes, rng)
     nuclei = inside * _nuclei(plan, where.shape, nucleus_px, rng)
@@ -198,8 +200,8 @@ def _cytoplasm(
     if rng.random() < plan.fold_share:
         sheet = _folded(sheet, outline, where, radius_px, rng)
     texture = 1 + 0.16 * smooth_noise(rng, where.shape, 0.5 * radius_px)
-    texture += 0.10 * smooth_noise(rng, where.shape, 7)
-    texture += 0.09 * smooth_noise(rng, where.shape, 2)
+    texture += 0.13 * smooth_noise(rng, where.shape, 8)
+    texture += 0.12 * smooth_noise(rng, where.shape, 2)
     thickness = sheet * np.maximum(texture, 0.1)
     if plan.fold_share:
         thickness += 1.6 * _creases(where, radius_px, rng) * np.minimum(sheet, 1)
@@ -269,11 +271,15 @@ def _clear_halo(
     thickness: Floats, where: Plane, halo_px: float, rng: np.random.Generator
 ) -> Floats:
     """Thin the cytoplasm round the nucleus and thicken it at the halo's border."""
-    radius = _wavy_radius(where, halo_px, 0.10, rng)
+    radius = _wavy_radius(where, halo_px, 0.05, rng)
+    radius += 2.0 * smooth_noise(rng, where.shape, 12)
     outside_px = np.hypot(where.x, where.y) - radius
-    open_share = np.clip(0.5 - outside_px / 5, 0, 1)
+    open_share = np.clip(0.5 - outside_px / rng.uniform(4, 10), 0, 1)
     rim = 0.55 * np.exp(-((np.maximum(outside_px, 0) / 9) ** 2)) * (1 - open_share)
-    return np.asarray(thickness * (1 - 0.86 * open_share) * (1 + rim), dtype=np.float32)
+    return np.asarray(
+        thickness * (1 - rng.uniform(0.6, 0.85) * open_share) * (1 + rim),
+        dtype=np.float32,
+    )
 
 
 def _mixed(
@@ -292,7 +298,7 @@ def _wavy_radius(
     angle = np.arctan2(where.y, where.x)
     radius = 1 + rng.uniform(0.03, 0.18) * np.cos(2 * angle + rng.uniform(0, 7))
     for wave in (3, 4, 5, 7):
-        swing = irregularity * rng.normal() * (3 / wave)
+        swing = irregularity * np.clip(rng.normal(), -1.3, 1.3) * (3 / wave)
         radius += swing * np.cos(wave * angle + rng.uniform(0, 7))
     return np.asarray(radius_px * np.maximum(radius, 0.4), dtype=np.float32)
 
@@ -330,7 +336,8 @@ def _nucleus(
     grain_px = plan.chromatin_grain_um / UM_PER_PX
     contrast = rng.uniform(*plan.chromatin)
     chromatin = 1 + contrast * smooth_noise(rng, where.shape, grain_px)
-    chromatin += 0.6 * contrast * smooth_noise(rng, where.shape, 2.5 * grain_px)
+    chromatin += 0.4 * contrast * smooth_noise(rng, where.shape, 2.5 * grain_px)
+    chromatin += 0.08 * smooth_noise(rng, where.shape, 1.6)
     membrane = plan.membrane * np.exp(-(((depth - 1.6) / 1.5) ** 2))
-    thickness = mask * (np.clip(chromatin, 0.25, 1.9) + membrane)
+    thickness = mask * (np.clip(chromatin, 0.55, 1.9) + membrane)
     return np.asarray(thickness * rng.uniform(*plan.nucleus_depth), dtype=np.float32)

@@ -61,8 +61,8 @@ LITTER_CROWDS = (
     Crowd("lymphocyte", 5, 0.4, bunch=2, spread_px=60),
     Crowd("erythrocyte", 9, 0.4, bunch=12, spread_px=65),
 )
-SHEETS_PER_BLOCK = 3.4
-CELLS_PER_SHEET = 5.2
+SHEETS_PER_BLOCK = 4.6
+CELLS_PER_SHEET = 6.5
 
 
 class Layout:
@@ -143,7 +143,7 @@ class Layout:
         middle = rng.uniform(0, BLOCK_PX, (count, 2))
         sizes = 1 + rng.poisson(CELLS_PER_SHEET - 1, count)
         leaning = rng.choice(len(NORMAL_CLASSES), count, p=[0.46, 0.44, 0.10])
-        spread = (62 * np.sqrt(sizes)).repeat(sizes)[:, None]
+        spread = (56 * np.sqrt(sizes)).repeat(sizes)[:, None]
         spots = middle.repeat(sizes, axis=0) + rng.normal(0, 1, (sizes.sum(), 2)) * (
             spread * np.array([1.15, 0.85])
         )
@@ -167,7 +167,7 @@ def crowding(
     density = np.clip((0.62 * wide + 0.38 * fine - 0.27) * 2.5, 0, 1)
     margin = min(2500.0, 0.06 * min(spec.width_px, spec.height_px))
     if margin < 120:
-        return np.maximum(density, 0.25).astype(np.float64)
+        return np.maximum(density, 0.35).astype(np.float64)
     edge = np.minimum(
         np.minimum(x_px, spec.width_px - x_px), np.minimum(y_px, spec.height_px - y_px)
     )

@@ -36,17 +36,17 @@ KINDS: tuple[str, ...] = (*LITTER, *PLANS)
 SPRITES_OF: dict[str, int] = {
     "film": 12,
     "strand": 32,
-    "dust": 24,
+    "dust": 16,
     "erythrocyte": 24,
-    "neutrophil": 64,
+    "neutrophil": 48,
     "lymphocyte": 32,
-    "debris": 64,
-    "superficial": 80,
-    "intermediate": 96,
-    "parabasal": 48,
-    "enlarged": 56,
-    "high_nc": 64,
-    "koilocyte": 48,
+    "debris": 48,
+    "superficial": 72,
+    "intermediate": 80,
+    "parabasal": 40,
+    "enlarged": 48,
+    "high_nc": 56,
+    "koilocyte": 40,
 }
 """How many there are of a kind; each is turned, mirrored and toned when stamped."""
 

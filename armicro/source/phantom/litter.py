@@ -19,7 +19,11 @@ def _blob(where: Plane, x: float, y: float, radius_px: float, soft_px: float) ->
 def draw_neutrophil(stain: Stain, rng: np.random.Generator) -> Sprite:
     """A leucocyte of 10-13 µm with two to four dark lobes (often its bare nucleus)."""
     half_px = rng.uniform(4.6, 6.2) / UM_PER_PX
-    where = plane(1.5 * half_px)
+    flat = plane(1.5 * half_px)
+    where = Plane(
+        flat.x + 2.0 * smooth_noise(rng, flat.shape, 12),
+        flat.y + 2.0 * smooth_noise(rng, flat.shape, 12),
+    )
     lobes = np.zeros(where.shape, np.float32)
     angle, spread = rng.uniform(0, 7), rng.uniform(0.30, 0.5) * half_px
     for _ in range(int(rng.integers(2, 5))):
@@ -108,17 +112,22 @@ def draw_strand(stain: Stain, rng: np.random.Generator) -> Sprite:
 
 
 def draw_film(stain: Stain, rng: np.random.Generator) -> Sprite:
-    """A thin film of mucus with streaks along the smear."""
+    """A thin film of mucus: cloudy, grainy, drawn out a little along the smear."""
     side = 512
     where = plane(side / 2)
-    fade = np.clip(1.25 - np.hypot(where.x, where.y) / (side / 2.6), 0, 1)
-    cloud = 0.45 + 0.5 * smooth_noise(rng, where.shape, 110)
-    streak = cv2.resize(
-        smooth_noise(rng, (side, 24), 6), (side, side), interpolation=cv2.INTER_CUBIC
-    )
-    grain = smooth_noise(rng, where.shape, 2.5)
-    thick = fade * np.maximum(cloud + 0.16 * streak + 0.12 * grain, 0)
-    return sprite_of(dyed(np.asarray(0.8 * thick, np.float32), stain.mucus), 1.0)
+    ragged = 1 + 0.22 * smooth_noise(rng, where.shape, 90)
+    fade = np.clip(1.2 - np.hypot(where.x, where.y) * ragged / (side / 2.7), 0, 1)
+    # Nothing may be left at the sprite's border, or it would show.
+    border_px = side / 2 - np.maximum(np.abs(where.x), np.abs(where.y))
+    fade *= np.clip(border_px / 50, 0, 1)
+    cloud = np.full(where.shape, 0.30, np.float32)
+    # Octaves of noise, wider than high, as wet mucus is when it is drawn out.
+    for grain_px, swing in ((150, 0.34), (60, 0.24), (24, 0.16), (9, 0.12)):
+        octave = smooth_noise(rng, (side, side // 2), grain_px)
+        cloud += swing * np.asarray(cv2.resize(octave, (side, side)))
+    grain = np.maximum(smooth_noise(rng, where.shape, 2.4) - 0.55, 0)
+    thick = fade * (np.maximum(cloud, 0) * (1 + 1.1 * grain) + 0.5 * grain)
+    return sprite_of(dyed(np.asarray(0.75 * thick, np.float32), stain.mucus), 0.8)
 
 
 def draw_dust(stain: Stain, rng: np.random.Generator) -> Sprite:

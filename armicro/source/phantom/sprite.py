@@ -41,8 +41,9 @@ def plane(half_px: float) -> Plane:
 
 def dyed(thickness: Floats, dye: Dye) -> Floats:
     """Optical density (height, width, 3) of a dye at each thickness."""
-    column = np.asarray(dye, dtype=np.float32)[:, None]
-    return np.asarray(cv2.transform(thickness, column), dtype=np.float32)
+    # Plane by plane: broadcasting over the short last axis is ten times slower.
+    planes = [thickness * np.float32(density) for density in dye]
+    return np.asarray(cv2.merge(planes), dtype=np.float32)
 
 
 def sprite_of(density: Floats, blur_px: float) -> Sprite:
