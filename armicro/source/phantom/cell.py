@@ -18,6 +18,9 @@ from armicro.source.phantom.stain import Dye, Stain
 
 Range = tuple[float, float]
 
+REACH = 1.22
+"""Corners of a cell reach as far as this many mean radii."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellPlan:
@@ -128,20 +131,21 @@ class Outline:
     """(sides, 2) unit vectors."""
     distances_px: NDArray[np.float32]
     """(sides,) distance of each side from the origin."""
+    limit_px: float
+    """No corner reaches further than this from the nucleus."""
     softness_px: float
     ripple_px: Floats
     """Added to the distance, so that no side is straight."""
 
     def depth_px(self, x: Floats, y: Floats) -> Floats:
         """How far each point lies inside (positive) or outside (negative)."""
-        # A soft minimum over the sides; its exponents stay within 40, see the radii.
-        total = np.zeros_like(x)
+        # A soft minimum over the sides and the limit; exponents stay within 40.
+        soft_px, limit_px = np.float32(self.softness_px), np.float32(self.limit_px)
+        total = np.asarray(cv2.exp((np.hypot(x, y) - limit_px) / soft_px))
         for (nx, ny), distance in zip(self.normals, self.distances_px, strict=True):
-            total += cv2.exp(
-                (nx * x + ny * y - distance) / np.float32(self.softness_px)
-            )
-        soft = np.float32(-self.softness_px) * np.asarray(cv2.log(total))
-        return np.asarray(soft + self.ripple_px, dtype=np.float32)
+            total += cv2.exp((nx * x + ny * y - distance) / soft_px)
+        depth = self.ripple_px - soft_px * np.asarray(cv2.log(total))
+        return np.asarray(depth, dtype=np.float32)
 
 
 def draw_cell(kind: str, stain: Stain, rng: np.random.Generator) -> Sprite:
@@ -151,7 +155,7 @@ def draw_cell(kind: str, stain: Stain, rng: np.random.Generator) -> Sprite:
     nucleus_px = rng.uniform(*plan.nucleus_um) / UM_PER_PX
     # A small cell must still hold its nucleus.
     radius_px = max(radius_px, 1.3 * nucleus_px)
-    where = plane(1.34 * radius_px)
+    where = plane((REACH + 0.12) * radius_px)
     outline = _outline(plan, radius_px, where.shape, rng)
     thickness, inside = _cytoplasm(plan, outline, where, radius_px, rng)
     if plan.halo:
@@ -182,6 +186,7 @@ def _outline(
     return Outline(
         normals=np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32),
         distances_px=distances.astype(np.float32),
+        limit_px=REACH * radius_px,
         softness_px=0.07 * radius_px,
         ripple_px=ripple,
     )
