@@ -9,11 +9,13 @@ topic        from → to                   kind     what
 ``health``   children → supervisor       every    heartbeats and counters
 ===========  ==========================  =======  ====================================
 
-Infer *asks* for fields, which makes live and replay one protocol: asked in live,
-capture gives the newest field it has; asked in replay, it gives the next field of the
-path. An ask also says that the pixels of the field before were copied. So nothing
-queues in live, nothing is lost in replay, and either side may die: a side that started
-anew is told what is done, and reads the rest again.
+Infer *asks* for fields, which makes live and replay one protocol. An ``Ask`` says up
+to where its sender has copied the pixels; the answer is the first field after that: in
+live the newest, in a replay the next of the path that is not ``done``. So an ask or an
+answer that gets lost is asked and answered again alike, nothing queues in live, nothing
+is lost or given twice in a replay, and either side may die: one that started anew is
+told what is done, and reads the rest again. To work ahead, infer asks again as soon as
+it has a field.
 
 ``newest`` topics carry whole states, never changes: a reader that starts late, or
 again, needs one message.
@@ -31,7 +33,13 @@ VERSION = 1
 """Raised when a message changes its form; other versions are dropped and counted."""
 
 
-class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+class _Message(
+    msgspec.Struct,
+    frozen=True,
+    tag=True,
+    array_like=True,
+    forbid_unknown_fields=True,
+):
     pass
 
 
@@ -40,13 +48,16 @@ class Ask(_Message, frozen=True):
 
     session: str
     """The run's identity: capture drops an ask of another run."""
+    after: int = -1
+    """Highest ``seq`` whose pixels the sender has copied, so that their slot is free;
+    -1: none since its start."""
     done: tuple[tuple[int, int], ...] | None = None
-    """Ranges (first, last) of ``seq`` that need not come again; said after every start
-    of either side, and whenever capture answers ``say_done``."""
+    """Ranges (first, last) of ``seq`` that need not come again, rising and apart; said
+    after every start of either side, and whenever capture answers ``say_done``."""
 
 
 class Shot(_Message, frozen=True):
-    """One field: its pixels lie in the ring's slot or in the next frame."""
+    """One field: its pixels lie in the ring's slot or travel with the message."""
 
     seq: int
     width_px: int
@@ -57,7 +68,7 @@ class Shot(_Message, frozen=True):
     place: Place | None = None
     fault: str = ""
     slot: int = -1
-    """Slot of the ring; -1: pixels travel as the second frame of this message."""
+    """Slot of the ring; -1: the pixels travel with this message."""
     stamp: int = 0
     """The slot's sequence number while it holds this field."""
     skipped: int = 0
@@ -68,6 +79,8 @@ class Wait(_Message, frozen=True):
     """Capture's answer when there is nothing yet, or nothing any more."""
 
     reason: Literal["starting", "lost", "say_done", "finished"]
+    """``say_done``: capture is new and must hear ``done`` before it can give a field;
+    ``finished``: every field of the path is done, ask no more."""
     text: str = ""
 
 
@@ -107,6 +120,8 @@ class Beat(_Message, frozen=True):
     state: Literal["starting", "running", "waiting", "finished"] = "running"
     text: str = ""
     fields: int = 0
+    """Capture: grabbed; infer: kept; display: painted."""
+    fields_planned: int = 0
     fields_dropped: int = 0
     messages_dropped: int = 0
 

@@ -1,0 +1,163 @@
+"""Messages to bytes and back: a fixed header, then MessagePack.
+
+======  ======  ====================================
+offset  bytes   what
+======  ======  ====================================
+0       4       magic ``AMCR``
+4       2       version, big-endian
+6       10      topic name in ASCII, zeros at the end
+16      …       the message, a tagged MessagePack array
+======  ======  ====================================
+
+A frame is trusted by nobody: ``decode`` checks size, header, types, and by the rules of
+``rule`` every value, so that a message that comes out of it is safe to use. The same
+rules bind the sender: ``encode`` refuses what the other side would drop.
+"""
+
+import struct
+from functools import cache
+from typing import Literal, Union
+
+import msgspec
+
+from armicro.errors import WireError
+from armicro.field import Field, Pixels
+from armicro.wire.rule import broken_rule
+from armicro.wire.topic import VERSION, Message, Shot, Topic
+
+MAGIC = b"AMCR"
+HEADER = struct.Struct("!4sH10s")
+
+Fault = Literal["oversized", "foreign", "version", "topic", "malformed", "value"]
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class FrameError(WireError):
+    """A frame that cannot be used; ``fault`` is the name under which it is counted."""
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(text)
+        self.fault: Fault = fault
+
+
+def encode(topic: Topic, message: Message) -> bytes:
+    """Write a message as one frame.
+
+    Raises:
+        FrameError: the message does not belong on the topic, a value is out of range,
+            or the frame would be larger than the topic allows.
+    """
+    if not isinstance(message, topic.messages):
+        raise FrameError(
+            "topic", f"{type(message).__name__} does not travel on {topic.name!r}"
+        )
+    try:
+        body = _ENCODER.encode(message)
+    except (msgspec.MsgspecError, OverflowError, TypeError, UnicodeError) as error:
+        raise FrameError("malformed", f"{topic.name}: {error}") from error
+    frame = _header(topic) + body
+    _check_size(topic, len(frame))
+    _check_values(topic, message)
+    return frame
+
+
+def decode(topic: Topic, frame: bytes | memoryview) -> Message:
+    """Read one frame that arrived on a topic.
+
+    Raises:
+        FrameError: the frame is oversized, foreign, of another version or topic, not
+            MessagePack of a message of this topic, or a value is out of range.
+    """
+    _check_size(topic, len(frame))
+    _check_header(topic, bytes(frame[: HEADER.size]))
+    try:
+        message: Message = _decoder(topic).decode(frame[HEADER.size :])
+    # UnicodeDecodeError is a ValueError; deep nesting ends in RecursionError.
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        raise FrameError("malformed", f"{topic.name}: {error}") from error
+    _check_values(topic, message)
+    return message
+
+
+def shot_from_field(
+    field: Field, *, sent_ns: int, slot: int = -1, stamp: int = 0, skipped: int = 0
+) -> Shot:
+    """Describe a field; ``slot`` and ``stamp`` say where in the ring its pixels are."""
+    height_px, width_px = field.pixels.shape[:2]
+    return Shot(
+        seq=field.seq,
+        width_px=width_px,
+        height_px=height_px,
+        um_per_px=field.um_per_px,
+        taken_ns=field.taken_ns,
+        sent_ns=sent_ns,
+        place=field.place,
+        fault=field.fault,
+        slot=slot,
+        stamp=stamp,
+        skipped=skipped,
+    )
+
+
+def field_from_shot(shot: Shot, pixels: Pixels) -> Field:
+    """Put a field together again.
+
+    Raises:
+        WireError: the pixels are not of the size that the shot states.
+    """
+    if pixels.shape != (shot.height_px, shot.width_px, 3):
+        raise WireError(
+            f"field {shot.seq}: pixels are {pixels.shape}, the message says "
+            f"{(shot.height_px, shot.width_px, 3)}"
+        )
+    return Field(
+        pixels=pixels,
+        um_per_px=shot.um_per_px,
+        seq=shot.seq,
+        taken_ns=shot.taken_ns,
+        place=shot.place,
+        fault=shot.fault,
+    )
+
+
+def _header(topic: Topic) -> bytes:
+    return HEADER.pack(MAGIC, VERSION, topic.name.encode("ascii"))
+
+
+@cache
+def _decoder(topic: Topic) -> msgspec.msgpack.Decoder[Message]:
+    # msgspec wants the union spelt out; `|` cannot be spread over a tuple.
+    return msgspec.msgpack.Decoder(Union[topic.messages])  # noqa: UP007
+
+
+def _check_size(topic: Topic, size: int) -> None:
+    if size > topic.maximum_bytes:
+        raise FrameError(
+            "oversized",
+            f"{topic.name}: message of {size} bytes, at most {topic.maximum_bytes} "
+            "are allowed",
+        )
+
+
+def _check_header(topic: Topic, head: bytes) -> None:
+    if len(head) < HEADER.size or not head.startswith(MAGIC):
+        raise FrameError("foreign", f"{topic.name}: not a message of armicro")
+    _, version, name = HEADER.unpack(head)
+    if version != VERSION:
+        raise FrameError(
+            "version",
+            f"{topic.name}: message of wire version {version}, expected {VERSION}; "
+            "run the same armicro on every machine",
+        )
+    if head != _header(topic):
+        raise FrameError(
+            "topic", f"{topic.name}: message of topic {name.rstrip(bytes(1))!r}"
+        )
+
+
+def _check_values(topic: Topic, message: Message) -> None:
+    broken = broken_rule(message)
+    if broken:
+        raise FrameError(
+            "value", f"{topic.name}: {type(message).__name__}.{broken}; not used"
+        )
