@@ -19,6 +19,7 @@ from armicro.field import Field, Pixels, Place
 from armicro.rig import Rig
 from armicro.source import Card
 from armicro.source.degrade import Degrader, draw_chance, numerical_aperture
+from armicro.source.jpeg import JpegTiles
 from armicro.source.overview import read_overview
 from armicro.source.reader import open_reader
 from armicro.source.sampling import (
@@ -67,8 +68,9 @@ class SlideSource:
             region = _region(region_px, self._shape, path)
         finally:
             reader.close()
-        tiles = RegionTiles(lambda: open_reader(path))
-        self._cache = TileCache(tiles, background=tiles.background)
+        regions = RegionTiles(lambda: open_reader(path))
+        tiles = JpegTiles(path, regions)
+        self._cache = TileCache(tiles, background=regions.background)
         self._clock = clock
         self._scan = rig.scan
         self._aperture = numerical_aperture(rig.objective)

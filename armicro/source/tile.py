@@ -79,6 +79,7 @@ class RegionTiles:
         self._open_slide = open_slide
         self._slide = open_slide()
         self.background = background_rgb(self._slide)
+        self.vendor = self._slide.properties.get("openslide.vendor", "")
         self._levels = tuple(
             zip(
                 self._slide.level_dimensions, self._slide.level_downsamples, strict=True
@@ -96,6 +97,11 @@ class RegionTiles:
             return _LEAST_TILE_PX
         return -(-_LEAST_TILE_PX // tile_px) * tile_px
 
+    @property
+    def level_count(self) -> int:
+        """How many levels the pyramid has."""
+        return len(self._levels)
+
     def tile_size(self, level: int) -> tuple[int, int]:
         """Width and height of the level's tiles in pixels."""
         return self._sizes[level]
@@ -105,16 +111,26 @@ class RegionTiles:
         return self._levels[level][0]
 
     def read(self, level: int, column: int, row: int) -> Pixels:
-        """Read one tile; after a failure open the slide again for the next."""
+        """Read one tile; see ``TileReader``."""
         width, height = self._sizes[level]
-        (level_width, level_height), downsample = self._levels[level]
+        level_width, level_height = self.level_size(level)
         x, y = column * width, row * height
         size = min(width, level_width - x), min(height, level_height - y)
+        return self.read_box(level, (x, y, *size))
+
+    def read_box(self, level: int, box_xywh_px: tuple[int, int, int, int]) -> Pixels:
+        """Read a part of a level; after a failure open the slide for the next.
+
+        Raises:
+            SourceError: this part cannot be read; others may.
+            SourceLostError: the file is gone.
+        """
+        x, y, width, height = box_xywh_px
+        downsample = self._levels[level][1]
+        at_level_0 = round(x * downsample), round(y * downsample)
         # Readers raise what they like.
         try:
-            image = self._slide.read_region(
-                (round(x * downsample), round(y * downsample)), level, size
-            )
+            image = self._slide.read_region(at_level_0, level, (width, height))
             return composite(np.asarray(image.convert("RGBA")), self.background)
         except Exception as error:
             self._reopen()
@@ -162,18 +178,20 @@ class TileCache:
         """
         x, y, width, height = box_xywh_px
         region = np.empty((height, width, 3), np.uint8)
-        region[:] = self._background
         tile_w, tile_h = self._tiles.tile_size(level)
         level_size = self._tiles.level_size(level)
         right, bottom = min(x + width, level_size[0]), min(y + height, level_size[1])
+        if min(x, y) < 0 or (right, bottom) != (x + width, y + height):
+            # A row at a time: filling pixel by pixel takes 40 ms for a field.
+            region[:] = np.tile(self._background, (width, 1))
         fault = ""
         for row in range(max(y, 0) // tile_h, -(-bottom // tile_h)):
             for column in range(max(x, 0) // tile_w, -(-right // tile_w)):
                 tile = self._tile(level, column, row)
                 if isinstance(tile, str):
                     fault = fault or tile
-                else:
-                    _paste(region, tile, (column * tile_w - x, row * tile_h - y))
+                    tile = np.tile(self._background, (tile_h, tile_w, 1))
+                _paste(region, tile, (column * tile_w - x, row * tile_h - y))
         return region, fault
 
     def _tile(self, level: int, column: int, row: int) -> Pixels | str:
