@@ -83,14 +83,18 @@ def find_cells(pixels: Pixels, um_per_px: float) -> CellMask:
     channel is darker than that by the contrast that stained cytoplasm has.
     """
     step = max(1, round(_PROBE_UM / um_per_px))
-    probes = pixels[step // 2 :: step, step // 2 :: step]
-    if probes.size == 0:
-        probes = pixels[:1, :1]
-    glass = np.percentile(probes.reshape(-1, 3), 95, axis=0)
-    dark = np.asarray(probes < glass * (1.0 - _CELL_CONTRAST), np.bool_)
-    red, green, blue = (int(v) for v in glass)
-    mask = np.logical_or.reduce(dark, axis=2)
-    return CellMask(mask, step * um_per_px, (red, green, blue))
+    first = min(step // 2, *(n - 1 for n in pixels.shape[:2]))
+    probes = np.ascontiguousarray(pixels[first::step, first::step])
+    red, green, blue = (_glass_level(probes, channel) for channel in range(3))
+    bright = tuple(level * (1.0 - _CELL_CONTRAST) for level in (red, green, blue))
+    mask = cv2.inRange(probes, bright, (255.0, 255.0, 255.0)) == 0
+    return CellMask(np.asarray(mask, np.bool_), step * um_per_px, (red, green, blue))
+
+
+def _glass_level(probes: Pixels, channel: int) -> int:
+    """The 95th percentile of a channel, by its histogram (numpy's takes ten times)."""
+    counts = cv2.calcHist([probes], [channel], None, [256], [0, 256]).ravel()
+    return int(np.searchsorted(np.cumsum(counts), 0.95 * counts.sum()))
 
 
 def resample(pixels: Pixels, *, from_um_per_px: float, to_um_per_px: float) -> Pixels:

@@ -1,0 +1,153 @@
+"""``armicro replay``: read whole slides through the very stream of a microscope."""
+
+import argparse
+from pathlib import Path
+
+import msgspec
+from tqdm import tqdm
+
+from armicro.errors import RigError, SourceError
+from armicro.processes.job import Display, Job
+from armicro.processes.log import set_up_logging
+from armicro.processes.run import run_job, set_aside
+from armicro.rig import Rig, read_rig
+from armicro.session.record import Session
+from armicro.session.summary import encode_summary, summarise
+
+EXAMPLE = """\
+examples:
+  armicro replay slide.svs --out out --headless
+  armicro replay a.mrxs b.ndpi --rig hardware/rigs/simulated.toml --pace realtime
+  armicro replay slide.tif --region 0,0,20000,20000 --um-per-px 0.25 --resume
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("slides", nargs="+", metavar="SLIDE", type=Path)
+    parser.add_argument("--rig", type=Path, help="rig file (default: simulated)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
+    parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument("--pace", choices=("fast", "realtime"), default="fast")
+    parser.add_argument("--scan", choices=("serpentine", "raster", "random"))
+    parser.add_argument(
+        "--region", type=_region, metavar="X,Y,W,H", help="part, in slide-file pixels"
+    )
+    parser.add_argument(
+        "--um-per-px", type=_positive, metavar="X", help="scale of the slide file"
+    )
+    parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the sessions in --out"
+    )
+    parser.add_argument("--json", action="store_true", help="print slide.json of each")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read each slide; 1 when one of them ended early."""
+    set_up_logging("replay")
+    rig = choose_rig(args.rig, scan=args.scan, engines=args.engines)
+    for slide in args.slides:
+        if not slide.exists():
+            raise SourceError(f"{slide}: no such slide; check the path")
+    status = 0
+    for slide, folder in zip(args.slides, _folders(args.slides, args.out), strict=True):
+        if not args.resume:
+            set_aside(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            session="",
+            mode="replay",
+            rig=rig,
+            out=str(folder),
+            slide=str(slide),
+            um_per_px=args.um_per_px,
+            region_px=args.region,
+            pace=args.pace,
+            display=choose_display(headless=args.headless),
+        )
+        session, ended = run_job(job, quiet=args.json)
+        show(session, folder, as_json=args.json)
+        if ended:
+            tqdm.write(f"{folder}: {ended}; go on with --resume")
+            status = 1
+    return status
+
+
+def choose_rig(
+    path: Path | None, *, scan: str | None = None, engines: str | None = None
+) -> Rig:
+    """Read the rig and lay the command line's choices over it.
+
+    Raises:
+        RigError: the rig file is not usable.
+    """
+    rig = read_rig(path) if path else Rig()
+    replace = msgspec.structs.replace
+    if scan:
+        rig = replace(rig, scan=replace(rig.scan, path=scan))
+    if engines:
+        rig = replace(rig, network=replace(rig.network, set=engines))
+    return rig
+
+
+def choose_display(*, headless: bool) -> Display:
+    """A window where there is a screen, else none."""
+    return "none" if headless or not has_screen() else "window"
+
+
+def has_screen() -> bool:
+    """Whether a window could be opened: on Linux somebody must serve a display."""
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
+        return False
+    if sys.platform != "linux":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def show(session: Session, folder: Path, *, as_json: bool) -> None:
+    """Print what came out: a line to read, or slide.json."""
+    if as_json:
+        tqdm.write(encode_summary(summarise(session)).decode())
+        return
+    score = session.score
+    said = "no score" if score.score is None else f"score {score.score:.2f}"
+    tqdm.write(
+        f"{folder.name}: {said} over {score.coverage:.0%} of the cell area, "
+        f"{score.findings} findings in {score.fields} fields -> {folder}/report.html"
+    )
+
+
+def _folders(slides: list[Path], out: Path) -> list[Path]:
+    taken: dict[str, int] = {}
+    folders = []
+    for slide in slides:
+        count = taken[slide.stem] = taken.get(slide.stem, 0) + 1
+        folders.append(out / (slide.stem if count == 1 else f"{slide.stem}-{count}"))
+    return folders
+
+
+def _region(text: str) -> tuple[int, int, int, int]:
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not X,Y,W,H in whole pixels"
+        ) from error
+    if width <= 0 or height <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} has no area")
+    return x, y, width, height
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a scale above 0")
+    return value
+
+
+__all__ = ["RigError", "add_arguments", "choose_rig", "run"]

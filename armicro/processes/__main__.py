@@ -1,0 +1,48 @@
+"""Where a child process begins: ``python -m armicro.processes NAME JOB``."""
+
+import contextlib
+import importlib
+import sys
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import structlog
+
+from armicro.errors import ArmicroError
+from armicro.processes.job import read_job
+from armicro.processes.life import Life, Name
+from armicro.processes.log import set_up_logging
+
+PROCESSES: dict[Name, str] = {
+    "capture": "armicro.processes.capture",
+    "infer": "armicro.processes.infer",
+    "display": "armicro.processes.display",
+}
+"""One module a process, each with ``run(job, life)``: loaded only where it runs."""
+
+
+def main(name: Name, path: Path) -> int:
+    """Run one process; what it could not do is left beside the job for the parent."""
+    set_up_logging(name)
+    job = read_job(path)
+    with contextlib.closing(Life(name, job, folder=path.parent)) as life:
+        life.beat("starting", at_once=True)
+        try:
+            importlib.import_module(PROCESSES[name]).run(job, life)
+        except ArmicroError as error:
+            said = {"message": str(error), "exit_status": error.exit_status}
+            path.with_name(f"{name}.error").write_bytes(msgspec.json.encode(said))
+            return error.exit_status
+        # The supervisor restarts what fails; the log keeps why.
+        except Exception:
+            structlog.get_logger().exception("process failed")
+            return 70
+        life.beat("finished", at_once=True)
+        return 0
+
+
+if __name__ == "__main__":
+    _, given, job_path = sys.argv
+    (chosen,) = (name for name in get_args(Name) if name == given)
+    sys.exit(main(chosen, Path(job_path)))

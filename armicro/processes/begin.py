@@ -1,0 +1,114 @@
+"""Before the processes start: open the slide once, and write down what the session is.
+
+So a slide that cannot be read, or a folder that holds the session of another slide or
+rig, is refused before anything runs.
+"""
+
+import contextlib
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import msgspec
+
+from armicro import __version__
+from armicro.errors import SourceError
+from armicro.processes.job import Job
+from armicro.session.record import OverviewCard, SlideCard
+from armicro.slide.journal import Journal
+from armicro.source import Card, Overview, Source
+from armicro.source.open import open_source
+
+
+def begin(job: Job) -> Job:
+    """Write the session's facts into its journal; return the job with its field size.
+
+    Raises:
+        SourceError: the slide cannot be used, or the journal is of another session.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    card = _card(job)
+    with Journal(job.journal) as journal:
+        _refuse_another(job, journal)
+        facts = {
+            "identity": identity(job),
+            "slide": _slide_card(job, card),
+            "version": __version__,
+            "rig": {
+                "name": job.rig.name,
+                "sha256": job.rig.sha256,
+                "objective": job.rig.objective,
+            },
+            "settings": job.rig,
+        }
+        if journal.get("started", str) is None:
+            facts["started"] = datetime.now(UTC).isoformat(timespec="seconds")
+        if card is not None and card.overview is not None:
+            facts["overview"] = _overview_card(card.overview)
+        for key, value in facts.items():
+            journal.set(key, value)
+    if card is None:
+        return job
+    return msgspec.structs.replace(job, field_bytes=card.width_px * card.height_px * 3)
+
+
+def identity(job: Job) -> str:
+    """What must not change when a session is resumed."""
+    parts = (Path(job.slide).name, job.um_per_px, job.region_px, job.rig.sha256)
+    return msgspec.json.encode(parts).decode()
+
+
+def _card(job: Job) -> Card | None:
+    if job.mode == "live" and not job.slide:
+        # A camera is opened by capture alone: opening it twice may disturb it.
+        return None
+    with contextlib.closing(open_job_source(job)) as source:
+        return source.card
+
+
+def open_job_source(job: Job) -> Source:
+    """Open the source that a job names."""
+    return open_source(
+        job.rig,
+        slide=Path(job.slide) if job.slide else None,
+        um_per_px=job.um_per_px,
+        region_px=job.region_px,
+    )
+
+
+def _refuse_another(job: Job, journal: Journal) -> None:
+    before = journal.get("identity", str)
+    if before is not None and before != identity(job):
+        raise SourceError(
+            f"{job.folder}: holds the session of another slide, region, scale or rig "
+            "than is asked for now; give the same ones, or another --out"
+        )
+
+
+def _slide_card(job: Job, card: Card | None) -> SlideCard:
+    if card is None:
+        camera = job.rig.camera
+        return SlideCard(
+            name=job.folder.name,
+            um_per_px=camera.um_per_px,
+            width_px=camera.width_px,
+            height_px=camera.height_px,
+        )
+    return SlideCard(
+        name=card.name,
+        file=Path(job.slide).name,
+        pixel_um=card.pixel_um,
+        um_per_px=card.um_per_px,
+        width_px=card.width_px,
+        height_px=card.height_px,
+        fields_planned=card.fields_planned,
+    )
+
+
+def _overview_card(overview: Overview) -> OverviewCard:
+    bgr = cv2.cvtColor(overview.pixels, cv2.COLOR_RGB2BGR)
+    done, png = cv2.imencode(".png", bgr)
+    if not done or not math.isfinite(overview.um_per_px):
+        raise SourceError("the slide's overview cannot be encoded; is it empty?")
+    return OverviewCard(png.tobytes(), overview.um_per_px, overview.x_um, overview.y_um)

@@ -1,0 +1,190 @@
+"""capture: opens the source and gives fields away, to infer one by one, to display all.
+
+Infer asks. In a replay capture gives the next field of the path and keeps its slot of
+the ring until an ask says that it was copied; in live it gives the newest field and
+counts what was skipped. Infer must have said what it already holds before it gets a
+field: a replay then starts to read, and a camera's ``seq`` goes on from there.
+"""
+
+import contextlib
+import time
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
+
+from armicro.field import Field
+from armicro.processes.begin import open_job_source
+from armicro.processes.intake import Ranges
+from armicro.processes.job import Job
+from armicro.processes.life import Life
+from armicro.processes.reader import Reader
+from armicro.wire.codec import shot_from_field
+from armicro.wire.link import Answerer, Peer, Publisher
+from armicro.wire.ring import Ring
+from armicro.wire.topic import Ask, Shot, View, Wait
+
+TURN_MS = 2
+"""How long the loop waits for an ask, and then for a field."""
+AHEAD = 2
+"""Fields that a replay has in the ring before infer asks."""
+TELL_S = 0.25
+"""A problem is told to the display that often."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSet(Container[int]):
+    """Numbers in ranges, first and last included."""
+
+    ranges: Ranges
+
+    def __contains__(self, seq: object) -> bool:
+        return isinstance(seq, int) and any(a <= seq <= b for a, b in self.ranges)
+
+
+def run(job: Job, life: Life) -> None:
+    """Run the process until it is told to end.
+
+    Raises:
+        SourceError: the source cannot be used.
+    """
+    life.beat("starting", at_once=True)
+    with (
+        Ring.attach(job.ring, write=True) as ring,
+        Answerer(job.addresses["fields"], "fields") as answers,
+        Publisher(job.addresses["view"], "view") as view,
+        contextlib.closing(_Capture(job, life, ring, answers, view)) as capture,
+    ):
+        while not life.stopping:
+            capture.turn()
+
+
+class _Capture:
+    """Asks in, fields out."""
+
+    def __init__(
+        self, job: Job, life: Life, ring: Ring, answers: Answerer, view: Publisher
+    ) -> None:
+        self._job, self._life = job, life
+        self._ring, self._answers, self._view = ring, answers, view
+        self._live = job.mode == "live"
+        # The operator sees the field at once; a replay waits to be told what is done.
+        self._reader = self._read() if self._live else None
+        self._asker: Peer | None = None
+        """Who waits for an answer."""
+        self._told_done = False
+        self._first_seq = 0
+        """Added to a camera's own count, so that a session never counts twice."""
+        self._given_seq = -1
+        self._shots: list[Shot] = []
+        """Fields in the ring that infer has not said to have copied."""
+        self._newest: Shot | None = None
+        self._tell_at = 0.0
+
+    def turn(self) -> None:
+        """Take asks, take a field from the source, answer, say that all is well."""
+        for peer, message in self._answers.receive(timeout_ms=TURN_MS):
+            if isinstance(message, Ask) and message.session == self._job.session:
+                self._asker = peer
+                self._asked(message)
+        if self._live or len(self._shots) < AHEAD:
+            field = self._reader.take(timeout_s=TURN_MS / 1e3) if self._reader else None
+            if field is not None:
+                self._put(field)
+        self._answer()
+        self._tell()
+
+    def close(self) -> None:
+        """Stop reading; may be called twice."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _read(self, done: Ranges = ()) -> Reader:
+        return Reader(
+            partial(open_job_source, self._job),
+            done=RangeSet(done),
+            newest=self._live,
+            interval_s=_interval_s(self._job),
+        )
+
+    def _asked(self, ask: Ask) -> None:
+        # What infer has copied need not stay in the ring.
+        self._shots = [shot for shot in self._shots if shot.seq > ask.after]
+        if ask.done is None:
+            return
+        self._told_done = True
+        if self._live:
+            self._first_seq = max([self._first_seq, *(b + 1 for _, b in ask.done)])
+            return
+        self.close()
+        self._shots.clear()
+        self._reader = self._read(ask.done)
+
+    def _put(self, field: Field) -> None:
+        field = replace(field, seq=field.seq + self._first_seq)
+        keep = () if self._live else tuple(shot.slot for shot in self._shots)
+        spot = self._ring.put(field, keep=keep)
+        if spot is None:
+            return
+        shot = shot_from_field(
+            field, sent_ns=time.monotonic_ns(), slot=spot.slot, stamp=spot.stamp
+        )
+        self._shots = [shot] if self._live else [*self._shots, shot]
+        self._newest = shot
+        self._view.send(View(shot, source=self._job.folder.name))
+
+    def _answer(self) -> None:
+        if self._asker is None:
+            return
+        reply = self._reply()
+        if reply is None:
+            return
+        pixels = None
+        if isinstance(reply, Shot):
+            if self._live:
+                skipped = max(0, reply.seq - self._given_seq - 1)
+                reply = msgspec.structs.replace(reply, skipped=skipped)
+            self._given_seq = reply.seq
+            if self._answers.carries_pixels:
+                pixels = self._ring.read(reply)
+                reply = msgspec.structs.replace(reply, slot=-1, stamp=0)
+        self._answers.reply(self._asker, reply, pixels=pixels)
+        self._asker = None
+
+    def _reply(self) -> Shot | Wait | None:
+        if not self._told_done:
+            return Wait("say_done")
+        if self._shots:
+            return self._shots[0]
+        if self._reader is None or self._reader.finished:
+            return Wait("finished")
+        if self._reader.problem:
+            return Wait("lost", self._reader.problem)
+        return None
+
+    def _tell(self) -> None:
+        reader = self._reader
+        problem = reader.problem if reader is not None else ""
+        self._life.beat(
+            "waiting" if problem else "running",
+            text=problem,
+            fields=reader.grabbed if reader is not None else 0,
+            fields_planned=(reader.planned or 0) if reader is not None else 0,
+            messages_dropped=self._answers.dropped.total(),
+        )
+        now = time.monotonic()
+        if problem and now >= self._tell_at:
+            self._tell_at = now + TELL_S
+            self._view.send(View(None, source=self._job.folder.name, problem=problem))
+
+
+def _interval_s(job: Job) -> float:
+    """Time between fields in a replay at the pace of a real stage."""
+    if job.mode == "live" or job.pace == "fast":
+        return 0.0
+    camera, scan = job.rig.camera, job.rig.scan
+    if not scan.stage_um_per_s:
+        return 1.0 / camera.frames_per_second
+    step_um = camera.width_px * camera.um_per_px * (1.0 - scan.overlap)
+    return step_um / scan.stage_um_per_s

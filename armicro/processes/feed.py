@@ -1,0 +1,107 @@
+"""What the window is fed with: the newest messages of capture and infer, as they come.
+
+Pixels stay in the ring: a field is cut and resized straight from its slot when it is
+painted, and thrown away when the slot was overwritten under it.
+"""
+
+import time
+from collections import deque
+from functools import partial
+
+import cv2
+import numpy as np
+
+from armicro.errors import ArmicroError
+from armicro.field import Pixels
+from armicro.overlay.picture import Cut, cut_out
+from armicro.overlay.snapshot import LiveField, Overview, SlideState, Snapshot
+from armicro.processes.job import Job
+from armicro.session.record import OverviewCard
+from armicro.slide.journal import Journal
+from armicro.wire.link import Subscriber
+from armicro.wire.ring import Ring
+from armicro.wire.topic import Shot, Slide, View
+
+
+class WireFeed:
+    """Snapshots made of the newest ``view`` and ``slide`` messages."""
+
+    def __init__(
+        self, ring: Ring, view: Subscriber, slide: Subscriber, *, overview: Overview | None
+    ) -> None:
+        self._ring, self._view, self._slide = ring, view, slide
+        self._snapshot = Snapshot(overview=overview)
+        self._taken: dict[int, int] = {}
+        self.painted_ms: deque[float] = deque(maxlen=10_000)
+        """Grab to painted of the last fields."""
+        self.frames = 0
+
+    def poll(self) -> Snapshot:
+        """The newest known state, at once."""
+        view, slide = self._view.newest(), self._slide.newest()
+        now_ns = time.monotonic_ns()
+        before = self._snapshot
+        field, source, problem = before.field, before.source, before.problem
+        heard_ns = before.heard_ns
+        if isinstance(view, View):
+            source, problem, heard_ns = view.source, view.problem, now_ns
+            field = self._field(view.shot) if view.shot is not None else field
+        state = before.slide
+        if isinstance(slide, Slide):
+            state = _state(slide, now_ns)
+        if view is not None or slide is not None:
+            self._snapshot = Snapshot(
+                field, state, source, problem, heard_ns, before.overview
+            )
+        return self._snapshot
+
+    def painted(self, seq: int, painted_ns: int) -> None:
+        """The field ``seq`` stands in the window since ``painted_ns``."""
+        self.frames += 1
+        taken_ns = self._taken.pop(seq, None)
+        if taken_ns is not None:
+            self.painted_ms.append((painted_ns - taken_ns) / 1e6)
+
+    def _field(self, shot: Shot) -> LiveField:
+        self._taken = {shot.seq: shot.taken_ns}
+        return LiveField(
+            seq=shot.seq,
+            taken_ns=shot.taken_ns,
+            um_per_px=shot.um_per_px,
+            width_px=shot.width_px,
+            height_px=shot.height_px,
+            render=partial(self._render, shot),
+            place=shot.place,
+            fault=shot.fault,
+        )
+
+    def _render(self, shot: Shot, cut: Cut) -> Pixels | None:
+        return self._ring.look(shot, lambda pixels: cut_out(pixels, cut))
+
+
+def read_overview(job: Job) -> Overview | None:
+    """The slide's small picture from the journal; None where there is none yet."""
+    try:
+        with Journal(job.journal, must_exist=True) as journal:
+            card = journal.get("overview", OverviewCard)
+    except ArmicroError:
+        # The window does without a map rather than fail for it.
+        return None
+    if card is None:
+        return None
+    bgr = cv2.imdecode(np.frombuffer(card.png, np.uint8), cv2.IMREAD_COLOR)
+    pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return Overview(pixels, card.um_per_px, card.x_um, card.y_um)
+
+
+def _state(slide: Slide, now_ns: int) -> SlideState:
+    return SlideState(
+        name=slide.name,
+        heard_ns=now_ns,
+        score=slide.score,
+        findings=slide.findings,
+        last=slide.last,
+        fields_dropped=slide.fields_dropped,
+        inference_ms=slide.inference_ms,
+        problem=slide.problem,
+    )

@@ -1,0 +1,229 @@
+"""infer: takes fields, runs the cascade, keeps the slide, writes the journal.
+
+Three threads, so that the engine waits for nothing but fields: *intake* asks for the
+next field and prepares it, this one runs the networks, *writer* puts what was found into
+the journal. Between them are queues of a few fields, which is all that is ever behind.
+
+A field counts once it is in the journal. Until then its ``seq`` is only held in memory,
+so an infer that is killed gets it again after its restart.
+"""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import median
+
+import cv2
+import msgspec
+import numpy as np
+
+from armicro.engine import Array, Engine
+from armicro.engine.registry import NetworkSet, open_set
+from armicro.pipeline import Pipeline
+from armicro.processes.intake import Intake, Ready
+from armicro.processes.job import Job
+from armicro.processes.life import Life
+from armicro.processes.writer import Writer
+from armicro.report import FieldReport, Observation
+from armicro.session.record import OverviewCard
+from armicro.slide.journal import Journal
+from armicro.wire.link import Publisher
+from armicro.wire.topic import Slide
+
+DRAWN = 2000
+"""Findings that the display is told of, the most suspicious first."""
+TELL_S = 0.25
+"""The slide's state is told at least that often, so that its age can be seen."""
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """Sums of a session, over all lives of this process."""
+
+    wall_s: float = 0.0
+    inference_s: float = 0.0
+    fields_dropped: int = 0
+
+
+class TimedEngine:
+    """An engine that counts the time spent in it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.spent_ns = 0
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the engine's ``infer`` and count its wall time."""
+        begun = time.monotonic_ns()
+        try:
+            return self._engine.infer(inputs)
+        finally:
+            self.spent_ns += time.monotonic_ns() - begun
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+
+def run(job: Job, life: Life) -> None:
+    """Run the process to its end.
+
+    Raises:
+        ArmicroError: the network set or the journal cannot be used.
+    """
+    life.beat("starting", at_once=True)
+    network = job.rig.network
+    with (
+        open_set(
+            network.set,
+            backend=network.backend,
+            precision=network.precision,
+            threads=network.threads,
+            latency=job.mode == "live",
+        ) as networks,
+        Journal(job.journal) as journal,
+        Publisher(job.addresses["slide"], "slide") as publisher,
+    ):
+        session = _Session(job, life, networks, journal, publisher)
+        try:
+            session.run()
+        finally:
+            session.close()
+
+
+class _Session:
+    """One life of the process, from what the journal holds to the end."""
+
+    def __init__(
+        self,
+        job: Job,
+        life: Life,
+        networks: NetworkSet,
+        journal: Journal,
+        publisher: Publisher,
+    ) -> None:
+        self._job, self._life = job, life
+        self._journal, self._publisher = journal, publisher
+        timed = {n: TimedEngine(getattr(networks, n)) for n in ("lr", "hr", "rnn")}
+        self._engines = tuple(timed.values())
+        self._networks = replace(networks, **timed)
+        self._pipeline = Pipeline(self._networks, job.rig.cascade)
+        self._begun_ns = time.monotonic_ns()
+        self._before = journal.get("spent", Spent) or Spent()
+        self._recent_ms: deque[float] = deque(maxlen=32)
+        self._last: FieldReport | None = None
+        self._tell_at = 0.0
+        self._finished = False
+        journal.set("engine", provenance(networks))
+        kept = _resume(journal, self._pipeline)
+        self._score = self._pipeline.score()
+        self._writer = Writer(journal)
+        self._intake = Intake(job, self._pipeline.screen, kept)
+
+    def run(self) -> None:
+        """Work until there is nothing left, or until told to end."""
+        while not self._life.stopping:
+            for thread in (self._intake, self._writer):
+                if thread.error is not None:
+                    raise thread.error
+            try:
+                self._work(self._intake.ready.get(timeout=0.05))
+            except queue.Empty:
+                if self._intake.finished.is_set() and self._intake.ready.empty():
+                    self._finished = True
+                    break
+            self._tell()
+
+    def close(self) -> None:
+        """Write what is queued and the sums of the session."""
+        self._intake.close()
+        self._writer.close()
+        spent = self._spent()
+        facts = {"spent": spent, "score": self._score, "inference_s": spent.inference_s}
+        facts["fields_dropped"] = spent.fields_dropped
+        if self._finished or self._job.mode == "live":
+            # Its presence says that the session came to its end.
+            facts["wall_s"] = spent.wall_s
+        for key, value in facts.items():
+            self._journal.set(key, value)
+        self._tell(at_once=True)
+
+    def _work(self, ready: Ready) -> None:
+        spent_ns = self._spent_ns()
+        report, observations = self._pipeline.screen.analyse(ready.prepared)
+        news = self._pipeline.keep(report, observations)
+        self._score = self._pipeline.score()
+        inference_ns = self._spent_ns() - spent_ns
+        ready.stations["analysed"] = time.monotonic_ns()
+        self._last = msgspec.structs.replace(report, inference_ns=inference_ns)
+        self._recent_ms.append(inference_ns / 1e6)
+        facts = {"score": self._score, "spent": self._spent()}
+        self._writer.put(self._last, news, ready.stations, facts)
+        self._tell(at_once=True)
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        self._life.beat(
+            fields=self._score.fields,
+            fields_dropped=self._intake.skipped,
+            messages_dropped=self._intake.messages_dropped,
+        )
+        now = time.monotonic()
+        if now < self._tell_at and not at_once:
+            return
+        self._tell_at = now + TELL_S
+        self._publisher.send(
+            Slide(
+                session=self._job.session,
+                name=self._job.folder.name,
+                sent_ns=time.monotonic_ns(),
+                score=self._score,
+                last=self._last,
+                findings=self._pipeline.findings()[:DRAWN],
+                fields_dropped=self._intake.skipped,
+                inference_ms=median(self._recent_ms) if self._recent_ms else 0.0,
+                problem=self._intake.problem,
+            )
+        )
+
+    def _spent_ns(self) -> int:
+        return sum(engine.spent_ns for engine in self._engines)
+
+    def _spent(self) -> Spent:
+        wall_s = (time.monotonic_ns() - self._begun_ns) / 1e9
+        return Spent(
+            wall_s=self._before.wall_s + wall_s,
+            inference_s=self._before.inference_s + self._spent_ns() / 1e9,
+            fields_dropped=self._before.fields_dropped + self._intake.skipped,
+        )
+
+
+def provenance(networks: NetworkSet) -> dict[str, str]:
+    """What ran: enough to find the same networks again."""
+    return {
+        "set": networks.manifest.name,
+        "version": networks.manifest.version,
+        "hash": networks.sha256,
+        "backend": networks.backend,
+        "precision": networks.precision,
+    }
+
+
+def _resume(journal: Journal, pipeline: Pipeline) -> set[int]:
+    """Give the slide back what the journal kept; return the fields that it holds."""
+    overview = journal.get("overview", OverviewCard)
+    if overview is not None:
+        png = np.frombuffer(overview.png, np.uint8)
+        pixels = cv2.cvtColor(
+            cv2.imdecode(png, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
+        )
+        corner = overview.x_um, overview.y_um
+        pipeline.survey(np.asarray(pixels, np.uint8), overview.um_per_px, corner)
+    found: dict[int, list[Observation]] = {}
+    for seen in journal.observations(crops=False):
+        found.setdefault(seen.finding.field_seq, []).append(seen)
+    kept = set()
+    for report in journal.reports():
+        pipeline.keep(report, found.get(report.seq, ()))
+        kept.add(report.seq)
+    return kept

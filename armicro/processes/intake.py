@@ -1,0 +1,147 @@
+"""infer's thread that asks for fields and prepares them while the engine works."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from armicro.cascade.screen import Prepared, Screen
+from armicro.field import Pixels
+from armicro.processes.job import Job
+from armicro.source.recording import RecordingWriter
+from armicro.wire.codec import field_from_shot
+from armicro.wire.link import Asker
+from armicro.wire.ring import Ring
+from armicro.wire.topic import Ask, Message, Shot, Wait
+
+ASK_MS = 500
+"""After this a silent capture is asked again."""
+
+Ranges = tuple[tuple[int, int], ...]
+Stations = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    prepared: Prepared
+    stations: Stations
+
+
+class Intake:
+    """The thread that asks for fields and prepares them."""
+
+    def __init__(self, job: Job, screen: Screen, kept: set[int]) -> None:
+        self._job = job
+        self._screen = screen
+        self._kept = kept
+        self._after = -1
+        """Newest ``seq`` copied since this process, or capture, started."""
+        self._ended = threading.Event()
+        self.ready: queue.Queue[Ready] = queue.Queue(maxsize=1)
+        self.finished = threading.Event()
+        self.error: Exception | None = None
+        self.skipped = 0
+        self.messages_dropped = 0
+        self.problem = ""
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        with contextlib.suppress(queue.Empty):
+            self.ready.get_nowait()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        try:
+            with (
+                Ring.attach(self._job.ring) as ring,
+                Asker(self._job.addresses["fields"], "fields") as asker,
+                contextlib.ExitStack() as stack,
+            ):
+                recorder = (
+                    stack.enter_context(
+                        RecordingWriter(self._job.folder / "recording")
+                    )
+                    if self._job.record
+                    else None
+                )
+                tell_done = True
+                while not self._ended.is_set():
+                    done = None
+                    if tell_done:
+                        # Capture reads anew: what it gave before does not count.
+                        done, self._after = self._done(), -1
+                    ask = Ask(self._job.session, self._after, done)
+                    reply = asker.ask(ask, timeout_ms=ASK_MS)
+                    tell_done = self._take(reply, ring, recorder)
+                    self.messages_dropped = asker.dropped.total
+        # Any error of this thread is the process's: the main thread raises it.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+
+    def _take(self, reply: object, ring: Ring, recorder: RecordingWriter | None) -> bool:
+        """Handle an answer; return whether capture must be told what is done."""
+        if reply is None:
+            return False
+        message, pixels = reply
+        if isinstance(message, Wait):
+            self.problem = message.text if message.reason == "lost" else ""
+            if message.reason == "finished":
+                self.finished.set()
+            if message.reason == "say_done":
+                return True
+            self._ended.wait(0.02)
+            return False
+        shot: Shot = message
+        received_ns = time.monotonic_ns()
+        if pixels is None:
+            pixels = ring.read(shot)
+        if pixels is None:
+            # Overwritten before it was copied: in replay it must come again.
+            return self._job.mode == "replay"
+        self.problem = ""
+        self.skipped += shot.skipped
+        self._kept.add(shot.seq)
+        self._after = shot.seq
+        field = field_from_shot(shot, pixels)
+        if recorder is not None:
+            recorder.write(field)
+        stations = {
+            "taken": shot.taken_ns,
+            "sent": shot.sent_ns,
+            "received": received_ns,
+        }
+        prepared = self._screen.prepare(field)
+        stations["prepared"] = time.monotonic_ns()
+        self._put(Ready(prepared, stations))
+        return False
+
+    def _put(self, ready: Ready) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(queue.Full):
+                self.ready.put(ready, timeout=0.2)
+                return
+
+    def _done(self) -> Ranges:
+        if self._job.mode == "live":
+            # A camera does not go back: only where to count on from matters.
+            return ((0, max(self._kept)),) if self._kept else ()
+        return ranges_of(self._kept)
+
+
+def ranges_of(seqs: Iterable[int]) -> Ranges:
+    """Runs of consecutive numbers, first and last.
+
+    >>> ranges_of([3, 1, 2, 7])
+    ((1, 3), (7, 7))
+    """
+    runs: list[tuple[int, int]] = []
+    for seq in sorted(seqs):
+        if runs and seq == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], seq)
+        else:
+            runs.append((seq, seq))
+    return tuple(runs)

@@ -1,0 +1,95 @@
+"""How a child process lives and ends: signals, heartbeats, and never as an orphan.
+
+A child stops when it is told to (SIGTERM), when its supervisor is gone, or by itself.
+Ctrl-C reaches the supervisor alone, which tells the children in the right order.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from armicro.processes.job import Job
+from armicro.wire.link import Reporter
+from armicro.wire.topic import Beat
+
+BEAT_S = 0.25
+_PR_SET_PDEATHSIG = 1
+
+Name = Literal["capture", "infer", "display"]
+
+
+class Life:
+    """One child's signals and heartbeats."""
+
+    def __init__(self, name: Name, job: Job, *, folder: Path) -> None:
+        self.name = name
+        self._supervisor = job.supervisor_pid
+        self._folder = folder
+        self._stop = threading.Event()
+        self._reporter = Reporter(job.addresses["health"], "health")
+        self._next_beat = 0.0
+        signal.signal(signal.SIGTERM, self._told)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _die_with_parent()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process was told to end or has lost its supervisor."""
+        if not self._stop.is_set() and os.getppid() != self._supervisor:
+            # Nobody else is left to tidy up the run's private folder.
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._stop.set()
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """End this process at its next look."""
+        self._stop.set()
+
+    def beat(
+        self,
+        state: Literal["starting", "running", "waiting", "finished"] = "running",
+        *,
+        text: str = "",
+        fields: int = 0,
+        fields_dropped: int = 0,
+        messages_dropped: int = 0,
+        at_once: bool = False,
+    ) -> None:
+        """Say that this process is alive; cheap enough to call in every turn."""
+        now = time.monotonic()
+        if now < self._next_beat and not at_once:
+            return
+        self._next_beat = now + BEAT_S
+        self._reporter.send(
+            Beat(
+                self.name,
+                os.getpid(),
+                time.monotonic_ns(),
+                state,
+                text,
+                fields,
+                fields_dropped,
+                messages_dropped,
+            )
+        )
+
+    def close(self) -> None:
+        """Close the heartbeat's socket."""
+        self._reporter.close()
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stop.set()
+
+
+def _die_with_parent() -> None:
+    # The kernel's own guard, for a child that hangs when its supervisor is killed.
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,122 @@
+"""The thread that waits for the source, so that capture never does.
+
+In replay fields queue two deep and the source waits for the slide's pipeline; in live
+only the newest field is kept. A camera that goes away is opened again until it is back,
+and ``seq`` goes on from where it was.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Container
+from dataclasses import replace
+
+from armicro.errors import SourceError, SourceLostError
+from armicro.field import Field
+from armicro.source import Source
+
+REOPEN_S = 0.5
+
+Opener = Callable[[], Source]
+
+
+class Reader:
+    """Fields of a source, read ahead in a thread."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        *,
+        done: Container[int] = (),
+        newest: bool = False,
+        interval_s: float = 0.0,
+    ) -> None:
+        self._opener = opener
+        self._done = done
+        self._first_seq = 0
+        self._newest = newest
+        self._interval_s = interval_s
+        self._depth = 1 if newest else 2
+        self._queue: list[Field] = []
+        self._changed = threading.Condition()
+        self._ended = threading.Event()
+        self._source: Source | None = None
+        self.problem = "source is being opened"
+        """Why there are no fields now; empty when there are."""
+        self.error: SourceError | None = None
+        """What ended the reading for good."""
+        self.exhausted = False
+        self.grabbed = 0
+        self.planned: int | None = None
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._thread.start()
+
+    def take(self, *, timeout_s: float) -> Field | None:
+        """Next field (replay) or the newest (live); None when there is none yet.
+
+        Raises:
+            SourceError: the source cannot be used; in replay also when it is lost.
+        """
+        with self._changed:
+            if not self._queue:
+                self._changed.wait(timeout_s)
+            if self._queue:
+                field = self._queue.pop(0)
+                self._changed.notify_all()
+                return field
+        if self.error is not None:
+            raise self.error
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every field was read and taken."""
+        with self._changed:
+            return self.exhausted and not self._queue
+
+    def close(self) -> None:
+        """Stop reading and close the source."""
+        self._ended.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                try:
+                    self._read()
+                    break
+                except SourceLostError as error:
+                    if not self._newest:
+                        raise
+                    self.problem = str(error)
+                    self._ended.wait(REOPEN_S)
+        except SourceError as error:
+            self.error = error
+        with self._changed:
+            self.exhausted = self.error is None
+            self._changed.notify_all()
+
+    def _read(self) -> None:
+        with contextlib.closing(self._opener()) as source:
+            self.planned = source.card.fields_planned
+            first, due = self._first_seq, time.monotonic()
+            for field in source.fields(done=self._done):
+                self.problem = ""
+                self.grabbed += 1
+                self._put(replace(field, seq=first + field.seq) if first else field)
+                self._first_seq = first + field.seq + 1 if self._newest else first
+                due = max(due + self._interval_s, time.monotonic())
+                if self._ended.wait(max(0.0, due - time.monotonic())):
+                    return
+
+    def _put(self, field: Field) -> None:
+        with self._changed:
+            while len(self._queue) >= self._depth and not self._ended.is_set():
+                if self._newest:
+                    self._queue.clear()
+                    break
+                self._changed.wait(0.2)
+            self._queue.append(field)
+            self._changed.notify_all()

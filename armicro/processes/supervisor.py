@@ -1,0 +1,235 @@
+"""The parent of capture, infer and display: starts, watches, restarts, ends them.
+
+It holds what must outlive a child (the ring's memory, the run's private folder with the
+sockets) and nothing that belongs to the slide: that is infer's journal. A child that
+ends with status 0 has done its work; status 2 is bad input, which no restart mends;
+anything else, or silence, and it is started again after a growing pause.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import structlog
+
+from armicro.errors import ArmicroError
+from armicro.processes.job import Job, write_job
+from armicro.processes.life import Name
+from armicro.wire.link import Collector
+from armicro.wire.ring import Ring
+from armicro.wire.topic import TOPICS, Beat
+
+RING_SLOTS = 6
+"""One being written, three on their way to infer, one shown, one to spare."""
+STARTING_S = 120.0
+"""A child may be silent that long before its first beat (networks compile)."""
+SILENT_S = 15.0
+"""After that it is taken for hung and killed."""
+PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Before each restart in a row; one more in a minute and the session fails."""
+END_S = 10.0
+"""A child that was told to end has this long to do it."""
+
+
+class ChildError(ArmicroError):
+    """A child ended with an error that restarting does not mend."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a child, for the journal."""
+
+    at_ns: int
+    text: str
+
+
+@dataclass(slots=True)
+class _Child:
+    name: Name
+    process: subprocess.Popen[bytes] | None = None
+    heard: float = 0.0
+    beaten: bool = False
+    restarts: deque[float] = field(default_factory=lambda: deque(maxlen=len(PAUSES_S)))
+    start_at: float = 0.0
+    beat: Beat | None = None
+
+
+class Supervisor:
+    """One session's processes."""
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        names: tuple[Name, ...] = ("capture", "infer", "display"),
+        on_beat: Callable[[Beat], None] = lambda beat: None,
+    ) -> None:
+        self._job = job
+        self._names = tuple(
+            name for name in names if name != "display" or job.display != "none"
+        )
+        self._on_beat = on_beat
+        self._children = {name: _Child(name) for name in self._names}
+        self._stop = ""
+        self._log = structlog.get_logger()
+        self.events: list[Event] = []
+
+    def run(self) -> str:
+        """Run the session to its end; return why it ended early, or "".
+
+        Raises:
+            ChildError: a child ended for bad input, or kept dying.
+        """
+        with contextlib.ExitStack() as stack:
+            run = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(
+                        prefix="armicro-", ignore_cleanup_errors=True
+                    )
+                )
+            )
+            camera = self._job.rig.camera
+            ring = stack.enter_context(
+                Ring.create(
+                    RING_SLOTS,
+                    slot_bytes=self._job.field_bytes
+                    or camera.width_px * camera.height_px * 3,
+                )
+            )
+            job = msgspec.structs.replace(
+                self._job,
+                session=self._job.session or uuid.uuid4().hex,
+                ring=ring.handle,
+                addresses={name: _address(run, name) for name in TOPICS}
+                | self._job.addresses,
+                supervisor_pid=os.getpid(),
+            )
+            write_job(job, run / "job.json")
+            beats = stack.enter_context(Collector(job.addresses["health"], "health"))
+            stack.enter_context(self._signals())
+            stack.callback(self._end)
+            while not self._stop:
+                for beat in beats.receive(timeout_ms=50):
+                    if isinstance(beat, Beat):
+                        self._hear(beat)
+                for child in self._children.values():
+                    self._watch(child, run, ring)
+            return "" if self._stop == "finished" else self._stop
+
+    def pid(self, name: Name) -> int | None:
+        """Process id of a child that runs now (tests kill it)."""
+        process = self._children[name].process
+        return process.pid if process is not None else None
+
+    def stop(self, why: str) -> None:
+        """End the session at the next turn."""
+        self._stop = self._stop or why
+
+    def _hear(self, beat: Beat) -> None:
+        child = self._children.get(beat.process)
+        if child is None or child.process is None or child.process.pid != beat.pid:
+            return
+        child.heard, child.beaten, child.beat = time.monotonic(), True, beat
+        self._on_beat(beat)
+
+    def _watch(self, child: _Child, run: Path, ring: Ring) -> None:
+        now = time.monotonic()
+        if child.process is None:
+            if now >= child.start_at:
+                self._start(child, run, ring)
+            return
+        status = child.process.poll()
+        if status is None:
+            if now - child.heard > (SILENT_S if child.beaten else STARTING_S):
+                self._note(f"{child.name} is silent and was killed")
+                child.process.kill()
+            return
+        child.process = None
+        if status == 0 and child.name != "capture":
+            self._stop = "finished" if child.name == "infer" else "window closed"
+        elif status == 2 or (run / f"{child.name}.error").exists():
+            raise _error_of(run / f"{child.name}.error", child.name)
+        else:
+            self._restart_later(child, now, status)
+
+    def _start(self, child: _Child, run: Path, ring: Ring) -> None:
+        command = [sys.executable, "-m", "armicro.processes", child.name]
+        child.process = subprocess.Popen(
+            [*command, str(run / "job.json")],
+            stdin=subprocess.DEVNULL,
+            pass_fds=ring.pass_fds,
+            # Ctrl-C is the supervisor's; it tells the children in order.
+            process_group=0 if sys.platform != "win32" else None,
+        )
+        child.heard, child.beaten = time.monotonic(), False
+
+    def _restart_later(self, child: _Child, now: float, status: int) -> None:
+        recent = [at for at in child.restarts if now - at < 60.0]
+        self._note(f"{child.name} ended with status {status} and is started again")
+        if len(recent) == len(PAUSES_S):
+            raise ChildError(
+                f"{child.name} died {len(recent) + 1} times within a minute (last "
+                f"status {status}); run again with ARMICRO_LOG=info to see why",
+                1,
+            )
+        child.restarts.append(now)
+        child.start_at = now + PAUSES_S[len(recent)]
+
+    def _note(self, text: str) -> None:
+        self._log.warning(text)
+        self.events.append(Event(time.monotonic_ns(), text))
+
+    def _end(self) -> None:
+        # Infer first: it writes what it still holds while the others stand.
+        order = [n for n in ("infer", "display", "capture") if n in self._children]
+        deadline = time.monotonic() + END_S
+        for name in order:
+            process = self._children[name].process  # type: ignore[index]
+            if process is None:
+                continue
+            process.terminate()
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        def told(number: int, frame: FrameType | None) -> None:
+            del frame
+            self.stop(f"stopped by {signal.Signals(number).name}")
+
+        before = {n: signal.signal(n, told) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _address(run: Path, topic: str) -> str:
+    return f"ipc://{run / topic}"
+
+
+def _error_of(path: Path, name: str) -> ChildError:
+    try:
+        said = msgspec.json.decode(path.read_bytes(), type=dict[str, str | int])
+    except (OSError, msgspec.DecodeError):
+        return ChildError(f"{name} ended for bad input and did not say which", 2)
+    return ChildError(str(said["message"]), int(said["exit_status"]))

@@ -1,0 +1,55 @@
+"""infer's thread that writes the journal while the engine works on the next field."""
+
+import contextlib
+import queue
+import threading
+import time
+
+from armicro.report import FieldReport, Observation
+from armicro.slide.journal import Journal
+
+Stations = dict[str, int]
+Facts = dict[str, object]
+
+
+class Writer:
+    """The thread that writes the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._queue: queue.Queue[
+            tuple[FieldReport, list[Observation], Stations, Facts] | None
+        ] = queue.Queue(maxsize=4)
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def put(
+        self,
+        report: FieldReport,
+        news: list[Observation],
+        stations: Stations,
+        facts: Facts,
+    ) -> None:
+        while self.error is None:
+            with contextlib.suppress(queue.Full):
+                self._queue.put((report, news, stations, facts), timeout=0.2)
+                return
+
+    def close(self) -> None:
+        """Write all that is queued, then end."""
+        if self.error is None:
+            self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                report, news, stations, facts = item
+                stations["written"] = time.monotonic_ns()
+                self._journal.write(report, news, stations)
+                for key, value in facts.items():
+                    self._journal.set(key, value)
+        # Any error of this thread is the process's: the main thread raises it.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
