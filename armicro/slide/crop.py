@@ -8,11 +8,11 @@ JPEG_QUALITY = 95
 """Chroma is not subsampled either: the stain is what the eye judges."""
 
 
-def encode_crop(crop: NDArray[np.uint8]) -> bytes:
-    """Return the JPEG of an RGB crop (height, width, 3), quality 95, full chroma."""
+def encode_crop(crop: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
+    """Return the JPEG of an RGB crop (height, width, 3) with full chroma."""
     flags = [
         cv2.IMWRITE_JPEG_QUALITY,
-        JPEG_QUALITY,
+        quality,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]

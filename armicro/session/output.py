@@ -1,0 +1,84 @@
+"""Writing the session folder, each file whole or not at all."""
+
+import re
+from pathlib import Path
+
+from armicro.errors import SourceError
+from armicro.session.page import render_page
+from armicro.session.qupath import findings_geojson
+from armicro.session.record import Session, read_session
+from armicro.session.summary import encode_summary, summarise
+from armicro.session.table import findings_csv, latency_csv
+from armicro.slide.journal import Journal
+
+JOURNAL = "session.sqlite"
+"""The journal's name in a session folder."""
+_CROP_NAME = re.compile(r"\d{2,3}_\d{4}\.jpg")
+
+
+def write_outputs(folder: Path, journal: Journal) -> Session:
+    """Write every file of the session folder from the journal.
+
+    May be called at any time, also while the run goes on; files of an earlier call are
+    replaced.
+
+    Args:
+        folder: exists already, since the journal lies there.
+        journal: open; it is only read.
+
+    Returns:
+        The session that was written.
+
+    Raises:
+        SourceError: the journal is damaged or the folder cannot be written.
+    """
+    session = read_session(journal)
+    try:
+        _write_files(folder, session)
+        _write_crops(folder / "top", session)
+    except OSError as error:
+        raise SourceError(
+            f"{error.filename or folder}: {error.strerror or error}; check free space "
+            "and write permission of the session folder"
+        ) from error
+    return session
+
+
+def _write_files(folder: Path, session: Session) -> None:
+    slide = session.slide
+    files = {
+        "slide.json": encode_summary(summarise(session)),
+        "findings.csv": findings_csv(session.findings).encode(),
+        "findings.geojson": findings_geojson(
+            session.findings,
+            slide=slide.name,
+            # A camera has no file of its own: its fields' pixels are the nearest thing.
+            pixel_um=slide.pixel_um or slide.um_per_px or 1.0,
+        ),
+        "latency.csv": latency_csv(session.stations).encode(),
+        "report.html": render_page(session).encode(),
+    }
+    for name, content in files.items():
+        _replace(folder / name, content)
+
+
+def _write_crops(folder: Path, session: Session) -> None:
+    folder.mkdir(exist_ok=True)
+    names = set()
+    for rank, (finding, jpeg) in enumerate(
+        zip(session.top, session.crops, strict=True), start=1
+    ):
+        # Four digits: certainty itself is written as 9999.
+        share = min(9999, round(finding.hr_probability * 10_000))
+        name = f"{rank:02d}_{share:04d}.jpg"
+        names.add(name)
+        _replace(folder / name, jpeg)
+    for path in folder.iterdir():
+        if _CROP_NAME.fullmatch(path.name) and path.name not in names:
+            path.unlink()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_bytes(content)
+    beside.replace(path)

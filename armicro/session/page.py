@@ -1,0 +1,214 @@
+"""``report.html``: a session on one page that opens anywhere, offline.
+
+All that is shown passes through the escaping of the template: slide names, reasons and
+events come from files and messages of others.
+"""
+
+import base64
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import jinja2
+
+import armicro
+from armicro.report import FieldState, Finding
+from armicro.session.chart import histogram, score_strip
+from armicro.session.latency import legs_of
+from armicro.session.qupath import SUSPICIOUS
+from armicro.session.record import Facts, Session
+from armicro.session.slide_map import draw_map
+from armicro.slide.crop import decode_crop, encode_crop
+
+ENOUGH_COVERAGE = 0.95
+"""With less of the cell area analysed, the score is called "so far"."""
+CROP_BYTES = 80_000
+"""A larger crop is compressed again, so that the page stays small enough to mail."""
+SMALL_QUALITY = 80
+LAST_EVENTS = 200
+COMMON_REASONS = 6
+
+STATES: dict[FieldState, str] = {
+    "analysed": "Analysed",
+    "blank": "Blank background",
+    "unreadable": "Unreadable",
+    "bad_scale": "Scale out of range",
+    "no_place": "Place not known",
+}
+"""What became of fields, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """A finding of the gallery as it is shown."""
+
+    rank: int
+    finding: Finding
+    picture: str
+    """Data URI; empty where the journal holds none."""
+    suspicious: bool
+
+
+def render_page(session: Session) -> str:
+    """Return the report as one HTML document without outside references."""
+    findings = session.findings
+    return _template().render(
+        session=session,
+        slide=session.slide,
+        score=session.score,
+        so_far=not session.finished or session.score.coverage < ENOUGH_COVERAGE,
+        notices=_notices(session),
+        map=draw_map(session),
+        strip=score_strip(session.score.scores, session.score.score or 0.0),
+        cards=_cards(session),
+        suspicious=sum(f.hr_probability >= SUSPICIOUS for f in findings),
+        hr_histogram=histogram([f.hr_probability for f in findings], label="HR"),
+        lr_histogram=histogram([f.lr_probability for f in findings], label="LR"),
+        states=[(name, session.count(state)) for state, name in STATES.items()],
+        reasons=_reasons(session),
+        totals=_totals(session),
+        legs=legs_of(session.stations),
+        events=_events(session),
+        events_hidden=max(0, len(session.events) - LAST_EVENTS),
+        settings=_flatten(session.settings),
+        engine=_flatten(session.engine),
+        rig=_flatten(session.rig),
+        report_version=armicro.__version__,
+    )
+
+
+def _notices(session: Session) -> list[str]:
+    """What a reader must know before the score."""
+    notices = []
+    if not session.finished:
+        notices.append(
+            "Session not finished: the run was stopped or crashed before its end. "
+            "Everything below is what had been kept until then."
+        )
+    if session.fields_missing:
+        notices.append(
+            f"{session.fields_missing} of {session.slide.fields_planned} planned "
+            "fields were not read."
+        )
+    if session.reports and session.score.coverage < ENOUGH_COVERAGE:
+        notices.append(
+            f"Only {session.score.coverage:.0%} of the cell area was analysed: cells "
+            "elsewhere may change the score."
+        )
+    unreadable = session.count("unreadable")
+    if unreadable:
+        notices.append(
+            f"{unreadable} field{'s' if unreadable > 1 else ''} could not be read "
+            "(hatched on the map); look at that area yourself."
+        )
+    if session.count("bad_scale"):
+        notices.append("Fields whose scale is outside 0.1–0.6 µm/px were not analysed.")
+    return notices
+
+
+def _cards(session: Session) -> list[_Card]:
+    return [
+        _Card(rank, finding, _picture(jpeg), finding.hr_probability >= SUSPICIOUS)
+        for rank, (finding, jpeg) in enumerate(
+            zip(session.top, session.crops, strict=True), start=1
+        )
+    ]
+
+
+def _picture(jpeg: bytes) -> str:
+    if len(jpeg) > CROP_BYTES:
+        jpeg = encode_crop(decode_crop(jpeg), quality=SMALL_QUALITY)
+    if not jpeg:
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _reasons(session: Session) -> list[tuple[str, int]]:
+    """The most common reasons for which fields were not analysed."""
+    found = Counter(
+        report.reason
+        for report in session.reports
+        if report.reason and report.state != "analysed"
+    )
+    return found.most_common(COMMON_REASONS)
+
+
+def _totals(session: Session) -> dict[str, int]:
+    reports = session.reports
+    return {
+        "LR tiles": sum(report.lr_tiles for report in reports),
+        "LR tiles above the gate": sum(report.lr_positive for report in reports),
+        "HR tiles": sum(report.hr_tiles for report in reports),
+        "Detections in fields": sum(len(report.findings) for report in reports),
+        "Findings (one a cell)": len(session.findings),
+    }
+
+
+def _events(session: Session) -> list[tuple[str, str, str]]:
+    """The last events, each with its time since the first field or event."""
+    starts = [event.time_ns for event in session.events[:1]]
+    starts += [ns for _, passed in session.stations[:1] for ns in passed.values()]
+    start_ns = min(starts, default=0)
+    shown = session.events[-LAST_EVENTS:]
+    # A clock that went backwards (the machine was restarted) tells nothing.
+    return [
+        (
+            _duration((event.time_ns - start_ns) / 1e9)
+            if event.time_ns >= start_ns
+            else "–",
+            event.kind,
+            event.text,
+        )
+        for event in shown
+    ]
+
+
+def _flatten(facts: Facts, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as rows, ``network.set`` and the like."""
+    rows: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            rows += _flatten(value, f"{name}.")
+        elif value is None or value == "":
+            rows.append((name, "–"))
+        elif isinstance(value, bool):
+            rows.append((name, "yes" if value else "no"))
+        else:
+            rows.append((name, str(value)))
+    return rows
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    >>> [_duration(s) for s in (0.04, 9.5, 192, 7320)]
+    ['40 ms', '9.5 s', '3 min 12 s', '2 h 2 min']
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _count(number: float) -> str:
+    """Group thousands with a narrow no-break space, as in print."""
+    return f"{number:,.0f}".replace(",", "\u202f")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"duration": _duration, "count": _count}
+    text = files("armicro.session").joinpath("page.html.j2").read_text("utf-8")
+    return environment.from_string(text)

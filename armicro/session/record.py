@@ -1,0 +1,137 @@
+"""What a journal tells of its session, read once and frozen.
+
+A crashed session lacks what is written at its end, an old one what was not yet thought
+of: whatever is absent stays at its default, and ``finished`` says whether the run came
+to its end.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from armicro.cascade.rank import TOP_COUNT
+from armicro.report import FieldReport, Finding, SlideScore
+from armicro.slide.journal import Event, Journal
+from armicro.slide.track import merge, top
+
+Facts = dict[str, Any]
+
+MERGE_UM = 15.0
+"""As the rig's default; the session's own settings override it."""
+
+
+class SlideCard(msgspec.Struct, frozen=True):
+    """What was read; kept under ``slide``."""
+
+    name: str = ""
+    file: str = ""
+    """The file's name without its folder: a path tells too much of a patient."""
+    pixel_um: float | None = None
+    """Scale of the slide file's own pixels; None for a camera."""
+    um_per_px: float | None = None
+    """Scale of the fields."""
+    width_px: int | None = None
+    height_px: int | None = None
+    """Size of the fields."""
+    fields_planned: int | None = None
+
+
+class OverviewCard(msgspec.Struct, frozen=True):
+    """A small picture of the slide; kept under ``overview``."""
+
+    png: bytes
+    um_per_px: float
+    x_um: float = 0.0
+    y_um: float = 0.0
+    """Slide coordinates of its top left corner."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """A run over one slide."""
+
+    slide: SlideCard = field(default_factory=SlideCard)
+    score: SlideScore = field(default_factory=SlideScore)
+    engine: Facts = field(default_factory=dict)
+    """``set``, ``hash``, ``backend``, ``precision`` and what else the run knew."""
+    rig: Facts = field(default_factory=dict)
+    """``name``, ``sha256``, ``objective``, ``certificate``."""
+    settings: Facts = field(default_factory=dict)
+    version: str = ""
+    """Of the armicro that ran, which may not be the one that reads."""
+    started: str = ""
+    """Date and time of the first start, in words; the journal itself has no clock."""
+    overview: OverviewCard | None = None
+    wall_s: float | None = None
+    inference_s: float = 0.0
+    fields_dropped: int = 0
+    reports: tuple[FieldReport, ...] = ()
+    """By ``seq``."""
+    stations: tuple[tuple[int, dict[str, int]], ...] = ()
+    """``seq`` and the ns at each station."""
+    events: tuple[Event, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """One a cell, most suspicious first."""
+    top: tuple[Finding, ...] = ()
+    """The top list: at most 30, none near a higher one."""
+    crops: tuple[bytes, ...] = ()
+    """The JPEG of each in ``top``."""
+
+    @property
+    def finished(self) -> bool:
+        """The run ended by itself; its end is what writes ``wall_s``."""
+        return self.wall_s is not None
+
+    @property
+    def fields_missing(self) -> int:
+        """Planned fields that were not read; 0 where nothing was planned."""
+        return max(0, (self.slide.fields_planned or 0) - len(self.reports))
+
+    def count(self, state: str) -> int:
+        """How many fields ended in this state."""
+        return sum(report.state == state for report in self.reports)
+
+
+def read_session(journal: Journal) -> Session:
+    """Read a session, merging and ranking its findings.
+
+    Raises:
+        SourceError: the journal is damaged, or holds what this version cannot read.
+    """
+    settings = journal.get("settings", Facts) or {}
+    findings = merge(
+        list(journal.observations(crops=False)), merge_um=_merge_um(settings)
+    )
+    best = [seen.finding for seen in top(findings, TOP_COUNT)]
+    reports = journal.reports()
+    inference_s = journal.get("inference_s", float)
+    return Session(
+        slide=journal.get("slide", SlideCard) or SlideCard(),
+        score=journal.get("score", SlideScore) or SlideScore(),
+        engine=journal.get("engine", Facts) or {},
+        rig=journal.get("rig", Facts) or {},
+        settings=settings,
+        version=journal.get("version", str) or "",
+        started=journal.get("started", str) or "",
+        overview=journal.get("overview", OverviewCard),
+        wall_s=journal.get("wall_s", float),
+        inference_s=(
+            sum(report.inference_ns for report in reports) / 1e9
+            if inference_s is None
+            else inference_s
+        ),
+        fields_dropped=journal.get("fields_dropped", int) or 0,
+        reports=tuple(reports),
+        stations=tuple(journal.stations()),
+        events=tuple(journal.events()),
+        findings=tuple(seen.finding for seen in findings),
+        top=tuple(best),
+        crops=tuple(journal.crop_jpeg(finding) or b"" for finding in best),
+    )
+
+
+def _merge_um(settings: Facts) -> float:
+    cascade = settings.get("cascade")
+    found = (cascade if isinstance(cascade, dict) else settings).get("merge_um")
+    return float(found) if isinstance(found, (int, float)) and found > 0 else MERGE_UM

@@ -1,0 +1,56 @@
+"""``slide.json``: a session in one small object."""
+
+from typing import Any
+
+import msgspec
+
+from armicro.session.record import Session
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The content of ``slide.json``."""
+
+    slide: str
+    score: float | None
+    scores: dict[str, tuple[float, float]]
+    coverage: float
+    """Share of the cell area analysed, 0-1."""
+    fields: int
+    fields_unreadable: int
+    fields_dropped: int
+    findings: int
+    megapixels: float
+    """Analysed area in pixels of 0.243 µm."""
+    wall_s: float | None
+    """None when the session was not finished."""
+    inference_s: float
+    finished: bool
+    engine: dict[str, Any]
+    rig: dict[str, Any]
+    version: str
+
+
+def summarise(session: Session) -> Summary:
+    """Put a session into its summary."""
+    return Summary(
+        slide=session.slide.name,
+        score=session.score.score,
+        scores=session.score.scores,
+        coverage=session.score.coverage,
+        fields=len(session.reports),
+        fields_unreadable=session.count("unreadable"),
+        fields_dropped=session.fields_dropped,
+        findings=len(session.findings),
+        megapixels=session.score.megapixels,
+        wall_s=session.wall_s,
+        inference_s=session.inference_s,
+        finished=session.finished,
+        engine=session.engine,
+        rig=session.rig,
+        version=session.version,
+    )
+
+
+def encode_summary(summary: Summary) -> bytes:
+    """Return the summary as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
