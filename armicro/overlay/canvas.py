@@ -1,0 +1,267 @@
+"""The live field with its boxes: one widget that paints in a few milliseconds.
+
+A field's pixels are brought to device pixels by its own ``render`` and painted without
+scaling. What stands on the screen, its place and its boxes always belong together: when
+newer pixels cannot be had, the older picture stays with its own boxes.
+"""
+
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt, Signal
+from PySide6.QtGui import (
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QWidget
+
+from armicro.field import Pixels
+from armicro.overlay import paint, theme
+from armicro.overlay.guide import Step
+from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
+from armicro.overlay.picture import Cut, cut_for, cut_out
+from armicro.overlay.setting import Setting
+from armicro.overlay.snapshot import LiveField, SlideState
+from armicro.overlay.status import Banner
+from armicro.overlay.viewport import Viewport, panned_px, refitted, zoomed
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is painted besides the pixels; equal scenes are not painted twice."""
+
+    shelf: Shelf
+    slide: SlideState | None = None
+    stale: bool = False
+    chosen: Step | None = None
+    banner: Banner | None = None
+    waiting: str = ""
+    """What to say before the first field."""
+    boxes_on: bool = True
+    help_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Picture:
+    cut: Cut
+    pixels: Pixels
+    """Kept, since the image only borrows its memory."""
+    image: QImage
+
+
+class Canvas(QWidget):
+    """Shows one field at a time."""
+
+    painted = Signal(object)
+    """The LiveField that has just been painted for the first time."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setMinimumSize(400, 300)
+        self._setting = setting
+        self._view = Viewport((1, 1), (1, 1))
+        self._field: LiveField | None = None
+        self._picture: _Picture | None = None
+        self._scene = Scene(Shelf())
+        self._layout = Layout()
+        self._frozen = False
+        self._told = True
+        self._dragged_from: QPointF | None = None
+
+    @property
+    def field(self) -> LiveField | None:
+        """The field whose picture stands on the screen."""
+        return self._field
+
+    @property
+    def shown_layout(self) -> Layout:
+        """The boxes that stand on the screen."""
+        return self._layout
+
+    @property
+    def view(self) -> Viewport:
+        """How the field is looked at."""
+        return self._view
+
+    @property
+    def frozen(self) -> bool:
+        """True while newer fields are not taken."""
+        return self._frozen
+
+    def show_scene(self, scene: Scene, newer: LiveField | None = None) -> None:
+        """Show a newer field and what belongs on it.
+
+        The field stays out while frozen, and when its pixels are already overwritten.
+
+        Args:
+            scene: boxes and words.
+            newer: a field that is not shown yet; None when there is none.
+        """
+        taken = newer is not None and not self._frozen and self._take(newer)
+        if taken or scene != self._scene:
+            self._scene = scene
+            self._arrange()
+
+    def freeze(self, *, on: bool) -> None:
+        """Hold the picture, at full resolution so that it can still be looked into.
+
+        When its pixels are already overwritten, it is held as it stands.
+        """
+        self._frozen = on
+        if on and self._field is not None:
+            size_px = self._field.width_px, self._field.height_px
+            pixels = self._field.render(Cut((0, 0, *size_px), size_px))
+            if pixels is not None:
+                kept = pixels
+                self._field = replace(
+                    self._field, render=lambda cut: cut_out(kept, cut)
+                )
+        self.update()
+
+    def zoom(self, factor: float, at: QPointF | None = None) -> None:
+        """Zoom about a point of the widget, or about its middle; 0 shows it all."""
+        if factor <= 0:
+            self._view = replace(self._view, zoom=1.0, centre_px=(0.0, 0.0))
+        else:
+            spot = (at.x(), at.y()) if at is not None else None
+            self._view = zoomed(self._view, factor, spot)
+        self._redo()
+
+    def _take(self, field: LiveField) -> bool:
+        field_px = float(field.width_px), float(field.height_px)
+        view = refitted(self._view, field_px, self._screen_px())
+        picture = self._render(field, view)
+        if picture is None:
+            return False
+        self._view, self._picture, self._field = view, picture, field
+        self._told = False
+        return True
+
+    def _screen_px(self) -> tuple[float, float]:
+        return max(1.0, float(self.width())), max(1.0, float(self.height()))
+
+    def _render(self, field: LiveField, view: Viewport) -> _Picture | None:
+        cut = cut_for(
+            view.visible_xyxy_px,
+            (field.width_px, field.height_px),
+            view.scale * self.devicePixelRatioF(),
+        )
+        pixels = field.render(cut) if cut else None
+        if cut is None or pixels is None:
+            return None
+        height, width = pixels.shape[:2]
+        image = QImage(
+            pixels.data, width, height, pixels.strides[0], QImage.Format.Format_RGB888
+        )
+        return _Picture(cut, pixels, image)
+
+    def _redo(self) -> None:
+        if self._field is not None:
+            self._picture = self._render(self._field, self._view) or self._picture
+            self._arrange()
+
+    def _arrange(self) -> None:
+        if self._field is not None:
+            scene = self._scene
+            label_px = (
+                paint.LABEL_PX[0] / self._view.scale,
+                paint.LABEL_PX[1] / self._view.scale,
+            )
+            sight = Sight(
+                self._view.visible_xyxy_px,
+                label_px,
+                scene.stale,
+                scene.chosen.finding if scene.chosen else None,
+            )
+            self._layout = lay_out(
+                scene.shelf, self._field, scene.slide, sight, self._setting
+            )
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        """Paint the picture, then what belongs on it."""
+        painter = QPainter(self)
+        room = QRectF(self.rect())
+        painter.fillRect(room, theme.SURROUND)
+        if self._picture is None or self._field is None:
+            paint.paint_waiting(painter, self._scene.waiting, room)
+        else:
+            self._paint_picture(painter, self._picture)
+            self._paint_marks(painter, room, self._field)
+        if self._scene.banner:
+            paint.paint_banner(painter, self._scene.banner, room)
+        if self._scene.help_on:
+            paint.paint_help(painter, room)
+        painter.end()
+        if not self._told and self._field is not None:
+            self._told = True
+            self.painted.emit(self._field)
+
+    def _paint_picture(self, painter: QPainter, picture: _Picture) -> None:
+        ratio = self.devicePixelRatioF()
+        x0, y0, x1, y1 = picture.cut.crop_xyxy_px
+        corner = QPointF(*self._view.to_screen(x0, y0))
+        # On whole device pixels nothing is interpolated a second time.
+        corner = QPointF(
+            round(corner.x() * ratio) / ratio, round(corner.y() * ratio) / ratio
+        )
+        width, height = picture.cut.size_px
+        size = QSizeF(width / ratio, height / ratio)
+        wanted = QSizeF((x1 - x0) * self._view.scale, (y1 - y0) * self._view.scale)
+        if abs(wanted.width() - size.width()) > 1:
+            # The pixels at this zoom could not be had: stretch those of the last.
+            size = wanted
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawImage(QRectF(corner, size), picture.image)
+
+    def _paint_marks(self, painter: QPainter, room: QRectF, field: LiveField) -> None:
+        scene = self._scene
+        if scene.boxes_on:
+            paint.paint_boxes(painter, self._layout.boxes, self._view)
+        if scene.chosen and not scene.chosen.in_view and scene.chosen.distance_um:
+            paint.paint_way(painter, scene.chosen, room)
+        paint.paint_ruler(painter, field.um_per_px / self._view.scale, room)
+        paint.paint_legend(painter, self._setting.least_probability, room)
+        badges = []
+        if self._frozen:
+            badges.append("Frozen - Space goes on")
+            painter.setPen(QPen(theme.ACCENT, 4))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRect(room.adjusted(2, 2, -2, -2))
+        if not scene.boxes_on:
+            badges.append("Boxes hidden - B shows them")
+        if self._view.zoom > 1.001:
+            badges.append(f"Zoom {self._view.zoom:.1f}×")
+        if self._layout.hidden and scene.boxes_on:
+            badges.append(f"{self._layout.hidden} more boxes not drawn")
+        paint.paint_badges(painter, badges, room)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Keep looking at the same part."""
+        self._view = refitted(self._view, self._view.field_px, self._screen_px())
+        self._redo()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+        """Zoom about the pointer."""
+        self.zoom(1.2 ** (event.angleDelta().y() / 120), event.position())
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """Begin to drag."""
+        self._dragged_from = event.position()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """Drag the field."""
+        if self._dragged_from is not None:
+            by = (self._dragged_from - event.position()) / self._view.scale
+            self._dragged_from = event.position()
+            self._view = panned_px(self._view, (by.x(), by.y()))
+            self._redo()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """End dragging."""
+        self._dragged_from = None

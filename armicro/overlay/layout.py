@@ -1,0 +1,172 @@
+"""What to draw where: findings in slide coordinates to boxes on one field's picture.
+
+A box belongs to the picture that is painted, not to the newest message: it is placed by
+that field's own place, so it cannot lag behind a moving stage. Where the place is not
+known well enough there is no box at all, and the layout says why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.overlay.colour import STALE, Rgb, suspicion_rgb
+from armicro.overlay.label import place_labels
+from armicro.overlay.picture import XyXy
+from armicro.overlay.setting import Setting
+from armicro.overlay.snapshot import LiveField, SlideState
+from armicro.overlay.trust import opacity_of, why_no_boxes
+from armicro.report import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One finding on the picture."""
+
+    finding: Finding
+    box_xyxy_px: XyXy
+    """In pixels of the field; may reach beyond its edges."""
+    rgb: Rgb
+    opacity: float
+    """0-1, by how surely the place is known."""
+    weight: float
+    """Stroke width relative to a thin line; grows with probability."""
+    dashed: bool
+    """The state behind it is out of date."""
+    chosen: bool
+    """The operator picked it from the list."""
+    label: str
+    label_xyxy_px: XyXy
+    """In pixels of the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All boxes of one picture, most suspicious first, or why there are none."""
+
+    boxes: tuple[Box, ...] = ()
+    reason: str = ""
+    hidden: int = 0
+    """Boxes that are in sight and left out since there are too many."""
+
+
+class Shelf:
+    """The slide's findings, laid out for a quick look-up by place.
+
+    Built once a slide state, looked up in every painted frame: a slide may hold
+    thousands of findings, and a tick has a few milliseconds.
+    """
+
+    def __init__(self, findings: Sequence[Finding] = ()) -> None:
+        """Keep the findings that may get a box.
+
+        Args:
+            findings: in slide coordinates, in any order.
+        """
+        self.findings = sorted(findings, key=lambda found: -found.hr_probability)
+        rows = [
+            (f.x_um, f.y_um, f.width_um, f.height_um, f.hr_probability)
+            for f in self.findings
+        ]
+        table = np.array(rows, dtype=np.float64).reshape(-1, 5)
+        half_um = table[:, 2:4] / 2
+        self._boxes_um = np.hstack([table[:, :2] - half_um, table[:, :2] + half_um])
+        self._probability = table[:, 4]
+
+    def within(
+        self, sight_xyxy_um: XyXy, *, least_probability: float
+    ) -> tuple[list[Finding], NDArray[np.float64]]:
+        """Findings that touch a part of the slide, and their (n, 4) boxes in µm."""
+        x0, y0, x1, y1 = sight_xyxy_um
+        boxes = self._boxes_um
+        # Sorted by probability: only the head of the table can qualify.
+        head = int(np.count_nonzero(self._probability >= least_probability))
+        boxes = boxes[:head]
+        touches = (
+            (boxes[:, 0] < x1)
+            & (boxes[:, 2] > x0)
+            & (boxes[:, 1] < y1)
+            & (boxes[:, 3] > y0)
+        )
+        at = np.flatnonzero(touches)
+        return [self.findings[i] for i in at], boxes[at]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How the canvas looks at the field."""
+
+    visible_xyxy_px: XyXy
+    """The part of the field that is in sight, in its pixels."""
+    label_size_px: tuple[float, float]
+    """Width and height of a label, in pixels of the field."""
+    stale: bool = False
+    chosen: Finding | None = None
+
+
+def lay_out(
+    shelf: Shelf,
+    field: LiveField,
+    slide: SlideState | None,
+    sight: Sight,
+    setting: Setting,
+) -> Layout:
+    """Place every finding that is in sight on the picture of a field.
+
+    Args:
+        shelf: the slide's findings.
+        field: the field whose picture is painted.
+        slide: the newest slide state; its problem switches boxes off.
+        sight: the part of the field that the canvas shows.
+        setting: limits.
+    """
+    reason = why_no_boxes(field, slide, setting)
+    if reason or field.place is None:
+        return Layout(reason=reason)
+    origin_um = np.array([field.place.x_um, field.place.y_um] * 2)
+    in_sight_um = np.array(sight.visible_xyxy_px) * field.um_per_px + origin_um
+    found, boxes_um = shelf.within(
+        (in_sight_um[0], in_sight_um[1], in_sight_um[2], in_sight_um[3]),
+        least_probability=setting.least_probability,
+    )
+    hidden = max(0, len(found) - setting.most_boxes)
+    found = found[: setting.most_boxes]
+    boxes_px = [
+        (float(x0), float(y0), float(x1), float(y1))
+        for x0, y0, x1, y1 in (boxes_um[: len(found)] - origin_um) / field.um_per_px
+    ]
+    labels_px = place_labels(
+        boxes_px, [sight.label_size_px] * len(found), sight.visible_xyxy_px
+    )
+    opacity = opacity_of(field.place.standard_error_um, setting)
+    boxes = tuple(
+        _box(one, box_px, label_px, opacity, sight)
+        for one, box_px, label_px in zip(found, boxes_px, labels_px, strict=True)
+    )
+    return Layout(boxes, hidden=hidden)
+
+
+def _box(
+    found: Finding, box_px: XyXy, label_px: XyXy, opacity: float, sight: Sight
+) -> Box:
+    return Box(
+        finding=found,
+        box_xyxy_px=box_px,
+        rgb=STALE if sight.stale else suspicion_rgb(found.hr_probability),
+        opacity=opacity,
+        weight=1.0 + max(0.0, found.hr_probability - 0.5),
+        dashed=sight.stale,
+        chosen=found == sight.chosen,
+        label=probability_text(found.hr_probability),
+        label_xyxy_px=label_px,
+    )
+
+
+def probability_text(probability: float) -> str:
+    """Two decimals, and never a certainty that a network cannot have.
+
+    >>> [probability_text(p) for p in (0.934, 0.999, 0.001)]
+    ['0.93', '0.99', '0.01']
+    """
+    return f"{min(0.99, max(0.01, probability)):.2f}"

@@ -1,0 +1,187 @@
+"""The mini-map: the slide, what was seen of it, the findings, and where we are."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QPixmap
+from PySide6.QtWidgets import QSizePolicy
+
+from armicro.overlay import theme
+from armicro.overlay.card import Card
+from armicro.overlay.colour import suspicion_rgb
+from armicro.overlay.picture import XyXy
+from armicro.overlay.seen import Seen
+from armicro.overlay.snapshot import LiveField, Overview
+from armicro.report import Finding
+
+_VEILS = np.array(
+    [(10, 13, 16, 168), (10, 13, 16, 110), (242, 181, 68, 150), (0, 0, 0, 0)], np.uint8
+)
+"""Over an overview: what was not seen lies in the dark."""
+_FILLS = np.array(
+    [(0, 0, 0, 0), (44, 54, 65, 255), (150, 112, 44, 255), (64, 104, 132, 255)],
+    np.uint8,
+)
+"""Without an overview: what was seen is drawn."""
+
+
+class MiniMap(Card):
+    """A map of the slide that fits the card."""
+
+    def __init__(self) -> None:
+        super().__init__(190)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(110)
+        self._seen = Seen()
+        self._raster = QImage()
+        self._overview: Overview | None = None
+        self._ground = QPixmap()
+        self._field: LiveField | None = None
+        self._findings: tuple[Finding, ...] = ()
+        self._chosen: Finding | None = None
+
+    def draw(self, seen: Seen, overview: Overview | None, *, changed: bool) -> None:
+        """Take the raster of what was seen, and the slide's picture."""
+        self._seen = seen
+        if overview is not self._overview:
+            self._overview = overview
+            self._ground = (
+                QPixmap.fromImage(_image(overview)) if overview else QPixmap()
+            )
+            changed = True
+        if changed:
+            table = _VEILS if overview else _FILLS
+            self._raster = _rgba_image(table[seen.marks])
+            self.update()
+
+    def mark(
+        self,
+        field: LiveField | None,
+        findings: tuple[Finding, ...],
+        chosen: Finding | None,
+    ) -> None:
+        """Show where the field lies, the findings, and the one that is picked."""
+        new = (field, findings, chosen)
+        if new != (self._field, self._findings, self._chosen):
+            self._field, self._findings, self._chosen = new
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        """Paint the map."""
+        painter, room = self.begin("Slide map", "")
+        extent = self._extent()
+        if extent is None:
+            painter.end()
+            return
+        scale = _scale(extent, room)
+        origin = QPointF(
+            room.center().x() - scale * (extent[0] + extent[2]) / 2,
+            room.center().y() - scale * (extent[1] + extent[3]) / 2,
+        )
+        painter.setClipRect(room)
+        self._paint_ground(painter, origin, scale, extent)
+        self._paint_findings(painter, origin, scale)
+        self._paint_field(painter, origin, scale)
+        painter.end()
+
+    def _extent(self) -> XyXy | None:
+        if self._overview is not None:
+            return _overview_xyxy_um(self._overview)
+        seen = self._seen.extent_xyxy_um
+        if seen is None:
+            return None
+        margin = 0.06 * max(seen[2] - seen[0], seen[3] - seen[1])
+        return seen[0] - margin, seen[1] - margin, seen[2] + margin, seen[3] + margin
+
+    def _paint_ground(
+        self, painter: QPainter, origin: QPointF, scale: float, extent: XyXy
+    ) -> None:
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        whole = _on_card(extent, origin, scale)
+        painter.fillRect(whole, theme.SURROUND)
+        if self._overview is not None:
+            painter.drawPixmap(whole, self._ground, QRectF(self._ground.rect()))
+            painter.setClipRect(whole)
+        raster = _on_card(self._seen.raster_xyxy_um, origin, scale)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, on=False)
+        painter.drawImage(raster, self._raster)
+        if self._overview is not None:
+            _veil_beyond(painter, whole, raster)
+
+    def _paint_findings(self, painter: QPainter, origin: QPointF, scale: float) -> None:
+        for finding in reversed(self._findings):
+            spot = origin + QPointF(finding.x_um, finding.y_um) * scale
+            painter.setPen(QPen(theme.SURROUND, 1))
+            painter.setBrush(theme.colour(suspicion_rgb(finding.hr_probability)))
+            painter.drawEllipse(spot, 3.2, 3.2)
+            if finding == self._chosen:
+                painter.setPen(QPen(theme.TEXT, 1.5))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.drawEllipse(spot, 7, 7)
+
+    def _paint_field(self, painter: QPainter, origin: QPointF, scale: float) -> None:
+        if self._field is None or self._field.place is None:
+            return
+        place, (width_um, height_um) = self._field.place, self._field.size_um
+        corner = origin + QPointF(place.x_um, place.y_um) * scale
+        box = QRectF(corner.x(), corner.y(), width_um * scale, height_um * scale)
+        if box.width() < 7:
+            middle = box.center()
+            box = QRectF(middle.x() - 3.5, middle.y() - 3.5, 7, 7)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for pen in (QPen(theme.SURROUND, 3.5), QPen(theme.TEXT, 1.6)):
+            painter.setPen(pen)
+            painter.drawRect(box)
+
+
+def _image(overview: Overview) -> QImage:
+    height, width = overview.pixels.shape[:2]
+    pixels = np.ascontiguousarray(overview.pixels)
+    return QImage(
+        pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888
+    ).copy()
+
+
+def _rgba_image(rgba: NDArray[np.uint8]) -> QImage:
+    rows, columns = rgba.shape[:2]
+    if not rows or not columns:
+        return QImage()
+    whole = np.ascontiguousarray(rgba)
+    return QImage(
+        whole.data, columns, rows, 4 * columns, QImage.Format.Format_RGBA8888
+    ).copy()
+
+
+def _overview_xyxy_um(overview: Overview) -> XyXy:
+    rows, columns = overview.pixels.shape[:2]
+    return (
+        overview.x_um,
+        overview.y_um,
+        overview.x_um + columns * overview.um_per_px,
+        overview.y_um + rows * overview.um_per_px,
+    )
+
+
+def _scale(extent: XyXy, room: QRectF) -> float:
+    width_um, height_um = extent[2] - extent[0], extent[3] - extent[1]
+    return min(room.width() / width_um, room.height() / height_um)
+
+
+def _on_card(box_um: XyXy, origin: QPointF, scale: float) -> QRectF:
+    return QRectF(
+        origin + QPointF(box_um[0], box_um[1]) * scale,
+        origin + QPointF(box_um[2], box_um[3]) * scale,
+    )
+
+
+def _veil_beyond(painter: QPainter, whole: QRectF, raster: QRectF) -> None:
+    """Darken what the raster does not reach: nobody has been there either."""
+    veil = QColor(*(int(channel) for channel in _VEILS[0]))
+    for part in (
+        QRectF(whole.topLeft(), QPointF(whole.right(), raster.top())),
+        QRectF(QPointF(whole.left(), raster.bottom()), whole.bottomRight()),
+        QRectF(QPointF(whole.left(), raster.top()), raster.bottomLeft()),
+        QRectF(raster.topRight(), QPointF(whole.right(), raster.bottom())),
+    ):
+        if part.width() > 0 and part.height() > 0:
+            painter.fillRect(part, veil)

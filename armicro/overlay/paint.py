@@ -1,0 +1,266 @@
+"""What is painted over the field: boxes, ruler, legend, banner, help.
+
+Free functions on a painter in the window's logical pixels. Every stroke is double, dark
+under light, so that it stands out on pale, pink and dark blue cells alike; only corners
+are drawn, so that the cell itself stays free.
+"""
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import (
+    QColor,
+    QFontMetricsF,
+    QLinearGradient,
+    QPainter,
+    QPainterPath,
+    QPen,
+    QPolygonF,
+)
+
+from armicro.overlay import theme
+from armicro.overlay.colour import suspicion_rgb
+from armicro.overlay.guide import Step, distance_text
+from armicro.overlay.layout import Box, probability_text
+from armicro.overlay.ruler import rule
+from armicro.overlay.status import Banner
+from armicro.overlay.viewport import Viewport
+
+LABEL_PX = (34.0, 17.0)
+"""Width and height of a box's label on the screen."""
+KEYS = (
+    ("B", "boxes on or off"),
+    ("Space", "freeze the picture, and go on"),
+    ("+  –  0", "zoom in, out, whole field (or mouse wheel; drag to move)"),
+    ("Up  Down", "pick a finding from the list"),
+    ("Esc", "let the picked finding go; else close"),
+    ("S", "save a picture of this window"),
+    ("F", "full screen"),
+    ("P", "side panel on or off"),
+    ("Q", "close and end the session"),
+    ("?", "this help"),
+)
+_DARK = QColor(10, 13, 16)
+_PILL = QColor(14, 18, 22, 214)
+_MARGIN = 14.0
+
+
+def paint_boxes(painter: QPainter, boxes: Sequence[Box], view: Viewport) -> None:
+    """Paint all boxes, the most suspicious on top, labels above all brackets."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    for box in reversed(boxes):
+        _paint_brackets(painter, box, _on_screen(box.box_xyxy_px, view))
+    painter.setFont(theme.font(12, bold=True))
+    for box in reversed(boxes):
+        _paint_label(painter, box, _on_screen(box.label_xyxy_px, view))
+
+
+def _on_screen(box_xyxy_px: Sequence[float], view: Viewport) -> QRectF:
+    x0, y0, x1, y1 = box_xyxy_px
+    return QRectF(QPointF(*view.to_screen(x0, y0)), QPointF(*view.to_screen(x1, y1)))
+
+
+def _paint_brackets(painter: QPainter, box: Box, rect: QRectF) -> None:
+    path = QPainterPath()
+    if box.dashed:
+        path.addRect(rect)
+    else:
+        _add_corners(path, rect)
+    width = 1.7 * box.weight * (1.5 if box.chosen else 1.0)
+    under = QPen(theme.colour((10, 13, 16), 0.8 * box.opacity), width + 2.4)
+    over = QPen(theme.colour(box.rgb, box.opacity), width)
+    under.setCapStyle(Qt.PenCapStyle.RoundCap)
+    under.setJoinStyle(Qt.PenJoinStyle.MiterJoin)
+    over.setJoinStyle(Qt.PenJoinStyle.MiterJoin)
+    if box.dashed:
+        over.setWidthF(1.5)
+        over.setDashPattern([5.0, 4.0])
+        under.setWidthF(3.0)
+    for pen in (under, over):
+        painter.strokePath(path, pen)
+
+
+def _add_corners(path: QPainterPath, rect: QRectF) -> None:
+    arm = min(26.0, max(7.0, 0.24 * min(rect.width(), rect.height())))
+    arm = min(arm, rect.width() / 2, rect.height() / 2)
+    for corner, right, down in (
+        (rect.topLeft(), arm, arm),
+        (rect.topRight(), -arm, arm),
+        (rect.bottomRight(), -arm, -arm),
+        (rect.bottomLeft(), arm, -arm),
+    ):
+        path.moveTo(corner + QPointF(right, 0))
+        path.lineTo(corner)
+        path.lineTo(corner + QPointF(0, down))
+
+
+def _paint_label(painter: QPainter, box: Box, rect: QRectF) -> None:
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(theme.colour((14, 18, 22), 0.84 * box.opacity))
+    painter.drawRoundedRect(rect, 3, 3)
+    painter.setPen(theme.colour(box.rgb, min(1.0, box.opacity + 0.15)))
+    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, box.label)
+
+
+def paint_way(painter: QPainter, step: Step, room: QRectF) -> None:
+    """Paint the arrow near the edge that leads to a finding out of sight."""
+    way = QPointF(*step.towards_xy)
+    inner = room.adjusted(46, 58, -46, -64)
+    reach = min(
+        inner.width() / 2 / max(1e-6, abs(way.x())),
+        inner.height() / 2 / max(1e-6, abs(way.y())),
+    )
+    tip = room.center() + way * reach
+    shade = theme.colour(suspicion_rgb(step.finding.hr_probability))
+    paint_arrow(painter, tip, way, 15.0, shade)
+    text = f"{probability_text(step.finding.hr_probability)}  {distance_text(step)}"
+    _pill(painter, tip - way * 52, text, shade)
+
+
+def paint_arrow(
+    painter: QPainter, at: QPointF, way: QPointF, size: float, shade: QColor
+) -> None:
+    """Paint an arrow head that points along a unit vector, with a dark outline."""
+    side = QPointF(-way.y(), way.x()) * 0.62
+    back = at - way * (0.75 * size)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(_DARK, 1.5))
+    painter.setBrush(shade)
+    painter.drawPolygon(
+        QPolygonF(
+            [
+                at + way * size,
+                back + side * size,
+                at - way * (0.35 * size),
+                back - side * size,
+            ]
+        )
+    )
+
+
+def paint_ruler(painter: QPainter, um_per_screen_px: float, room: QRectF) -> None:
+    """Paint the scale bar, bottom left."""
+    ruler = rule(um_per_screen_px, 0.22 * room.width())
+    painter.setFont(theme.font(12, bold=True))
+    card = QRectF(0, 0, max(ruler.length_px, 44.0) + 24, 38)
+    card.moveBottomLeft(room.bottomLeft() + QPointF(_MARGIN, -_MARGIN))
+    _card(painter, card)
+    painter.setPen(theme.TEXT)
+    line = QRectF(0, 0, ruler.length_px, 7)
+    line.moveCenter(QPointF(card.center().x(), card.bottom() - 10))
+    painter.drawText(
+        card.adjusted(0, 4, 0, -16), Qt.AlignmentFlag.AlignCenter, ruler.text
+    )
+    painter.setPen(QPen(theme.TEXT, 2.0, c=Qt.PenCapStyle.FlatCap))
+    for start, end in (
+        (line.topLeft(), line.bottomLeft()),
+        (line.topRight(), line.bottomRight()),
+        (line.bottomLeft(), line.bottomRight()),
+    ):
+        painter.drawLine(start, end)
+
+
+def paint_legend(painter: QPainter, least_probability: float, room: QRectF) -> None:
+    """Paint the colour scale of the boxes, bottom right."""
+    card = QRectF(0, 0, 188, 38)
+    card.moveBottomRight(room.bottomRight() - QPointF(_MARGIN, _MARGIN))
+    _card(painter, card)
+    painter.setFont(theme.font(11))
+    painter.setPen(theme.TEXT)
+    text = card.adjusted(12, 4, -12, -18)
+    painter.drawText(
+        text, Qt.AlignmentFlag.AlignHCenter, "probability of a lesion cell"
+    )
+    bar = QRectF(card.left() + 38, card.bottom() - 15, card.width() - 76, 7)
+    shades = QLinearGradient(bar.topLeft(), bar.topRight())
+    for step in range(11):
+        share = step / 10
+        probability = least_probability + (1 - least_probability) * share
+        shades.setColorAt(share, theme.colour(suspicion_rgb(probability)))
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(shades)
+    painter.drawRoundedRect(bar, 2, 2)
+    painter.setPen(theme.TEXT)
+    ends = QRectF(card.left() + 10, card.bottom() - 20, card.width() - 20, 16)
+    middle = Qt.AlignmentFlag.AlignVCenter
+    painter.drawText(ends, middle, f"{least_probability:.2f}")
+    painter.drawText(ends, middle | Qt.AlignmentFlag.AlignRight, "1.00")
+
+
+def paint_banner(painter: QPainter, said: Banner, room: QRectF) -> None:
+    """Paint what the operator must know now, top centre, on opaque ground."""
+    painter.setFont(theme.font(14, bold=True))
+    text = said.text[:1].upper() + said.text[1:]
+    metrics = QFontMetricsF(painter.font())
+    widest = room.width() - 2 * _MARGIN
+    width = min(widest, metrics.horizontalAdvance(text) + 44)
+    card = QRectF(room.center().x() - width / 2, room.top() + _MARGIN, width, 34)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(theme.TONES[said.tone], 1.5))
+    painter.setBrush(QColor(16, 20, 24, 242))
+    painter.drawRoundedRect(card, 6, 6)
+    painter.setPen(theme.TONES[said.tone])
+    shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, card.width() - 28)
+    painter.drawText(card, Qt.AlignmentFlag.AlignCenter, shown)
+
+
+def paint_badges(painter: QPainter, texts: Sequence[str], room: QRectF) -> None:
+    """Paint what is not as usual (frozen, boxes off, zoom), top left."""
+    painter.setFont(theme.font(12, bold=True))
+    metrics = QFontMetricsF(painter.font())
+    top = room.top() + _MARGIN
+    for text in texts:
+        card = QRectF(
+            room.left() + _MARGIN, top, metrics.horizontalAdvance(text) + 20, 24
+        )
+        _card(painter, card)
+        painter.setPen(theme.ACCENT)
+        painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)
+        top += 29
+
+
+def paint_waiting(painter: QPainter, text: str, room: QRectF) -> None:
+    """Paint what the window waits for, before the first field."""
+    painter.setFont(theme.font(17))
+    painter.setPen(theme.MUTED)
+    painter.drawText(room, Qt.AlignmentFlag.AlignCenter, text)
+
+
+def paint_help(painter: QPainter, room: QRectF) -> None:
+    """Paint the card that lists the keys."""
+    row, width = 27.0, 470.0
+    card = QRectF(0, 0, width, row * len(KEYS) + 66)
+    card.moveCenter(room.center())
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(theme.LINE, 1))
+    painter.setBrush(QColor(20, 24, 29, 246))
+    painter.drawRoundedRect(card, 10, 10)
+    painter.setPen(theme.TEXT)
+    painter.setFont(theme.font(16, bold=True))
+    painter.drawText(card.adjusted(26, 18, 0, 0), 0, "Keys")
+    line = QRectF(card.left() + 26, card.top() + 48, width - 52, row)
+    for key, meaning in KEYS:
+        painter.setFont(theme.font(13, bold=True))
+        painter.setPen(theme.ACCENT)
+        painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, key)
+        painter.setFont(theme.font(13))
+        painter.setPen(theme.TEXT)
+        words = line.adjusted(78, 0, 0, 0)
+        painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, meaning)
+        line.translate(0, row)
+
+
+def _pill(painter: QPainter, at: QPointF, text: str, shade: QColor) -> None:
+    painter.setFont(theme.font(12, bold=True))
+    width = QFontMetricsF(painter.font()).horizontalAdvance(text) + 18
+    card = QRectF(at.x() - width / 2, at.y() - 11, width, 22)
+    _card(painter, card)
+    painter.setPen(shade)
+    painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)
+
+
+def _card(painter: QPainter, card: QRectF) -> None:
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(_PILL)
+    painter.drawRoundedRect(card, 5, 5)

@@ -1,0 +1,190 @@
+"""Every word and number that the window says beside the picture.
+
+Rules: a score never stands without its coverage; a low score at low coverage, or on a
+slide whose extent nobody knows, is only "so far" and grey; a high one is shown at any
+coverage; no colour in the window means "all clear".
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from armicro.overlay.pace import Reading
+from armicro.overlay.setting import Setting
+from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.trust import is_silent, is_stale, why_no_boxes
+
+RESEARCH_ONLY = "Research use only - not a diagnostic device"
+ORIGINS = {
+    "slide_file": "slide file",
+    "stage_encoder": "stage encoder",
+    "image_registration": "image registration",
+}
+
+Tone = Literal["plain", "muted", "warn", "alarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One figure of the status line."""
+
+    name: str
+    value: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """What the operator must know now."""
+
+    text: str
+    tone: Tone = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreWords:
+    """The slide score as it may be shown."""
+
+    title: str
+    number: str
+    share: float | None
+    """0-1 for the bar; None without a score."""
+    tone: Tone
+    note: str
+    rows: tuple[tuple[str, str, str], ...]
+    """("top 10", "0.91", "0.88"), ... : the six scores."""
+    marks: tuple[float, ...]
+    """The six scores for the bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageWords:
+    """How much was seen."""
+
+    share: float
+    text: str
+    detail: str
+    enough: bool
+
+
+def banner(
+    snapshot: Snapshot, shown: LiveField | None, now_ns: int, setting: Setting
+) -> Banner | None:
+    """The most pressing thing to say over the picture; None when all is well."""
+    if snapshot.problem:
+        return Banner(snapshot.problem, "alarm")
+    if is_silent(snapshot, now_ns, setting):
+        seconds = (now_ns - snapshot.heard_ns) / 1e9
+        return Banner(f"no picture for {seconds:.0f} s - reconnecting", "alarm")
+    if shown is None:
+        return None
+    reason = why_no_boxes(shown, snapshot.slide, setting)
+    if reason:
+        return Banner(reason)
+    if is_stale(snapshot, now_ns, setting):
+        return Banner("analysis silent - restarting; boxes show what was known")
+    return None
+
+
+def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWords:
+    """The slide score with what limits it."""
+    slide = snapshot.slide
+    score = slide.score if slide else None
+    if slide is None or score is None or score.score is None:
+        return ScoreWords(
+            "Slide score", "–", None, "muted", "no field analysed", (), ()
+        )
+    high = score.score >= setting.suspicious_score
+    partial = snapshot.overview is None or score.coverage < setting.least_coverage
+    rows = tuple(
+        (f"top {k}", f"{score.scores[k][0]:.2f}", f"{score.scores[k][1]:.2f}")
+        for k in sorted(score.scores, key=int)
+    )
+    return ScoreWords(
+        title="Score so far" if partial else "Slide score",
+        number=f"{score.score:.2f}",
+        share=score.score,
+        tone=_score_tone(high=high, partial=partial, stale=stale),
+        note=_score_note(snapshot, high=high, partial=partial, stale=stale),
+        rows=rows,
+        marks=tuple(one for pair in score.scores.values() for one in pair),
+    )
+
+
+def _score_tone(*, high: bool, partial: bool, stale: bool) -> Tone:
+    if stale:
+        return "muted"
+    if high:
+        return "alarm"
+    return "muted" if partial else "plain"
+
+
+def _score_note(snapshot: Snapshot, *, high: bool, partial: bool, stale: bool) -> str:
+    if stale:
+        return "analysis silent: as of the last field"
+    if high:
+        return "suspicious cells found: see the list"
+    if snapshot.overview is None:
+        return "extent of the slide unknown: not a result"
+    return "too little seen: not a result" if partial else "mean of six scores"
+
+
+def coverage_words(snapshot: Snapshot, setting: Setting) -> CoverageWords:
+    """How much of the cell area was seen, never rounded up to all of it."""
+    slide = snapshot.slide
+    share = slide.score.coverage if slide else 0.0
+    per_cent = int(100 * share + 1e-9)
+    of = "of the cell area seen" if snapshot.overview else "of the visited cell area"
+    return CoverageWords(
+        share=share,
+        text=f"{per_cent} % {of}",
+        detail=f"{slide.score.megapixels:,.0f} Mpx" if slide else "",
+        enough=snapshot.overview is not None and share >= setting.least_coverage,
+    )
+
+
+def status_line(
+    snapshot: Snapshot,
+    shown: LiveField | None,
+    reading: Reading,
+    now_ns: int,
+    setting: Setting,
+) -> tuple[Item, ...]:
+    """The figures at the foot of the window, in the order of their weight."""
+    slow = reading.age_p95_ms > setting.silent_after_ms
+    stale = is_stale(snapshot, now_ns, setting)
+    return (
+        _place_item(shown, setting),
+        Item("fps", f"{reading.frames_per_second:.0f}"),
+        Item(
+            "age",
+            f"{reading.age_median_ms:.0f} ms, p95 {reading.age_p95_ms:.0f}",
+            "warn" if slow else "plain",
+        ),
+        *_slide_items(snapshot.slide, stale=stale),
+    )
+
+
+def _place_item(shown: LiveField | None, setting: Setting) -> Item:
+    if shown is None or shown.place is None:
+        return Item("place", "unknown", "warn")
+    error_um = shown.place.standard_error_um
+    tone: Tone = "plain" if error_um <= setting.fade_from_um else "warn"
+    return Item("place", f"{ORIGINS[shown.place.origin]} ±{error_um:.1f} µm", tone)
+
+
+def _slide_items(slide: SlideState | None, *, stale: bool) -> tuple[Item, ...]:
+    if slide is None:
+        return (Item("analysis", "starting", "muted"),)
+    unreadable = slide.score.fields_unreadable
+    lost = (Item("unreadable", f"{unreadable:,}", "warn"),) if unreadable else ()
+    return (
+        Item(
+            "analysis",
+            "silent" if stale else f"{slide.inference_ms:.0f} ms",
+            "warn" if stale else "plain",
+        ),
+        Item("findings", f"{slide.score.findings:,}"),
+        Item("fields", f"{slide.score.fields:,}"),
+        Item("dropped", f"{slide.fields_dropped:,}", "plain"),
+        *lost,
+    )

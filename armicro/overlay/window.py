@@ -1,0 +1,339 @@
+"""The operator's window: a timer takes the newest snapshot and shows it.
+
+Nothing in a tick waits: the picture is fetched at the size of the canvas, the panel is
+brought up to date five times a second, and equal content is not painted again.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QKeyEvent
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
+
+from armicro.errors import ArmicroError
+from armicro.overlay import Feed, theme
+from armicro.overlay.canvas import Canvas, Scene
+from armicro.overlay.finding_list import FindingList
+from armicro.overlay.guide import Step, guide, top
+from armicro.overlay.layout import Shelf
+from armicro.overlay.minimap import MiniMap
+from armicro.overlay.pace import Pace
+from armicro.overlay.panel import CoverageCard, ScoreCard
+from armicro.overlay.seen import ANALYSED, UNREADABLE, VIEWED, Seen
+from armicro.overlay.setting import Setting
+from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.status import banner, coverage_words, score_words, status_line
+from armicro.overlay.strip import Heading, StatusStrip
+from armicro.overlay.trust import is_stale
+from armicro.report import Finding
+
+TICK_MS = 8
+"""A poll without news costs some microseconds, and a new field waits half of this."""
+_PANEL_NS = 200_000_000
+_PANEL_WIDTH_PX = 304
+_SAID_NS = 4_000_000_000
+
+
+class Window(QWidget):
+    """One slide, live."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        title: str = "armicro",
+        setting: Setting | None = None,
+        folder: Path | None = None,
+        on_close: Callable[[], None] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Lay the window out; it shows nothing before the first tick.
+
+        Args:
+            feed: brings the snapshots.
+            title: first word of the heading.
+            setting: limits.
+            folder: where S saves pictures; None: the working folder.
+            on_close: called once, when the operator closes the window.
+            clock: monotonic nanoseconds, the clock of ``taken_ns`` and ``heard_ns``.
+        """
+        super().__init__()
+        self._feed, self._clock, self._on_close = feed, clock, on_close
+        self._setting = setting or Setting()
+        self._folder = folder or Path()
+        self._snapshot = Snapshot()
+        self._shelf, self._seen, self._pace = Shelf(), Seen(), Pace()
+        self._top: tuple[Finding, ...] = ()
+        self._chosen: Finding | None = None
+        self._boxes_on, self._help_on = True, False
+        self._map_changed = True
+        self._panel_due_ns = 0
+        self._said, self._said_until_ns = "", 0
+        self._lay_out(title)
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self.tick)
+
+    def _lay_out(self, title: str) -> None:
+        self.setWindowTitle(title)
+        self.setMinimumSize(900, 600)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        palette = self.palette()
+        palette.setColor(self.backgroundRole(), theme.PANEL)
+        self.setPalette(palette)
+        self.setAutoFillBackground(True)
+        self.heading, self.status = Heading(title), StatusStrip()
+        self.canvas = Canvas(self._setting)
+        self.canvas.painted.connect(self._on_painted)
+        self.score, self.map = ScoreCard(), MiniMap()
+        self.coverage = CoverageCard(self._setting.least_coverage)
+        self.findings = FindingList()
+        self.findings.chosen.connect(self._choose)
+        self.panel = QWidget()
+        self.panel.setFixedWidth(_PANEL_WIDTH_PX)
+        cards = QVBoxLayout(self.panel)
+        cards.setContentsMargins(10, 0, 10, 0)
+        cards.setSpacing(8)
+        cards.addWidget(self.score)
+        cards.addWidget(self.coverage)
+        cards.addWidget(self.map, 2)
+        cards.addWidget(self.findings, 3)
+        self._stack()
+
+    def _stack(self) -> None:
+        middle = QHBoxLayout()
+        middle.setSpacing(0)
+        middle.addWidget(self.canvas, 1)
+        middle.addWidget(self.panel)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        whole.addWidget(self.heading)
+        whole.addLayout(middle, 1)
+        whole.addWidget(self.status)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What was polled last."""
+        return self._snapshot
+
+    def start(self) -> None:
+        """Tick by the timer from now on."""
+        self._timer.start(TICK_MS)
+
+    def tick(self) -> None:
+        """Take the newest snapshot and show what is new in it."""
+        old, new = self._snapshot, self._feed.poll()
+        self._snapshot = new
+        now_ns = self._clock()
+        if new.slide is not None and new.slide is not old.slide:
+            self._know_slide(new.slide, old.slide)
+        newer = new.field if new.field is not old.field else None
+        if newer is not None:
+            self._mark_seen(newer, VIEWED)
+        self._show_canvas(newer, now_ns)
+        if now_ns >= self._panel_due_ns:
+            self._panel_due_ns = now_ns + _PANEL_NS
+            self._show_panel(now_ns)
+
+    def screenshot(self, path: Path) -> Path:
+        """Save the window as it stands, as a PNG of its device pixels.
+
+        Raises:
+            ArmicroError: the file cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.grab().save(str(path), "PNG"):
+            raise ArmicroError(f"screenshot {path}: not written; is the disk full?")
+        return path
+
+    def _know_slide(self, slide: SlideState, old: SlideState | None) -> None:
+        if old is not None and slide.name != old.name:
+            self._seen, self._map_changed, self._chosen = Seen(), True, None
+        if old is None or slide.findings is not old.findings:
+            self._shelf, self._top = Shelf(slide.findings), top(slide.findings)
+        report = slide.last
+        if report is not None and report.place is not None and report.width_um:
+            seen = report.state in {"analysed", "blank"}
+            size_um = report.width_um, report.height_um
+            mark = ANALYSED if seen else UNREADABLE
+            changed = self._seen.update(report.place, size_um, mark)
+            self._map_changed = self._map_changed or changed
+
+    def _mark_seen(self, field: LiveField, mark: int) -> None:
+        if field.place is not None:
+            changed = self._seen.update(field.place, field.size_um, mark)
+            self._map_changed = self._map_changed or changed
+
+    def _show_canvas(self, newer: LiveField | None, now_ns: int) -> None:
+        snapshot, setting = self._snapshot, self._setting
+        shown = newer or self.canvas.field
+        scene = Scene(
+            shelf=self._shelf,
+            slide=snapshot.slide,
+            stale=is_stale(snapshot, now_ns, setting),
+            chosen=self._chosen_step(shown),
+            banner=banner(snapshot, shown, now_ns, setting),
+            waiting=f"Waiting for the first field{_of(snapshot.source)}",
+            boxes_on=self._boxes_on,
+            help_on=self._help_on,
+        )
+        self.canvas.show_scene(scene, newer)
+
+    def _chosen_step(self, shown: LiveField | None) -> Step | None:
+        if self._chosen is None:
+            return None
+        rank = self._top.index(self._chosen) if self._chosen in self._top else 0
+        step = guide([self._chosen], shown)[0]
+        return Step(
+            rank + 1, step.finding, step.distance_um, step.towards_xy, step.in_view
+        )
+
+    def _show_panel(self, now_ns: int) -> None:
+        snapshot, setting = self._snapshot, self._setting
+        shown = self.canvas.field
+        stale = is_stale(snapshot, now_ns, setting)
+        self.heading.say(snapshot.slide.name if snapshot.slide else "", snapshot.source)
+        self.score.say(score_words(snapshot, stale=stale, setting=setting))
+        self.coverage.say(coverage_words(snapshot, setting))
+        self.map.draw(self._seen, snapshot.overview, changed=self._map_changed)
+        self._map_changed = False
+        self.map.mark(shown, self._top, self._chosen)
+        self.findings.say(guide(self._top, shown), self._chosen)
+        reading = self._pace.read(now_ns)
+        said = self._said if now_ns < self._said_until_ns else ""
+        self.status.say(status_line(snapshot, shown, reading, now_ns, setting), said)
+
+    def _on_painted(self, field: LiveField) -> None:
+        now_ns = self._clock()
+        self._pace.update(now_ns, field.taken_ns)
+        self._feed.painted(field.seq, now_ns)
+
+    def _say(self, text: str) -> None:
+        self._said, self._said_until_ns = text, self._clock() + _SAID_NS
+        self._panel_due_ns = 0
+
+    def _choose(self, finding: Finding | None) -> None:
+        self._chosen = finding
+        self._panel_due_ns = 0
+        if finding in self._top:
+            self.findings.reveal(self._top.index(finding))
+
+    def _choose_next(self, by: int) -> None:
+        if self._top:
+            at = self._top.index(self._chosen) + by if self._chosen in self._top else 0
+            self._choose(self._top[min(len(self._top) - 1, max(0, at))])
+
+    def _toggle_boxes(self) -> None:
+        self._boxes_on = not self._boxes_on
+
+    def _toggle_help(self) -> None:
+        self._help_on = not self._help_on
+
+    def _toggle_freeze(self) -> None:
+        self.canvas.freeze(on=not self.canvas.frozen)
+
+    def _toggle_full_screen(self) -> None:
+        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+
+    def _toggle_panel(self) -> None:
+        self.panel.setVisible(not self.panel.isVisible())
+
+    def _save(self) -> None:
+        seq = self.canvas.field.seq if self.canvas.field else 0
+        name = f"window_{seq:06d}_{self._clock() // 1_000_000}.png"
+        path = self.screenshot(self._folder / name)
+        self._say(f"saved {path.name}")
+
+    def _back(self) -> None:
+        if self._help_on:
+            self._help_on = False
+        elif self._chosen is not None:
+            self._choose(None)
+        else:
+            self.close()
+
+    _KEYS: ClassVar[dict[int, Callable[["Window"], object]]] = {
+        Qt.Key.Key_B: _toggle_boxes,
+        Qt.Key.Key_F: _toggle_full_screen,
+        Qt.Key.Key_P: _toggle_panel,
+        Qt.Key.Key_S: _save,
+        Qt.Key.Key_Space: _toggle_freeze,
+        Qt.Key.Key_Question: _toggle_help,
+        Qt.Key.Key_Plus: lambda self: self.canvas.zoom(1.25),
+        Qt.Key.Key_Equal: lambda self: self.canvas.zoom(1.25),
+        Qt.Key.Key_Minus: lambda self: self.canvas.zoom(0.8),
+        Qt.Key.Key_0: lambda self: self.canvas.zoom(0),
+        Qt.Key.Key_Up: lambda self: self._choose_next(-1),
+        Qt.Key.Key_Down: lambda self: self._choose_next(1),
+        Qt.Key.Key_Escape: _back,
+        Qt.Key.Key_Q: lambda self: self.close(),
+    }
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
+        """Do what the key is for, at once."""
+        act = self._KEYS.get(event.key())
+        if act is None:
+            super().keyPressEvent(event)
+            return
+        act(self)
+        self._show_canvas(None, self._clock())
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """Stop ticking and tell whoever runs the session, once."""
+        self._timer.stop()
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+        event.accept()
+
+
+def _of(source: str) -> str:
+    return f" from {source}" if source else ""
+
+
+def application() -> QApplication:
+    """The one Qt application of this process."""
+    running = QApplication.instance()
+    return running if isinstance(running, QApplication) else QApplication(["armicro"])
+
+
+def run_window(
+    feed: Feed,
+    *,
+    title: str = "armicro",
+    setting: Setting | None = None,
+    folder: Path | None = None,
+    on_close: Callable[[], None] | None = None,
+    on_tick: Callable[[], bool] | None = None,
+) -> None:
+    """Show the window until it is closed.
+
+    Headless (``QT_QPA_PLATFORM=offscreen`` in the environment) the same window is laid
+    out, ticks and paints; only no screen shows it.
+
+    Args:
+        feed: brings the snapshots.
+        title: first word of the heading.
+        setting: limits.
+        folder: where S saves pictures.
+        on_close: called once, when the window closes.
+        on_tick: called ten times a second (heartbeat, signals); False closes.
+    """
+    app = application()
+    window = Window(
+        feed, title=title, setting=setting, folder=folder, on_close=on_close
+    )
+    screen = app.primaryScreen().availableGeometry()
+    window.resize(min(1600, screen.width()), min(1050, screen.height()))
+    window.show()
+    window.start()
+    beat = QTimer()
+    if on_tick is not None:
+        beat.timeout.connect(lambda: on_tick() or window.close())
+        beat.start(100)
+    app.exec()
+    beat.stop()
