@@ -7,6 +7,7 @@ events come from files and messages of others.
 import base64
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 
@@ -196,6 +197,19 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def _moment(text: str) -> str:
+    """Return an ISO date and time as people write it; anything else as it is.
+
+    >>> _moment("2026-03-01T09:05:00+00:00")
+    '1 Mar 2026, 09:05 UTC'
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment.day} {moment:%b %Y, %H:%M %Z}".rstrip()
+
+
 def _count(number: float) -> str:
     """Group thousands with a narrow no-break space, as in print."""
     return f"{number:,.0f}".replace(",", "\u202f")
@@ -209,6 +223,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": _duration, "count": _count}
+    environment.filters |= {"duration": _duration, "count": _count, "moment": _moment}
     text = files("armicro.session").joinpath("page.html.j2").read_text("utf-8")
     return environment.from_string(text)

@@ -36,6 +36,9 @@ _FINDING_COLUMNS = (
     "x_um, y_um, width_um, height_um, lr_probability, hr_probability, field_seq"
 )
 _CANONICAL = "hr_probability DESC, lr_probability DESC, y_um, x_um, field_seq"
+_SET = """
+INSERT INTO meta VALUES (?,?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
 _ISLANDS = """
 SELECT min(seq), max(seq)
 FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq) AS island FROM fields)
@@ -109,6 +112,7 @@ class Journal:
         report: FieldReport,
         observations: Sequence[Observation],
         stations: Mapping[str, int],
+        facts: Mapping[str, object] | None = None,
     ) -> bool:
         """Keep a field with all that was found in it, in one transaction.
 
@@ -116,9 +120,11 @@ class Journal:
             report: what the cascade says of the field.
             observations: its findings with features and crops.
             stations: the monotonic clock in ns at each station, in the order of travel.
+            facts: what is now true of the session, as for ``set``; kept in the same
+                transaction, so that the score is never behind its fields.
 
         Returns:
-            False when the field was kept before; then nothing is written.
+            False when the field was kept before; then only ``facts`` are written.
 
         Raises:
             ValueError: an observation is of another field.
@@ -133,7 +139,9 @@ class Journal:
             msgspec.json.encode(dict(stations)).decode(),
         )
         rows = [_observation_row(each) for each in observations]
+        rest = [(key, _value_of(fact)) for key, fact in (facts or {}).items()]
         with self._told(), self._transaction():
+            self._database.executemany(_SET, rest)
             cursor = self._database.execute(
                 "INSERT INTO fields VALUES (?,?,?,?) ON CONFLICT (seq) DO NOTHING", row
             )
@@ -156,15 +164,8 @@ class Journal:
 
     def set(self, key: str, value: object) -> None:
         """Keep a fact of the session: bytes as they are, anything else as JSON."""
-        kept = (
-            value if isinstance(value, bytes) else msgspec.json.encode(value).decode()
-        )
         with self._told():
-            self._database.execute(
-                "INSERT INTO meta VALUES (?,?) "
-                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, kept),
-            )
+            self._database.execute(_SET, (key, _value_of(value)))
 
     def get(self, key: str, kind: type[Kind]) -> Kind | None:
         """Return a fact as ``kind``, or None when it was never set.
@@ -277,6 +278,10 @@ class Journal:
                 f"{self._path}: damaged or not a journal ({error}); move it away to "
                 "start afresh, or restore it from a copy"
             ) from error
+
+
+def _value_of(fact: object) -> bytes | str:
+    return fact if isinstance(fact, bytes) else msgspec.json.encode(fact).decode()
 
 
 def _observation_row(observation: Observation) -> tuple[float | int | bytes, ...]:

@@ -141,6 +141,14 @@ def test_facts_are_typed_and_replaced(tmp_path: Path) -> None:
             journal.get("score", int)
 
 
+def test_facts_travel_with_their_field(tmp_path: Path) -> None:
+    with Journal(tmp_path / "session.sqlite") as journal:
+        journal.write(tell(0), [], STATIONS, {"score": SlideScore(fields=1)})
+        assert not journal.write(tell(0), [], STATIONS, {"spent": 2})
+        assert journal.get("score", SlideScore) == SlideScore(fields=1)
+        assert journal.get("spent", int) == 2
+
+
 def test_events_keep_their_order_and_time(tmp_path: Path) -> None:
     with Journal(tmp_path / "session.sqlite") as journal:
         journal.note("restart", "capture was restarted", 20)

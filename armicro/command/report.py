@@ -1,0 +1,70 @@
+"""``armicro report``: write a session's files again from its journal.
+
+For a session that crashed, that still runs, or that an older armicro wrote. Nothing is
+computed anew: networks and slide are not needed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from armicro.errors import SourceError
+from armicro.session.output import JOURNAL, write_outputs
+from armicro.session.record import Session
+from armicro.session.summary import encode_summary, summarise
+from armicro.slide.journal import Journal
+
+EXAMPLE = """\
+examples:
+  armicro report out/slide
+  armicro report out/slide --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.epilog = EXAMPLE
+    parser.add_argument(
+        "sessions", nargs="+", metavar="SESSION", type=Path, help="session folder"
+    )
+    parser.add_argument("--json", action="store_true", help="print slide.json of each")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the files of each session.
+
+    Raises:
+        SourceError: a folder holds no journal, or one that cannot be read.
+    """
+    # All are looked up first: a misspelt last folder must not leave half the work.
+    folders = [_folder(path) for path in args.sessions]
+    for folder in folders:
+        with Journal(folder / JOURNAL, must_exist=True) as journal:
+            session = write_outputs(folder, journal)
+        if args.json:
+            sys.stdout.write(encode_summary(summarise(session)).decode())
+        else:
+            sys.stdout.write(f"{_sentence(session)} -> {folder / 'report.html'}\n")
+    return 0
+
+
+def _folder(path: Path) -> Path:
+    folder = path.parent if path.name == JOURNAL else path
+    if not (folder / JOURNAL).is_file():
+        raise SourceError(
+            f"{path}: holds no {JOURNAL}; expected a folder that armicro replay, demo "
+            "or live wrote"
+        )
+    return folder
+
+
+def _sentence(session: Session) -> str:
+    """One line for people: what was read and what came of it."""
+    score = session.score.score
+    said = "no score" if score is None else f"score {score:.3f}"
+    state = "" if session.finished else ", not finished"
+    return (
+        f"{session.slide.name or 'unnamed slide'}: {said} over "
+        f"{session.score.coverage:.0%} of the cell area, {len(session.findings)} "
+        f"findings in {len(session.reports)} fields{state}"
+    )
