@@ -1,0 +1,225 @@
+"""Basler cameras through pypylon, and pylon's emulated camera with a virtual stage.
+
+Only the newest frame is taken; what the camera sent in between is a gap in ``seq``. A
+camera that is unplugged or silent raises ``SourceLostError`` within a second; to come
+back, close this source and open it again with the same serial number.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Container, Iterator
+from typing import Any
+
+from armicro.errors import SourceError, SourceLostError
+from armicro.field import Field, Place
+from armicro.rig import Camera
+from armicro.source import Card
+from armicro.source.node import set_up
+from armicro.source.pan import pan_xy
+from armicro.source.raw import apply_gains, to_rgb
+from armicro.source.shutter import Shutter
+
+_POLL_MS = 100
+_LEAST_SILENCE_S = 0.8
+_MOST_SKIPPED = 100_000
+"""A frame number that jumps further than this has wrapped or is not given."""
+
+
+def _import_pylon() -> Any:
+    try:
+        from pypylon import pylon
+    except (ImportError, OSError) as error:
+        raise SourceError(
+            f"camera: pypylon cannot be imported ({error}); "
+            "install it with: pip install 'armicro[camera]'"
+        ) from error
+    return pylon
+
+
+class BaslerSource:
+    """A Basler camera."""
+
+    def __init__(
+        self, camera: Camera, *, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        """Open the camera and set it up; it starts with the first field.
+
+        Raises:
+            SourceError: there is no such camera, it is in use, or it lacks a setting.
+        """
+        if camera.emulated_image:
+            # Read once, at the first look for cameras in this process.
+            os.environ.setdefault("PYLON_CAMEMU", "1")
+        self._pylon = _import_pylon()
+        self._camera = camera
+        self._clock = clock
+        self._device = self._find()
+        info = self._device.GetDeviceInfo()
+        name = f"{info.GetModelName()} {info.GetSerialNumber()}"
+        try:
+            self._device.Open()
+            self._setting = set_up(self._device, camera)
+            width, height = self._device.Width.Value, self._device.Height.Value
+        except self._pylon.GenericException as error:
+            self.close()
+            raise SourceError(
+                f"camera {name}: {_first_line(error)}; close other programs that use "
+                "it and check the rig's camera settings"
+            ) from error
+        except SourceError:
+            self.close()
+            raise
+        self.card = Card(
+            name=name, um_per_px=camera.um_per_px, width_px=width, height_px=height
+        )
+
+    def _find(self) -> Any:
+        factory = self._pylon.TlFactory.GetInstance()
+        devices = factory.EnumerateDevices()
+        wanted = self._camera.device
+        emulated = bool(self._camera.emulated_image)
+        for device in devices:
+            named = device.GetSerialNumber(), device.GetUserDefinedName()
+            fits = not wanted or wanted in named
+            if fits and (not emulated or device.GetDeviceClass() == "BaslerCamEmu"):
+                with self._said("cannot be reached"):
+                    return self._pylon.InstantCamera(factory.CreateDevice(device))
+        seen = ", ".join(device.GetSerialNumber() for device in devices) or "none"
+        raise SourceError(
+            f"camera {wanted or 'of any kind'}: not found; connected Basler cameras: "
+            f"{seen}; check cable, power and the rig's camera.device"
+        )
+
+    @contextlib.contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except self._pylon.GenericException as error:
+            raise SourceError(
+                f"camera {self._camera.device}: {what}: {_first_line(error)}; "
+                "close other programs that use it"
+            ) from error
+
+    def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
+        """Yield the newest field each time, for as long as the camera lives.
+
+        Raises:
+            SourceLostError: the camera is unplugged or silent.
+        """
+        device = self._device
+        shutter = Shutter(transfer_ns=self._transfer_ns())
+        started_ns = self._clock()
+        seq, last_block = -1, -1
+        with self._lost_when_it_fails():
+            device.StartGrabbing(self._pylon.GrabStrategy_LatestImageOnly)
+            while True:
+                self._move(self._clock() - started_ns)
+                with self._next_frame() as frame:
+                    now_ns = self._clock()
+                    block = int(frame.BlockID)
+                    skipped = block - last_block
+                    counts = seq < 0 or not 0 < skipped <= _MOST_SKIPPED
+                    seq, last_block = seq + (1 if counts else skipped), block
+                    if not frame.GrabSucceeded() or seq in done:
+                        continue
+                    field = self._field(frame, seq, shutter, now_ns)
+                yield field
+
+    @contextlib.contextmanager
+    def _lost_when_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except self._pylon.GenericException as error:
+            raise SourceLostError(
+                f"camera {self.card.name}: {_first_line(error)}; "
+                "check its cable, it comes back by itself"
+            ) from error
+        finally:
+            with contextlib.suppress(self._pylon.GenericException):
+                self._device.StopGrabbing()
+
+    def _move(self, elapsed_ns: int) -> None:
+        """Move the emulated stage to where it is by now."""
+        speed = self._camera.emulated_pan_um_per_s / self._camera.um_per_px
+        if self._setting.stage_wh_px is None or not speed:
+            return
+        x, y = pan_xy(
+            speed * elapsed_ns * 1e-9, self._setting.stage_wh_px, self._camera.height_px
+        )
+        self._device.OffsetX.Value, self._device.OffsetY.Value = x, y
+
+    @contextlib.contextmanager
+    def _next_frame(self) -> Iterator[Any]:
+        """Wait for the newest frame; its buffer goes back to the camera afterwards."""
+        device, pylon = self._device, self._pylon
+        period_s = 1 / self._camera.frames_per_second
+        exposure_s = (self._camera.exposure_us or 0.0) * 1e-6
+        limit_s = max(_LEAST_SILENCE_S, 3 * period_s + exposure_s)
+        if self._camera.trigger == "software":
+            wait_ms = round(limit_s * 1000)
+            device.WaitForFrameTriggerReady(wait_ms, pylon.TimeoutHandling_Return)
+            device.ExecuteSoftwareTrigger()
+        for _ in range(max(1, round(limit_s * 1000 / _POLL_MS))):
+            frame = device.RetrieveResult(_POLL_MS, pylon.TimeoutHandling_Return)
+            # Frames of an unplugged camera go on "succeeding".
+            if device.IsCameraDeviceRemoved():
+                frame.Release()
+                raise SourceLostError(
+                    f"camera {self.card.name}: unplugged; plug it in again, "
+                    "it comes back by itself"
+                )
+            if frame.IsValid():
+                try:
+                    yield frame
+                finally:
+                    frame.Release()
+                return
+        raise SourceLostError(
+            f"camera {self.card.name}: no frame for {limit_s:.1f} s; check its cable, "
+            "it comes back by itself"
+        )
+
+    def _field(self, frame: Any, seq: int, shutter: Shutter, now_ns: int) -> Field:
+        with frame.GetArrayZeroCopy() as raw:
+            pixels = to_rgb(raw, self._setting.pixel_format)
+        if self._setting.gains is not None:
+            pixels = apply_gains(pixels, self._setting.gains)
+        um_per_px = self._camera.um_per_px
+        place = None
+        if self._setting.stage_wh_px is not None:
+            # The frame carries the window that it was taken with: exact.
+            place = Place(
+                x_um=frame.OffsetX * um_per_px,
+                y_um=frame.OffsetY * um_per_px,
+                standard_error_um=0.0,
+                origin="stage_encoder",
+            )
+        stamp_ns = round(frame.TimeStamp * self._tick_ns())
+        return Field(
+            pixels=pixels,
+            um_per_px=um_per_px,
+            seq=seq,
+            taken_ns=shutter.taken_ns(stamp_ns, now_ns),
+            place=place,
+        )
+
+    def _tick_ns(self) -> float:
+        frequency = self._device.GevTimestampTickFrequency.GetValueOrDefault(10**9)
+        return 1e9 / float(frequency or 10**9)
+
+    def _transfer_ns(self) -> int:
+        """Time that a frame needs on the cable, where the camera tells its speed."""
+        bytes_per_s = self._device.DeviceLinkSpeed.GetValueOrDefault(0)
+        payload = self._device.PayloadSize.GetValueOrDefault(0)
+        return round(1e9 * payload / bytes_per_s) if bytes_per_s else 0
+
+    def close(self) -> None:
+        """Give the camera back; may be called twice."""
+        with contextlib.suppress(self._pylon.GenericException):
+            self._device.Close()
+            self._device.DestroyDevice()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split(" : ", maxsplit=1)[0].splitlines()[0]
