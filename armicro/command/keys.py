@@ -1,0 +1,44 @@
+"""``armicro keys``: make the keys that two machines need to trust each other."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from armicro.wire.keys import SERVER, make_keys
+from armicro.wire.link import new_key_pair
+
+EXAMPLE = """\
+examples:
+  armicro keys keys                    a server and a client, to copy to both machines
+  armicro keys keys --client teaching  one more client, which can be shut out alone
+"""
+
+ADVICE = """\
+Copy the folder to the other machine over a safe way (scp, a USB stick) and set
+keys = "DIR" under [wire] in the rigs of both. Each machine needs one client's secret.
+To shut a client out, delete its NAME.public where the server is, and restart.\
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.epilog = EXAMPLE
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder for the keys")
+    parser.add_argument(
+        "--client", metavar="NAME", help="only add a client of that name"
+    )
+    parser.add_argument("--json", action="store_true", help="print the paths as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the keys and say what to do with them."""
+    names = (args.client,) if args.client else (SERVER, "client")
+    written = make_keys(args.folder, names, new_key_pair)
+    if args.json:
+        text = json.dumps([str(path) for path in written])
+    else:
+        text = "\n".join([*(f"wrote {path}" for path in written), ADVICE])
+    sys.stdout.write(f"{text}\n")
+    return 0
