@@ -22,8 +22,8 @@ from PySide6.QtWidgets import QWidget
 from armicro.field import Pixels
 from armicro.overlay import paint, theme
 from armicro.overlay.guide import Step
-from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
-from armicro.overlay.picture import Cut, cut_for, cut_out
+from armicro.overlay.layout import Layout, Shelf, Sight, lay_out, sight_um
+from armicro.overlay.picture import Cut, XyXy, cut_for, cut_out
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState
 from armicro.overlay.status import Banner
@@ -87,6 +87,17 @@ class Canvas(QWidget):
     def view(self) -> Viewport:
         """How the field is looked at."""
         return self._view
+
+    @property
+    def sight_xyxy_um(self) -> XyXy | None:
+        """The part of the slide in sight; None where the place is unknown."""
+        return self.sight_on(self._field)
+
+    def sight_on(self, field: LiveField | None) -> XyXy | None:
+        """What the window would show of another field."""
+        if field is None or field.place is None:
+            return None
+        return sight_um(field.place, field.um_per_px, self._view.visible_xyxy_px)
 
     @property
     def frozen(self) -> bool:
@@ -221,12 +232,15 @@ class Canvas(QWidget):
 
     def _paint_marks(self, painter: QPainter, room: QRectF, field: LiveField) -> None:
         scene = self._scene
+        picture = paint.on_screen(self._view.visible_xyxy_px, self._view)
         if scene.boxes_on:
+            painter.setClipRect(picture)
             paint.paint_boxes(painter, self._layout.boxes, self._view)
+            painter.setClipping(False)
         if scene.chosen and not scene.chosen.in_view and scene.chosen.distance_um:
-            paint.paint_way(painter, scene.chosen, room)
-        paint.paint_ruler(painter, field.um_per_px / self._view.scale, room)
-        paint.paint_legend(painter, self._setting.least_probability, room)
+            paint.paint_way(painter, scene.chosen, picture)
+        paint.paint_ruler(painter, field.um_per_px / self._view.scale, picture)
+        paint.paint_legend(painter, self._setting.least_probability, picture)
         badges = []
         if self._frozen:
             badges.append("Frozen - Space goes on")
@@ -239,7 +253,7 @@ class Canvas(QWidget):
             badges.append(f"Zoom {self._view.zoom:.1f}×")
         if self._layout.hidden and scene.boxes_on:
             badges.append(f"{self._layout.hidden} more boxes not drawn")
-        paint.paint_badges(painter, badges, room)
+        paint.paint_badges(painter, badges, picture)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Keep looking at the same part."""

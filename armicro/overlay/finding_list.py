@@ -129,4 +129,4 @@ def _paint_way(painter: QPainter, at: QPointF, step: Step) -> None:
         painter.setBrush(theme.ACCENT)
         painter.drawEllipse(at, 3.5, 3.5)
     elif step.distance_um is not None:
-        paint_arrow(painter, at, QPointF(*step.towards_xy), 7.0, theme.TEXT)
+        paint_arrow(painter, at, QPointF(*step.towards_xy), 8.5, theme.TEXT)

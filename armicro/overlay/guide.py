@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from armicro.cascade.merge import keep_apart
 from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT, order
-from armicro.overlay.snapshot import LiveField
+from armicro.overlay.picture import XyXy
 from armicro.report import Finding
 
 
@@ -17,7 +17,7 @@ class Step:
     rank: int
     finding: Finding
     distance_um: float | None
-    """From the middle of the field; None where the place is unknown."""
+    """From the middle of what is in sight; None where the place is unknown."""
     towards_xy: tuple[float, float]
     """Unit vector towards the finding, x right, y down."""
     in_view: bool
@@ -31,18 +31,25 @@ def top(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(ranked[at] for at in kept)
 
 
-def guide(findings: Sequence[Finding], field: LiveField | None) -> tuple[Step, ...]:
-    """The way from the middle of the field to each finding, in the order given."""
-    return tuple(_step(at + 1, found, field) for at, found in enumerate(findings))
+def guide(findings: Sequence[Finding], sight_xyxy_um: XyXy | None) -> tuple[Step, ...]:
+    """The way from the middle of what is in sight to each finding, in the order given.
+
+    Args:
+        findings: in slide coordinates.
+        sight_xyxy_um: the part of the slide that the window shows; None where the
+            place is unknown.
+    """
+    return tuple(
+        _step(at + 1, found, sight_xyxy_um) for at, found in enumerate(findings)
+    )
 
 
-def _step(rank: int, found: Finding, field: LiveField | None) -> Step:
-    if field is None or field.place is None:
+def _step(rank: int, found: Finding, sight: XyXy | None) -> Step:
+    if sight is None:
         return Step(rank, found, None, (0.0, 0.0), in_view=False)
-    width_um, height_um = field.size_um
-    dx_um = found.x_um - (field.place.x_um + width_um / 2)
-    dy_um = found.y_um - (field.place.y_um + height_um / 2)
-    in_view = abs(dx_um) <= width_um / 2 and abs(dy_um) <= height_um / 2
+    x0, y0, x1, y1 = sight
+    dx_um, dy_um = found.x_um - (x0 + x1) / 2, found.y_um - (y0 + y1) / 2
+    in_view = x0 <= found.x_um <= x1 and y0 <= found.y_um <= y1
     distance_um = math.hypot(dx_um, dy_um)
     length_um = distance_um or 1.0
     return Step(

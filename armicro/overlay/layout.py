@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.field import Place
 from armicro.overlay.colour import STALE, Rgb, suspicion_rgb
 from armicro.overlay.label import place_labels
 from armicro.overlay.picture import XyXy
@@ -105,6 +106,16 @@ class Sight:
     chosen: Finding | None = None
 
 
+def sight_um(place: Place, um_per_px: float, visible_xyxy_px: XyXy) -> XyXy:
+    """The part of the slide that is in sight.
+
+    >>> sight_um(Place(100.0, 200.0, 0.1, "slide_file"), 0.5, (0, 10, 40, 30))
+    (100.0, 205.0, 120.0, 215.0)
+    """
+    x0, y0, x1, y1 = (edge * um_per_px for edge in visible_xyxy_px)
+    return place.x_um + x0, place.y_um + y0, place.x_um + x1, place.y_um + y1
+
+
 def lay_out(
     shelf: Shelf,
     field: LiveField,
@@ -125,9 +136,8 @@ def lay_out(
     if reason or field.place is None:
         return Layout(reason=reason)
     origin_um = np.array([field.place.x_um, field.place.y_um] * 2)
-    in_sight_um = np.array(sight.visible_xyxy_px) * field.um_per_px + origin_um
     found, boxes_um = shelf.within(
-        (in_sight_um[0], in_sight_um[1], in_sight_um[2], in_sight_um[3]),
+        sight_um(field.place, field.um_per_px, sight.visible_xyxy_px),
         least_probability=setting.least_probability,
     )
     hidden = max(0, len(found) - setting.most_boxes)

@@ -90,8 +90,10 @@ class MiniMap(Card):
         seen = self._seen.extent_xyxy_um
         if seen is None:
             return None
-        margin = 0.06 * max(seen[2] - seen[0], seen[3] - seen[1])
-        return seen[0] - margin, seen[1] - margin, seen[2] + margin, seen[3] + margin
+        xs = [seen[0], seen[2], *(found.x_um for found in self._findings)]
+        ys = [seen[1], seen[3], *(found.y_um for found in self._findings)]
+        margin = 0.05 * max(max(xs) - min(xs), max(ys) - min(ys))
+        return min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
 
     def _paint_ground(
         self, painter: QPainter, origin: QPointF, scale: float, extent: XyXy
@@ -103,10 +105,14 @@ class MiniMap(Card):
             painter.drawPixmap(whole, self._ground, QRectF(self._ground.rect()))
             painter.setClipRect(whole)
         raster = _on_card(self._seen.raster_xyxy_um, origin, scale)
+        # Half covered edges would leave seams between the veils.
+        raster = QRectF(raster.toRect())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, on=False)
         painter.drawImage(raster, self._raster)
         if self._overview is not None:
-            _veil_beyond(painter, whole, raster)
+            _veil_beyond(painter, QRectF(whole.toAlignedRect()), raster)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
 
     def _paint_findings(self, painter: QPainter, origin: QPointF, scale: float) -> None:
         for finding in reversed(self._findings):

@@ -49,13 +49,14 @@ def paint_boxes(painter: QPainter, boxes: Sequence[Box], view: Viewport) -> None
     """Paint all boxes, the most suspicious on top, labels above all brackets."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     for box in reversed(boxes):
-        _paint_brackets(painter, box, _on_screen(box.box_xyxy_px, view))
+        _paint_brackets(painter, box, on_screen(box.box_xyxy_px, view))
     painter.setFont(theme.font(12, bold=True))
     for box in reversed(boxes):
-        _paint_label(painter, box, _on_screen(box.label_xyxy_px, view))
+        _paint_label(painter, box, on_screen(box.label_xyxy_px, view))
 
 
-def _on_screen(box_xyxy_px: Sequence[float], view: Viewport) -> QRectF:
+def on_screen(box_xyxy_px: Sequence[float], view: Viewport) -> QRectF:
+    """A box of the field in the window."""
     x0, y0, x1, y1 = box_xyxy_px
     return QRectF(QPointF(*view.to_screen(x0, y0)), QPointF(*view.to_screen(x1, y1)))
 
@@ -78,6 +79,15 @@ def _paint_brackets(painter: QPainter, box: Box, rect: QRectF) -> None:
         under.setWidthF(3.0)
     for pen in (under, over):
         painter.strokePath(path, pen)
+    if box.chosen:
+        _paint_ring(painter, rect.adjusted(-6, -6, 6, 6))
+
+
+def _paint_ring(painter: QPainter, rect: QRectF) -> None:
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for pen in (QPen(_DARK, 3.0), QPen(theme.ACCENT, 1.4)):
+        painter.setPen(pen)
+        painter.drawRoundedRect(rect, 5, 5)
 
 
 def _add_corners(path: QPainterPath, rect: QRectF) -> None:

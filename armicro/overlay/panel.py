@@ -16,7 +16,7 @@ class ScoreCard(Card):
     """The running slide score: a large number, a bar with the six scores, the six."""
 
     def __init__(self) -> None:
-        super().__init__(186)
+        super().__init__(172)
         self._words: ScoreWords | None = None
 
     def say(self, words: ScoreWords) -> None:
@@ -84,7 +84,7 @@ class CoverageCard(Card):
     """How much of the cell area was seen."""
 
     def __init__(self, least_coverage: float) -> None:
-        super().__init__(76)
+        super().__init__(56)
         self._least = least_coverage
         self._words: CoverageWords | None = None
 
@@ -99,7 +99,7 @@ class CoverageCard(Card):
         words = self._words
         if words is None:
             return
-        painter, room = self.begin("Coverage", words.detail)
+        painter, room = self.begin("Coverage", words.text)
         bar = QRectF(room.left(), room.top() + 3, room.width(), 7)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.SURROUND)
@@ -111,6 +111,4 @@ class CoverageCard(Card):
         x = bar.left() + bar.width() * self._least
         painter.setPen(QPen(theme.TEXT, 1.4))
         painter.drawLine(QPointF(x, bar.top() - 3), QPointF(x, bar.bottom() + 3))
-        line = QRectF(room.left(), bar.bottom() + 5, room.width(), 17)
-        write(painter, line, words.text, theme.TEXT)
         painter.end()

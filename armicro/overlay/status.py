@@ -62,7 +62,6 @@ class CoverageWords:
 
     share: float
     text: str
-    detail: str
     enough: bool
 
 
@@ -133,11 +132,10 @@ def coverage_words(snapshot: Snapshot, setting: Setting) -> CoverageWords:
     slide = snapshot.slide
     share = slide.score.coverage if slide else 0.0
     per_cent = int(100 * share + 1e-9)
-    of = "of the cell area seen" if snapshot.overview else "of the visited cell area"
+    of = "cell area seen" if snapshot.overview else "visited cell area seen"
     return CoverageWords(
         share=share,
-        text=f"{per_cent} % {of}",
-        detail=f"{slide.score.megapixels:,.0f} Mpx" if slide else "",
+        text=f"{per_cent} % of the {of}" if slide else "nothing seen yet",
         enough=snapshot.overview is not None and share >= setting.least_coverage,
     )
 
@@ -150,6 +148,8 @@ def status_line(
     setting: Setting,
 ) -> tuple[Item, ...]:
     """The figures at the foot of the window, in the order of their weight."""
+    if shown is None:
+        return (_place_item(shown, setting), *_slide_items(snapshot.slide, stale=False))
     slow = reading.age_p95_ms > setting.silent_after_ms
     stale = is_stale(snapshot, now_ns, setting)
     return (
@@ -165,7 +165,9 @@ def status_line(
 
 
 def _place_item(shown: LiveField | None, setting: Setting) -> Item:
-    if shown is None or shown.place is None:
+    if shown is None:
+        return Item("place", "–", "muted")
+    if shown.place is None:
         return Item("place", "unknown", "warn")
     error_um = shown.place.standard_error_um
     tone: Tone = "plain" if error_um <= setting.fade_from_um else "warn"
@@ -185,6 +187,7 @@ def _slide_items(slide: SlideState | None, *, stale: bool) -> tuple[Item, ...]:
         ),
         Item("findings", f"{slide.score.findings:,}"),
         Item("fields", f"{slide.score.fields:,}"),
+        Item("area", f"{slide.score.megapixels:,.0f} Mpx"),
         Item("dropped", f"{slide.fields_dropped:,}", "plain"),
         *lost,
     )

@@ -86,7 +86,7 @@ class StatusStrip(QWidget):
             name = thin.horizontalAdvance(item.name) + 6
             value = thick.horizontalAdvance(item.value) + 1
             if left + name + value > right - 8:
-                break
+                continue
             room = QRectF(left, 0, name, height)
             write(painter, room, item.name, theme.MUTED)
             room = QRectF(left + name, 0, value, height)

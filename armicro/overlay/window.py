@@ -187,7 +187,7 @@ class Window(QWidget):
         if self._chosen is None:
             return None
         rank = self._top.index(self._chosen) if self._chosen in self._top else 0
-        step = guide([self._chosen], shown)[0]
+        step = guide([self._chosen], self.canvas.sight_on(shown))[0]
         return Step(
             rank + 1, step.finding, step.distance_um, step.towards_xy, step.in_view
         )
@@ -202,7 +202,7 @@ class Window(QWidget):
         self.map.draw(self._seen, snapshot.overview, changed=self._map_changed)
         self._map_changed = False
         self.map.mark(shown, self._top, self._chosen)
-        self.findings.say(guide(self._top, shown), self._chosen)
+        self.findings.say(guide(self._top, self.canvas.sight_xyxy_um), self._chosen)
         reading = self._pace.read(now_ns)
         said = self._said if now_ns < self._said_until_ns else ""
         self.status.say(status_line(snapshot, shown, reading, now_ns, setting), said)
