@@ -5,12 +5,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.field import Pixels
+from armicro.source.phantom.glass import noise_glass
 from armicro.source.phantom.layout import BLOCK_PX, REACH_PX, TONES, Layout, Stamps
 from armicro.source.phantom.library import Library
 from armicro.source.phantom.optics import Scanner
 from armicro.source.phantom.specification import PhantomSpec
-
-GLASS_PX = 1024
 
 
 class Canvas:
@@ -22,7 +21,8 @@ class Canvas:
         self._library = library
         self.glass_rgb = library.stain.glass_rgb
         self._tones = _tone_tables()
-        self._glass = _glass(spec, library.stain.glass_rgb)
+        rng = np.random.default_rng([spec.seed, 3])
+        self._glass = noise_glass(self.glass_rgb, rng)
         self._scanner = Scanner(spec.optics, spec.seed)
 
     def draw(self, x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
@@ -34,29 +34,11 @@ class Canvas:
         halo = self._scanner.halo_px
         left, top = x_px - halo, y_px - halo
         size = (width_px + 2 * halo, height_px + 2 * halo)
-        picture = self._glass_at(left, top, *size)
+        picture = self._glass.window(left, top, *size)
         for stamps in self._near(left, top, *size):
             for stamp in stamps.tolist():
                 self._stamp(picture, stamp, left, top)
         return self._scanner.photograph(picture, x_px, y_px)
-
-    def _glass_at(self, x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
-        """A window on the endlessly repeated glass."""
-        picture = np.empty((height_px, width_px, 3), np.uint8)
-        y = 0
-        while y < height_px:
-            row = (y_px + y) % GLASS_PX
-            rows = min(GLASS_PX - row, height_px - y)
-            x = 0
-            while x < width_px:
-                column = (x_px + x) % GLASS_PX
-                columns = min(GLASS_PX - column, width_px - x)
-                picture[y : y + rows, x : x + columns] = self._glass[
-                    row : row + rows, column : column + columns
-                ]
-                x += columns
-            y += rows
-        return picture
 
     def _near(self, x: int, y: int, width: int, height: int) -> list[Stamps]:
         """Stamps that may touch a rectangle, block after block in reading order."""
@@ -137,13 +119,3 @@ def _tone_tables() -> NDArray[np.uint8]:
     thickness[0] = 1
     light = np.arange(256) / 255
     return np.rint(255 * light[None] ** thickness[:, None]).astype(np.uint8)
-
-
-def _glass(spec: PhantomSpec, glass_rgb: tuple[int, int, int]) -> Pixels:
-    """(GLASS_PX, GLASS_PX, 3) of clear glass with the camera's noise."""
-    rng = np.random.default_rng([spec.seed, 3])
-    noise = rng.normal(0, 1.1, (GLASS_PX, GLASS_PX, 1)) + rng.normal(
-        0, 0.5, (GLASS_PX, GLASS_PX, 3)
-    )
-    glass = np.asarray(glass_rgb, dtype=np.float32) + noise
-    return np.clip(np.rint(glass), 0, 255).astype(np.uint8)

@@ -47,7 +47,7 @@ class PhantomSpec:
             )
         if self.seed < 0:
             raise SourceError(f"seed {self.seed}: expected 0 or more; choose another")
-        room = self.width_px * self.height_px // (4 * LESION_ROOM_PX**2) + 1
+        room = lesions_that_fit(self.width_px, self.height_px)
         if not 0 <= self.lesions <= room:
             raise SourceError(
                 f"{self.lesions} lesion cells: expected 0 to {room} on "
@@ -59,6 +59,11 @@ class PhantomSpec:
             raise SourceError(
                 f"JPEG quality {self.quality}: expected 1 to 100; 85 is usual"
             )
+
+
+def lesions_that_fit(width_px: int, height_px: int) -> int:
+    """Most lesion cells that a drawn slide may be asked for, loosely packed."""
+    return width_px * height_px // (4 * LESION_ROOM_PX**2) + 1
 
 
 def check_optics(optics: Optics) -> None:

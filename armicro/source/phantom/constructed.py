@@ -1,0 +1,327 @@
+"""Slides built from annotated real fields: the way in to the constructed phantom.
+
+Such a slide has real cells at known places, but no patient ever had it: every figure
+from one says that it is constructed.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.errors import SourceError
+from armicro.field import Pixels
+from armicro.source.phantom.background import (
+    balanced,
+    glass_rgb_of,
+    hue_distances,
+    stain_of,
+    texture_patches,
+)
+from armicro.source.phantom.blend import kept_share
+from armicro.source.phantom.collage import Collage, Placed
+from armicro.source.phantom.glass import Glass, Rgb, patch_glass
+from armicro.source.phantom.material import NORMAL_CLASS, RealField, read_material
+from armicro.source.phantom.optics import Scanner
+from armicro.source.phantom.output import slide_file
+from armicro.source.phantom.piece import Cutter, Size
+from armicro.source.phantom.pyramid import Sheet, write_pyramid
+from armicro.source.phantom.specification import (
+    LEAST_WIDTH_PX,
+    UM_PER_PX,
+    Optics,
+    check_optics,
+)
+from armicro.source.phantom.truth import Truth, write_truth
+
+GLASS_FIELDS = 12
+"""So many fields are looked at for the glass of a slide."""
+PIECE_BYTES_KEPT = 120_000_000
+FIELDS_KEPT = 8
+HUE_LIMIT = 0.30
+"""Fields further from the first one's hue are taken for another stain."""
+BYTES_PER_PX = 0.5
+
+
+Share = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ConstructedSpec:
+    """A slide of real material; the same specification gives the same bytes."""
+
+    fields_csv: Path
+    cells_csv: Path
+    width_px: int
+    height_px: int
+    seed: int = 0
+    lesions: int = 20
+    split: str = ""
+    """Take only fields of this split; all when empty."""
+    group: str = ""
+    """Take fields of this slide group; one with enough lesions when empty."""
+    optics: Optics = Optics()  # noqa: RUF009 (frozen)
+    quality: int = 88
+
+    def __post_init__(self) -> None:
+        check_optics(self.optics)
+        if min(self.width_px, self.height_px) < LEAST_WIDTH_PX:
+            raise SourceError(
+                f"a slide of {self.width_px} x {self.height_px} px: expected at least "
+                f"{LEAST_WIDTH_PX} px each way; ask for more megapixels"
+            )
+        if min(self.lesions, self.seed) < 0:
+            raise SourceError(
+                f"{self.lesions} lesion cells, seed {self.seed}: expected 0 or more"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a constructed slide was made of."""
+
+    group: str
+    whole_fields: int
+    cutouts: int
+    lesions: int
+    material_megapixels: float
+    """Area of all pieces."""
+    background_share: float
+    """Share of the slide's area that is glass between the pieces, 0-1."""
+
+
+def write_constructed(
+    path: Path, spec: ConstructedSpec, *, progress: Callable[[int], None] | None = None
+) -> tuple[Truth, Account]:
+    """Write a slide of real fields and cells, and its truth beside it.
+
+    Args:
+        path: The TIFF to write; ``.truth.csv`` and ``.truth.geojson`` go beside it.
+        spec: What to build; equal specifications and material give equal bytes.
+        progress: Called with the number of pixels just finished.
+
+    Raises:
+        SourceError: the material cannot be used, or the file cannot be written there.
+    """
+    material = read_material(spec.fields_csv, spec.cells_csv, spec.split)
+    fields = _of_one_stain(material, spec)
+    room_bytes = math.ceil(spec.width_px * spec.height_px * BYTES_PER_PX)
+    with slide_file(path, room_bytes) as file:
+        slide = ConstructedSlide(spec, fields)
+        sheet = Sheet(
+            width_px=spec.width_px,
+            height_px=spec.height_px,
+            description=(
+                "armicro constructed slide: real fields and cells laid out by program, "
+                f"not a specimen. seed={spec.seed} lesions={spec.lesions} "
+                f"group={fields[0].group}"
+            ),
+            quality=spec.quality,
+            paper_rgb=slide.glass_rgb,
+        )
+        write_pyramid(file, sheet, slide.draw, progress)
+        truth = slide.truth()
+        write_truth(truth, path)
+    return truth, slide.account()
+
+
+def _of_one_stain(
+    material: Sequence[RealField], spec: ConstructedSpec
+) -> list[RealField]:
+    """The fields of one slide group, which stands for one stain.
+
+    Raises:
+        SourceError: no such group, or none has enough lesion cells.
+    """
+    groups: dict[str, list[RealField]] = {}
+    for field in material:
+        groups.setdefault(field.group, []).append(field)
+    if spec.group and spec.group not in groups:
+        raise SourceError(
+            f"no field of slide group {spec.group!r}: expected one of "
+            f"{', '.join(sorted(groups))}; choose one of them"
+        )
+    lesions = {name: sum(int(f.lesion.sum()) for f in groups[name]) for name in groups}
+    able = [n for n in sorted(groups) if lesions[n] >= spec.lesions]
+    if spec.group:
+        able = [name for name in able if name == spec.group]
+    if not able:
+        most = lesions[spec.group] if spec.group else max(lesions.values())
+        raise SourceError(
+            f"{spec.lesions} lesion cells: expected at most {most}, all that the "
+            "fields of one stain have; ask for fewer, or give more fields"
+        )
+    weights = np.array([len(groups[name]) for name in able], float)
+    rng = np.random.default_rng([spec.seed, 21])
+    chosen = groups[able[int(rng.choice(len(able), p=weights / weights.sum()))]]
+    return _alike(chosen, spec.lesions, rng)
+
+
+def _alike(
+    fields: Sequence[RealField], lesions: int, rng: np.random.Generator
+) -> list[RealField]:
+    """One field and those stained like it, the likest first.
+
+    A group is only roughly one stain. Fields of quite another hue are left out, unless
+    their lesion cells are needed.
+    """
+    anchors = [i for i, f in enumerate(fields) if f.lesion.any() == (lesions > 0)]
+    anchor = int(rng.choice(anchors or len(fields)))
+    stains = [stain_of(field.thumbnail()) for field in fields]
+    distances = hue_distances(stains, anchor)
+    kept: list[RealField] = []
+    found = 0
+    for index in np.argsort(distances, kind="stable").tolist():
+        # Not every lesion cell can be cut out: have twice as many at hand.
+        if distances[index] > HUE_LIMIT and found >= 2 * lesions:
+            break
+        kept.append(fields[index])
+        found += int(fields[index].lesion.sum())
+    return kept
+
+
+class ConstructedSlide:
+    """Draws any rectangle of one constructed slide."""
+
+    def __init__(self, spec: ConstructedSpec, fields: Sequence[RealField]) -> None:
+        """Look at the fields' glass, cut them up and lay the pieces out.
+
+        Raises:
+            SourceError: too few lesion cells can be cut out or laid out.
+        """
+        self._spec, self._fields = spec, fields
+        rng = np.random.default_rng([spec.seed, 22])
+        self.glass_rgb, self._glass = _estimate_glass(fields, rng)
+        self._placed = _lay_out(spec, fields, rng)
+        self._scanner = Scanner(spec.optics, spec.seed)
+        self._pictures: OrderedDict[int, Pixels] = OrderedDict()
+        self._pieces: OrderedDict[int, tuple[Pixels, Share]] = OrderedDict()
+        self._piece_bytes = 0
+        self._shown: dict[int, list[tuple[float, float, str]]] = {}
+
+    def draw(self, x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
+        """Draw a rectangle of the slide: (height_px, width_px, 3) uint8 RGB."""
+        halo = self._scanner.halo_px
+        left, top = x_px - halo, y_px - halo
+        size = (width_px + 2 * halo, height_px + 2 * halo)
+        picture = self._glass.window(left, top, *size)
+        for index, placed in enumerate(self._placed):
+            self._lay(picture, index, placed.x_px - left, placed.y_px - top)
+        return self._scanner.photograph(picture, x_px, y_px)
+
+    def truth(self) -> Truth:
+        """Annotated cells that are shown; pieces not yet drawn are looked at now."""
+        cells = []
+        for index in range(len(self._placed)):
+            if index not in self._shown:
+                self._piece(index)
+            cells.extend(self._shown[index])
+        names = sorted({NORMAL_CLASS} | {name for _, _, name in cells})
+        return Truth(
+            x_um=np.array([x for x, _, _ in cells], float) * UM_PER_PX,
+            y_um=np.array([y for _, y, _ in cells], float) * UM_PER_PX,
+            class_index=np.array([names.index(n) for _, _, n in cells], np.uint8),
+            classes=tuple(names),
+            lesion_classes=frozenset(names) - {NORMAL_CLASS},
+        )
+
+    def account(self) -> Account:
+        """What the slide was made of."""
+        pieces = [placed.piece for placed in self._placed]
+        area_px = sum(piece.width_px * piece.height_px for piece in pieces)
+        return Account(
+            group=self._fields[0].group,
+            whole_fields=sum(piece.whole for piece in pieces),
+            cutouts=sum(not piece.whole for piece in pieces),
+            lesions=sum(piece.lesions for piece in pieces),
+            material_megapixels=area_px / 1e6,
+            background_share=1 - area_px / (self._spec.width_px * self._spec.height_px),
+        )
+
+    def _lay(self, picture: Pixels, index: int, x0: int, y0: int) -> None:
+        """Blend the part of a piece that falls into a picture."""
+        piece = self._placed[index].piece
+        u0, u1 = max(x0, 0), min(x0 + piece.width_px, picture.shape[1])
+        v0, v1 = max(y0, 0), min(y0 + piece.height_px, picture.shape[0])
+        if u1 <= u0 or v1 <= v0:
+            return
+        pixels, share = self._piece(index)
+        part = (slice(v0 - y0, v1 - y0), slice(u0 - x0, u1 - x0))
+        above = np.ascontiguousarray(pixels[part])
+        weight = share[part].astype(np.float32) / 255
+        under = np.ascontiguousarray(picture[v0:v1, u0:u1])
+        picture[v0:v1, u0:u1] = cv2.blendLinear(above, under, weight, 1 - weight)
+
+    def _piece(self, index: int) -> tuple[Pixels, Share]:
+        if index in self._pieces:
+            self._pieces.move_to_end(index)
+            return self._pieces[index]
+        placed = self._placed[index]
+        piece, field = placed.piece, self._fields[placed.piece.field]
+        rows = slice(piece.y_px, piece.y_px + piece.height_px)
+        columns = slice(piece.x_px, piece.x_px + piece.width_px)
+        pixels = np.ascontiguousarray(self._picture(piece.field)[rows, columns])
+        xy = field.xy_px - [piece.x_px, piece.y_px]
+        inside = ((xy >= 0) & (xy < [piece.width_px, piece.height_px])).all(axis=1)
+        wanted = [(float(x), float(y)) for x, y in xy[inside & field.lesion]]
+        rng = np.random.default_rng([self._spec.seed, 23, index])
+        share = kept_share(pixels, self.glass_rgb, wanted, rng)
+        self._shown[index] = [
+            (placed.x_px + float(x), placed.y_px + float(y), field.classes[row])
+            for row in np.flatnonzero(inside).tolist()
+            for x, y in [xy[row]]
+            if share[int(y), int(x)] >= 128
+        ]
+        self._pieces[index] = (pixels, share)
+        self._piece_bytes += pixels.nbytes + share.nbytes
+        while self._piece_bytes > PIECE_BYTES_KEPT and len(self._pieces) > 1:
+            _, old = self._pieces.popitem(last=False)
+            self._piece_bytes -= old[0].nbytes + old[1].nbytes
+        return pixels, share
+
+    def _picture(self, field: int) -> Pixels:
+        """A whole field with the slide's glass."""
+        if field not in self._pictures:
+            picture = self._fields[field].read()
+            self._pictures[field] = balanced(picture, self.glass_rgb)
+            if len(self._pictures) > FIELDS_KEPT:
+                self._pictures.popitem(last=False)
+        self._pictures.move_to_end(field)
+        return self._pictures[field]
+
+
+def _estimate_glass(
+    fields: Sequence[RealField], rng: np.random.Generator
+) -> tuple[Rgb, Glass]:
+    """Colour and texture of the clear glass of one stain's fields."""
+    colours, patches = [], []
+    for field in fields[:GLASS_FIELDS]:
+        picture = field.read()
+        own_rgb = glass_rgb_of(picture)
+        colours.append(own_rgb)
+        patches += texture_patches(picture, own_rgb)
+    red, green, blue = np.rint(np.median(colours, axis=0)).astype(int).tolist()
+    return (red, green, blue), patch_glass((red, green, blue), patches, rng)
+
+
+def _lay_out(
+    spec: ConstructedSpec, fields: Sequence[RealField], rng: np.random.Generator
+) -> list[Placed]:
+    """Lesions first, so that they find room; then whole fields, then cut-outs."""
+    sizes: list[Size] = [field.size_px() for field in fields]
+    cutter = Cutter(fields, sizes, rng)
+    collage = Collage(spec.width_px, spec.height_px, rng)
+    for piece in cutter.lesion_pieces(spec.lesions):
+        if not collage.place(piece):
+            raise SourceError(
+                f"{spec.lesions} lesion cells find no room on {spec.width_px} x "
+                f"{spec.height_px} px: expected fewer; ask for more megapixels"
+            )
+    collage.fill(cutter.whole_pieces(), misses=3)
+    collage.fill(cutter.normal_pieces(), misses=25)
+    return collage.placed
