@@ -72,6 +72,7 @@ BOUNDS: Mapping[type, Mapping[str, tuple[float, float]]] = {
         "pid": (1, 2**32 - 1),
         "sent_ns": COUNT,
         "fields": COUNT,
+        "fields_planned": COUNT,
         "fields_dropped": COUNT,
         "messages_dropped": COUNT,
     },
