@@ -31,8 +31,8 @@ examples:
   armicro phantom negative.tif --megapixels 40 --lesions 0 \\
       --fields cric/fields.csv --cells cric/cells.csv --split val
 
-OUT.truth.csv and OUT.truth.geojson (for QuPath) say where the cells are. Neither a drawn
-nor a constructed slide is a specimen; figures from one say so.
+OUT.truth.csv and OUT.truth.geojson (for QuPath) say where the cells are. Neither a
+drawn nor a constructed slide is a specimen; figures from one say so.
 """
 
 DEFAULT_LESIONS = 20
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         total=width_px * height_px / 1e6,
         unit="Mpx",
         desc=args.out.name,
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} Mpx {remaining}",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} Mpx",
         disable=args.json or not sys.stderr.isatty(),
     ) as bar:
 
@@ -219,7 +219,8 @@ def _in_words(result: dict[str, object]) -> str:
     material = result.get("material")
     if isinstance(material, dict):
         words += (
-            f"; {material['whole_fields']} fields and {material['cutouts']} cut-outs of "
-            f"group {material['group']}, {material['background_share']:.0%} background"
+            f"; {material['whole_fields']} fields and {material['cutouts']} cut-outs "
+            f"of group {material['group']}, "
+            f"{material['background_share']:.0%} background"
         )
     return words

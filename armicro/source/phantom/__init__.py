@@ -1,6 +1,6 @@
 """Slides with known truth: drawn ones, and ones built from annotated real fields.
 
-``write_phantom`` draws a cytology slide of any size, ``paint_field`` one field of it for
+``write_phantom`` draws a cytology slide of any size, ``paint_field`` one field for
 tests and training; ``write_constructed`` lays real fields and cells out on a slide.
 None of them is ever called a specimen.
 """

@@ -13,6 +13,9 @@ from armicro.source.phantom.noise import Floats
 Triple = NDArray[np.float64]
 """(3,) red, green, blue."""
 
+Surface = NDArray[np.float64]
+"""(6, 3) coefficients of a field's glass, see ``surface_of``."""
+
 COARSE = 16
 GLASS_DENSITY = 0.03
 """Up to this optical density against the brightest a place counts as glass."""
@@ -22,18 +25,21 @@ ENOUGH_FOR_SLOPE = 0.10
 """Shares of glass in a field that a curved, or a sloping, surface is fitted to."""
 
 
-def glass_rgb_of(picture: Pixels) -> Triple:
-    """Colour of the clear glass of a field: its brightest tenth, in the median."""
-    return _brightest(_small(picture))
+def glass_rgb_of(thumbnail: Pixels) -> Triple:
+    """Colour of a field's clear glass: its brightest tenth, in the median."""
+    flat = thumbnail.reshape(-1, 3)
+    darkest = flat.min(axis=1)
+    bright = flat[darkest >= np.percentile(darkest, 90)]
+    return np.asarray(np.median(bright, axis=0), dtype=np.float64)
 
 
 def stain_of(thumbnail: Pixels) -> Triple:
     """How a field is stained, for comparison: median density of what is not glass.
 
     Args:
-        thumbnail: (height, width, 3) RGB of the field, some sixteen times smaller.
+        thumbnail: (height, width, 3) RGB of the field, several times smaller.
     """
-    density = _density(thumbnail.astype(np.float64), _brightest(thumbnail))
+    density = _density(thumbnail.astype(np.float64), glass_rgb_of(thumbnail))
     objects = density[density.max(axis=2) > 2 * GLASS_DENSITY]
     if len(objects) == 0:
         return np.zeros(3)
@@ -50,35 +56,60 @@ def hue_distances(stains: Sequence[Triple], anchor: int) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(hue - hue[anchor], axis=1), dtype=np.float64)
 
 
-def balanced(picture: Pixels, glass_rgb: Rgb) -> Pixels:
-    """Give a field the slide's glass: divide by its own, uneven as it is.
+def surface_of(thumbnail: Pixels) -> Surface:
+    """Fit a field's glass: of second or first degree, or one colour with little glass.
 
-    The glass is a surface of first or second degree fitted to the field's clear places,
-    or one colour where there are few. The gain never exceeds ``LARGEST_GAIN``.
+    Returns:
+        (6, 3) coefficients of 1, x, y, x², xy, y² for each colour; x and y run from -1
+        to 1 over the field.
     """
-    height, width = picture.shape[:2]
-    small = _small(picture).astype(np.float64)
-    own_rgb = glass_rgb_of(picture)
+    own_rgb = glass_rgb_of(thumbnail)
+    small = thumbnail.astype(np.float64)
     clear = _density(small, own_rgb).max(axis=2) < GLASS_DENSITY
     share = float(clear.mean())
-    rows, columns = small.shape[:2]
-    y, x = np.meshgrid(
-        np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij"
-    )
-    terms = [np.ones_like(x)]
-    if share > ENOUGH_FOR_SLOPE:
-        terms += [x, y]
-    if share > ENOUGH_FOR_CURVE:
-        terms += [x * x, x * y, y * y]
-    basis = np.stack(terms, axis=-1)
-    surface = np.broadcast_to(own_rgb, small.shape)
-    if share > ENOUGH_FOR_SLOPE:
-        fit, *_ = np.linalg.lstsq(basis[clear], small[clear], rcond=None)
-        surface = basis @ fit
-    gain = np.asarray(glass_rgb, float) / np.maximum(surface, 1)
+    surface = np.zeros((6, 3))
+    surface[0] = own_rgb
+    terms = 6 if share > ENOUGH_FOR_CURVE else 3 if share > ENOUGH_FOR_SLOPE else 0
+    if terms:
+        basis = _basis((-1, -1, 1, 1), small.shape[:2])[clear][:, :terms]
+        surface[:terms] = np.linalg.solve(basis.T @ basis, basis.T @ small[clear])
+    return surface
+
+
+def balanced(
+    picture: Pixels,
+    surface: Surface,
+    place: tuple[float, float, float, float],
+    *,
+    glass_rgb: Rgb,
+) -> Pixels:
+    """Give part of a field the slide's glass: divide by its own, uneven as it is.
+
+    Args:
+        picture: (height, width, 3) RGB.
+        surface: The field's glass.
+        place: Left, top, right and bottom of the picture in the field, -1 to 1.
+        glass_rgb: The slide's glass; no gain exceeds ``LARGEST_GAIN``.
+    """
+    height, width = picture.shape[:2]
+    nodes = (max(2, height // COARSE), max(2, width // COARSE))
+    own = _basis(place, nodes) @ surface
+    gain = np.asarray(glass_rgb, float) / np.maximum(own, 1)
     gain = np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
     grown = cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.multiply(picture, grown, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+def _basis(
+    place: tuple[float, float, float, float], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """(rows, columns, 6): 1, x, y, x², xy, y² at the centres of a grid's cells."""
+    rows, columns = shape[0], shape[1]
+    left, top, right, bottom = place
+    u = left + (right - left) * (np.arange(columns) + 0.5) / columns
+    v = top + (bottom - top) * (np.arange(rows) + 0.5) / rows
+    x, y = np.meshgrid(u, v)
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
 def texture_patches(picture: Pixels, own_rgb: Triple) -> list[Floats]:
@@ -102,20 +133,6 @@ def texture_patches(picture: Pixels, own_rgb: Triple) -> list[Floats]:
                 found.append((float(patch.std()), patch - patch.mean(axis=(0, 1))))
     found.sort(key=lambda pair: pair[0])
     return [patch.copy() for _, patch in found[:4]]
-
-
-def _brightest(small: Pixels) -> Triple:
-    flat = small.reshape(-1, 3)
-    darkest = flat.min(axis=1)
-    bright = flat[darkest >= np.percentile(darkest, 90)]
-    return np.asarray(np.median(bright, axis=0), dtype=np.float64)
-
-
-def _small(picture: Pixels) -> Pixels:
-    height, width = picture.shape[:2]
-    size = (max(1, width // COARSE), max(1, height // COARSE))
-    shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(shrunk, dtype=np.uint8)
 
 
 def _density(picture: NDArray[np.float64], own_rgb: Triple) -> NDArray[np.float64]:

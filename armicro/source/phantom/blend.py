@@ -15,7 +15,7 @@ from armicro.source.phantom.glass import Rgb
 from armicro.source.phantom.noise import Floats, smooth_noise
 
 COARSE = 4
-OBJECT_DENSITY = 0.055
+OBJECT_DENSITY = 0.045
 """Optical density above the field's glass from which on something is an object."""
 CUT_OBJECT_PX = 70_000
 """Objects up to this area are left out when the border cuts them: about two cells."""
@@ -27,7 +27,8 @@ KEEP_PX = 38
 def kept_share(
     picture: Pixels,
     glass_rgb: Rgb,
-    wanted_xy: Sequence[tuple[float, float]],
+    lesions_xy: NDArray[np.float64],
+    cells_xy: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """Share of each pixel of a piece that is shown; the rest is glass.
@@ -35,23 +36,24 @@ def kept_share(
     Args:
         picture: (height, width, 3) RGB with the slide's glass.
         glass_rgb: The slide's glass.
-        wanted_xy: Nuclei that must be kept whole, in pixels of the piece.
+        lesions_xy: (lesions, 2) nuclei that must be kept whole, in pixels of the piece.
+        cells_xy: (cells, 2) nuclei whose cells may fade but are not left out.
         rng: Draws the ragged border.
 
     Returns:
-        (height, width) 0-255; 0 on the border, 255 round every wanted nucleus.
+        (height, width) 0-255; 0 on the border, 255 round every lesion nucleus.
     """
     height, width = picture.shape[:2]
     size = (max(2, width // COARSE), max(2, height // COARSE))
     small = np.asarray(
         cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8
     )
-    spots = [(x / COARSE, y / COARSE) for x, y in wanted_xy]
+    kept = np.concatenate([lesions_xy, cells_xy]) / COARSE
     share = _ragged_border(size[1], size[0], rng)
-    share *= 1 - _cut_objects(small, glass_rgb, spots)
-    if spots:
+    share *= 1 - _cut_objects(small, glass_rgb, kept.tolist())
+    if len(lesions_xy):
         keep = np.zeros((size[1], size[0]), np.float32)
-        for x, y in spots:
+        for x, y in (lesions_xy / COARSE).tolist():
             cv2.circle(keep, (round(x), round(y)), KEEP_PX // COARSE, 1.0, -1)
         soft = np.asarray(cv2.GaussianBlur(keep, (0, 0), 5 / COARSE), dtype=np.float32)
         share = np.maximum(share, np.clip(1.6 * soft, 0, 1))
@@ -91,7 +93,7 @@ def _ragged_border(height: int, width: int, rng: np.random.Generator) -> Floats:
 
 
 def _cut_objects(
-    small: Pixels, glass_rgb: Rgb, spots: Sequence[tuple[float, float]]
+    small: Pixels, glass_rgb: Rgb, spots: Sequence[Sequence[float]]
 ) -> Floats:
     """Soft mask 0-1 of the small objects that the border cuts, in coarse pixels."""
     height, width = small.shape[:2]
@@ -106,5 +108,5 @@ def _cut_objects(
     for x, y in spots:
         cut[labels[min(int(y), height - 1), min(int(x), width - 1)]] = False
     cut[0] = False
-    mask = cv2.dilate(cut[labels].astype(np.float32), np.ones((5, 5), np.uint8))
+    mask = cv2.dilate(cut[labels].astype(np.float32), np.ones((7, 7), np.uint8))
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.5), dtype=np.float32)

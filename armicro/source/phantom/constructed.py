@@ -5,31 +5,31 @@ from one says that it is constructed.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.source.phantom.background import (
-    balanced,
+    Surface,
     glass_rgb_of,
     hue_distances,
     stain_of,
+    surface_of,
     texture_patches,
 )
-from armicro.source.phantom.blend import kept_share
 from armicro.source.phantom.collage import Collage, Placed
-from armicro.source.phantom.glass import Glass, Rgb, patch_glass
+from armicro.source.phantom.cutout import Workshop
+from armicro.source.phantom.glass import Rgb, patch_glass
 from armicro.source.phantom.material import NORMAL_CLASS, RealField, read_material
+from armicro.source.phantom.noise import Floats
 from armicro.source.phantom.optics import Scanner
 from armicro.source.phantom.output import slide_file
-from armicro.source.phantom.piece import Cutter, Size
+from armicro.source.phantom.piece import Cutter, Piece, Size
 from armicro.source.phantom.pyramid import Sheet, write_pyramid
 from armicro.source.phantom.specification import (
     LEAST_WIDTH_PX,
@@ -41,14 +41,9 @@ from armicro.source.phantom.truth import Truth, write_truth
 
 GLASS_FIELDS = 12
 """So many fields are looked at for the glass of a slide."""
-PIECE_BYTES_KEPT = 120_000_000
-FIELDS_KEPT = 8
 HUE_LIMIT = 0.30
 """Fields further from the first one's hue are taken for another stain."""
 BYTES_PER_PX = 0.5
-
-
-Share = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +191,14 @@ class ConstructedSlide:
         """
         self._spec, self._fields = spec, fields
         rng = np.random.default_rng([spec.seed, 22])
-        self.glass_rgb, self._glass = _estimate_glass(fields, rng)
-        self._placed = _lay_out(spec, fields, rng)
+        thumbnails = [field.thumbnail() for field in fields]
+        self.glass_rgb = _glass_colour(thumbnails)
+        self._glass = patch_glass(self.glass_rgb, _glass_texture(fields), rng)
+        surfaces: list[Surface] = [surface_of(small) for small in thumbnails]
+        self._workshop = Workshop(fields, surfaces, self.glass_rgb, spec.seed)
+        self._placed = self._lay_out(rng)
+        self._cells = [self._workshop.cutout(p.piece).cells for p in self._placed]
         self._scanner = Scanner(spec.optics, spec.seed)
-        self._pictures: OrderedDict[int, Pixels] = OrderedDict()
-        self._pieces: OrderedDict[int, tuple[Pixels, Share]] = OrderedDict()
-        self._piece_bytes = 0
-        self._shown: dict[int, list[tuple[float, float, str]]] = {}
 
     def draw(self, x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
         """Draw a rectangle of the slide: (height_px, width_px, 3) uint8 RGB."""
@@ -210,17 +206,17 @@ class ConstructedSlide:
         left, top = x_px - halo, y_px - halo
         size = (width_px + 2 * halo, height_px + 2 * halo)
         picture = self._glass.window(left, top, *size)
-        for index, placed in enumerate(self._placed):
-            self._lay(picture, index, placed.x_px - left, placed.y_px - top)
+        for placed in self._placed:
+            self._lay(picture, placed.piece, placed.x_px - left, placed.y_px - top)
         return self._scanner.photograph(picture, x_px, y_px)
 
     def truth(self) -> Truth:
-        """Annotated cells that are shown; pieces not yet drawn are looked at now."""
-        cells = []
-        for index in range(len(self._placed)):
-            if index not in self._shown:
-                self._piece(index)
-            cells.extend(self._shown[index])
+        """Annotated cells that are shown."""
+        cells = [
+            (placed.x_px + x, placed.y_px + y, name)
+            for placed, shown in zip(self._placed, self._cells, strict=True)
+            for x, y, name in shown
+        ]
         names = sorted({NORMAL_CLASS} | {name for _, _, name in cells})
         return Truth(
             x_um=np.array([x for x, _, _ in cells], float) * UM_PER_PX,
@@ -243,85 +239,49 @@ class ConstructedSlide:
             background_share=1 - area_px / (self._spec.width_px * self._spec.height_px),
         )
 
-    def _lay(self, picture: Pixels, index: int, x0: int, y0: int) -> None:
+    def _lay(self, picture: Pixels, piece: Piece, x0: int, y0: int) -> None:
         """Blend the part of a piece that falls into a picture."""
-        piece = self._placed[index].piece
         u0, u1 = max(x0, 0), min(x0 + piece.width_px, picture.shape[1])
         v0, v1 = max(y0, 0), min(y0 + piece.height_px, picture.shape[0])
         if u1 <= u0 or v1 <= v0:
             return
-        pixels, share = self._piece(index)
+        cutout = self._workshop.cutout(piece)
         part = (slice(v0 - y0, v1 - y0), slice(u0 - x0, u1 - x0))
-        above = np.ascontiguousarray(pixels[part])
-        weight = share[part].astype(np.float32) / 255
+        above = np.ascontiguousarray(cutout.pixels[part])
+        weight = cutout.share[part].astype(np.float32) / 255
         under = np.ascontiguousarray(picture[v0:v1, u0:u1])
         picture[v0:v1, u0:u1] = cv2.blendLinear(above, under, weight, 1 - weight)
 
-    def _piece(self, index: int) -> tuple[Pixels, Share]:
-        if index in self._pieces:
-            self._pieces.move_to_end(index)
-            return self._pieces[index]
-        placed = self._placed[index]
-        piece, field = placed.piece, self._fields[placed.piece.field]
-        rows = slice(piece.y_px, piece.y_px + piece.height_px)
-        columns = slice(piece.x_px, piece.x_px + piece.width_px)
-        pixels = np.ascontiguousarray(self._picture(piece.field)[rows, columns])
-        xy = field.xy_px - [piece.x_px, piece.y_px]
-        inside = ((xy >= 0) & (xy < [piece.width_px, piece.height_px])).all(axis=1)
-        wanted = [(float(x), float(y)) for x, y in xy[inside & field.lesion]]
-        rng = np.random.default_rng([self._spec.seed, 23, index])
-        share = kept_share(pixels, self.glass_rgb, wanted, rng)
-        self._shown[index] = [
-            (placed.x_px + float(x), placed.y_px + float(y), field.classes[row])
-            for row in np.flatnonzero(inside).tolist()
-            for x, y in [xy[row]]
-            if share[int(y), int(x)] >= 128
-        ]
-        self._pieces[index] = (pixels, share)
-        self._piece_bytes += pixels.nbytes + share.nbytes
-        while self._piece_bytes > PIECE_BYTES_KEPT and len(self._pieces) > 1:
-            _, old = self._pieces.popitem(last=False)
-            self._piece_bytes -= old[0].nbytes + old[1].nbytes
-        return pixels, share
-
-    def _picture(self, field: int) -> Pixels:
-        """A whole field with the slide's glass."""
-        if field not in self._pictures:
-            picture = self._fields[field].read()
-            self._pictures[field] = balanced(picture, self.glass_rgb)
-            if len(self._pictures) > FIELDS_KEPT:
-                self._pictures.popitem(last=False)
-        self._pictures.move_to_end(field)
-        return self._pictures[field]
+    def _lay_out(self, rng: np.random.Generator) -> list[Placed]:
+        """Lesions first, so that they find room; then whole fields, then cut-outs."""
+        spec = self._spec
+        sizes: list[Size] = [field.size_px() for field in self._fields]
+        cutter = Cutter(self._fields, sizes, rng)
+        collage = Collage(spec.width_px, spec.height_px, rng)
+        for piece in cutter.lesion_pieces(spec.lesions):
+            if not collage.place(piece):
+                raise SourceError(
+                    f"{spec.lesions} lesion cells find no room on {spec.width_px} x "
+                    f"{spec.height_px} px: expected fewer; ask for more megapixels"
+                )
+        collage.fill(cutter.whole_pieces(), misses=3)
+        # A window of which no known cell would be shown is not worth its room.
+        worth = (p for p in cutter.normal_pieces() if self._workshop.cutout(p).cells)
+        collage.fill(worth, misses=25)
+        return collage.placed
 
 
-def _estimate_glass(
-    fields: Sequence[RealField], rng: np.random.Generator
-) -> tuple[Rgb, Glass]:
-    """Colour and texture of the clear glass of one stain's fields."""
-    colours, patches = [], []
-    for field in fields[:GLASS_FIELDS]:
-        picture = field.read()
-        own_rgb = glass_rgb_of(picture)
-        colours.append(own_rgb)
-        patches += texture_patches(picture, own_rgb)
+def _glass_colour(thumbnails: Sequence[Pixels]) -> Rgb:
+    """Colour of the clear glass of one stain: the median of its fields."""
+    colours = [glass_rgb_of(small) for small in thumbnails]
     red, green, blue = np.rint(np.median(colours, axis=0)).astype(int).tolist()
-    return (red, green, blue), patch_glass((red, green, blue), patches, rng)
+    return red, green, blue
 
 
-def _lay_out(
-    spec: ConstructedSpec, fields: Sequence[RealField], rng: np.random.Generator
-) -> list[Placed]:
-    """Lesions first, so that they find room; then whole fields, then cut-outs."""
-    sizes: list[Size] = [field.size_px() for field in fields]
-    cutter = Cutter(fields, sizes, rng)
-    collage = Collage(spec.width_px, spec.height_px, rng)
-    for piece in cutter.lesion_pieces(spec.lesions):
-        if not collage.place(piece):
-            raise SourceError(
-                f"{spec.lesions} lesion cells find no room on {spec.width_px} x "
-                f"{spec.height_px} px: expected fewer; ask for more megapixels"
-            )
-    collage.fill(cutter.whole_pieces(), misses=3)
-    collage.fill(cutter.normal_pieces(), misses=25)
-    return collage.placed
+def _glass_texture(fields: Sequence[RealField]) -> list[Floats]:
+    """Texture of the clear glass of one stain, from its first fields."""
+    return [
+        patch
+        for field in fields[:GLASS_FIELDS]
+        for patch in texture_patches(field.read(), glass_rgb_of(field.thumbnail()))
+    ]

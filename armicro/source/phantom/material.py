@@ -61,13 +61,10 @@ class RealField:
         return _thumbnail(self.path)
 
     def read(self) -> Pixels:
-        """Read and resample the field.
-
-        Returns:
-            (height, width, 3) uint8 RGB at 0.243 µm/px.
+        """Read the file, (height, width, 3) uint8 RGB at its own scale.
 
         Raises:
-            SourceError: the file is missing or no picture.
+            SourceError: the file is no picture, or of another size than the table says.
         """
         picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
         size = (self.file_height_px, self.file_width_px)
@@ -76,9 +73,7 @@ class RealField:
                 f"{self.path} cannot be read: expected a picture of "
                 f"{self.file_width_px} x {self.file_height_px} px; copy it there again"
             )
-        way = cv2.INTER_CUBIC if self.scale > 1 else cv2.INTER_AREA
-        resampled = cv2.resize(picture, self.size_px(), interpolation=way)
-        return np.asarray(cv2.cvtColor(resampled, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _thumbnail(path: Path) -> Pixels:

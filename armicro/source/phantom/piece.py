@@ -4,6 +4,7 @@ Pieces of one field never share a pixel, so no cell is used twice. A window is c
 that each lesion cell of its field lies either well inside it or well outside.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,9 @@ INSIDE_PX = 52
 """A cell that a window is cut for lies at least so far from its sides."""
 OUTSIDE_PX = 40
 """A lesion cell left out lies at least so far beyond them."""
-LESION_WINDOWS_PX = (480, 400, 320, 256, 200, 150, 108)
-NORMAL_WINDOWS_PX = (640, 512, 400, 300, 220)
+LESION_WINDOWS_PX = ((480, 400, 320, 256, 200), (150, 108))
+"""Sides to try: the small ones only where the large ones do not give enough."""
+NORMAL_WINDOWS_PX = (640, 512, 400, 300)
 TRIES = 6
 
 
@@ -61,10 +63,11 @@ class Cutter:
         """
         pieces: list[Piece] = []
         wanted = count
-        for field, spot in self._shuffled(lesion=True):
+        cells = self._shuffled(lesion=True)
+        for sides, (field, spot) in itertools.product(LESION_WINDOWS_PX, cells):
             if not wanted:
                 break
-            piece = self._window(field, spot, LESION_WINDOWS_PX, wanted)
+            piece = self._window(field, spot, sides, wanted)
             if piece is not None:
                 self._gone[field].append(piece)
                 pieces.append(piece)
@@ -112,7 +115,9 @@ class Cutter:
         """The largest allowed window round a cell, or None."""
         for side in sides:
             for _ in range(TRIES):
-                shift = self._rng.uniform(INSIDE_PX - side, -INSIDE_PX, 2)
+                # Near the middle, where the ragged border does not reach it.
+                play = 0.24 * max(side - 2 * INSIDE_PX, 0)
+                shift = self._rng.uniform(-play, play, 2) - side / 2
                 x, y = np.rint(spot + shift).astype(int).tolist()
                 lesions = self._lesions_in(field, x, y, side)
                 if lesions is None or lesions > most or (most and not lesions):
