@@ -81,10 +81,9 @@ class Workshop:
         )
         xy = field.xy_px - [piece.x_px, piece.y_px]
         size = np.array([piece.width_px, piece.height_px])
-        inside = ((xy >= 0) & (xy < size)).all(axis=1)
+        inside = _within(xy, size, 0)
         # A cutout is made for its cells: their bodies are not left out.
-        deep = ((xy >= INSIDE_PX) & (xy <= size - INSIDE_PX)).all(axis=1)
-        deep &= not piece.whole
+        deep = _within(xy, size, INSIDE_PX) & np.bool_(not piece.whole)
         rng = np.random.default_rng(
             [self._seed, 23, piece.field, piece.x_px, piece.y_px]
         )
@@ -109,6 +108,14 @@ class Workshop:
                 self._files.popitem(last=False)
         self._files.move_to_end(index)
         return self._files[index]
+
+
+def _within(
+    xy: NDArray[np.float64], size: NDArray[np.int64], margin_px: int
+) -> NDArray[np.bool_]:
+    """(points,) True where a point lies in a rectangle, so far from its sides."""
+    inside = (xy >= margin_px) & (xy < size - margin_px)
+    return np.asarray(inside.all(axis=1), dtype=np.bool_)
 
 
 def window(file: Pixels, piece: Piece, scale: float) -> Pixels:
