@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -87,6 +88,7 @@ class Ring:
             )
         size = PAGE + slots * _pages(slot_bytes)
         try:
+            _check_available(size)
             memory, handle, descriptor = _allocate(size)
         except (OSError, ValueError, OverflowError) as error:
             raise RigError(
@@ -128,7 +130,8 @@ class Ring:
         Returns None when every slot is to be kept: then nothing is written.
 
         Raises:
-            WireError: the field does not fit a slot, or another process is the writer.
+            WireError: the field does not fit a slot, the ring was opened for reading,
+                or another process is its writer.
         """
         if self._last is None:
             self._last = self._become_writer()
@@ -204,6 +207,8 @@ class Ring:
 
     def _become_writer(self) -> int:
         """Lock out other writers and find the last even stamp to go on from."""
+        if not self._rows.flags.writeable:
+            raise WireError("this ring was opened for reading; attach with write=True")
         if self._descriptor >= 0 and not _lock_alone(self._descriptor):
             raise WireError(
                 "another process still writes to this ring; end it before a new "
@@ -247,6 +252,23 @@ def _checked(pixels: Pixels, slot_bytes: int) -> tuple[int, int]:
             f"{slot_bytes} bytes; set camera.width_px and height_px to its size"
         )
     return pixels.shape[0], pixels.shape[1]
+
+
+def _check_available(size: int) -> None:
+    # Linux would grant more than there is and then kill processes, anybody's, for it.
+    most = _available_bytes() // 2
+    if size > most:
+        raise ValueError(f"half of the memory that is free is {most / 1e6:.0f} MB")
+
+
+def _available_bytes() -> int:
+    """Memory that can be had without swapping; where unknown, a generous 4 GiB."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 1 << 32
+    known = dict(line.split(":", 1) for line in lines)
+    return int(known["MemAvailable"].split()[0]) * 1024
 
 
 def _pages(size: int) -> int:
