@@ -158,7 +158,7 @@ class Screen:
     ) -> list[_Candidate]:
         """Candidates of all tiles above the gate, one a place, the highest first."""
         found: list[_Candidate] = []
-        for tile, row, column in np.argwhere(gates > self._lr.gate):
+        for tile, row, column in np.argwhere(gates > self._lr.gate).tolist():
             found += self._peaks(
                 prepared,
                 prepared.origins_px[tile],

@@ -1,12 +1,14 @@
 """``armicro replay``: read whole slides through the very stream of a microscope."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 import msgspec
 from tqdm import tqdm
 
-from armicro.errors import RigError, SourceError
+from armicro.errors import SourceError
 from armicro.processes.job import Display, Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job, set_aside
@@ -99,9 +101,6 @@ def choose_display(*, headless: bool) -> Display:
 
 def has_screen() -> bool:
     """Whether a window could be opened: on Linux somebody must serve a display."""
-    import os  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
         return False
     if sys.platform != "linux":
@@ -148,6 +147,3 @@ def _positive(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a scale above 0")
     return value
-
-
-__all__ = ["RigError", "add_arguments", "choose_rig", "run"]

@@ -120,6 +120,11 @@ class Window(QWidget):
         """What was polled last."""
         return self._snapshot
 
+    @property
+    def seen(self) -> Seen:
+        """What was shown and analysed of this slide."""
+        return self._seen
+
     def start(self) -> None:
         """Tick by the timer from now on."""
         self._timer.start(TICK_MS)
@@ -131,7 +136,7 @@ class Window(QWidget):
         now_ns = self._clock()
         if new.slide is not None and new.slide is not old.slide:
             self._know_slide(new.slide, old.slide)
-        newer = new.field if new.field is not old.field else None
+        newer = new.field if _differs(new.field, self.canvas.field) else None
         if newer is not None:
             self._mark_seen(newer, VIEWED)
         self._show_canvas(newer, now_ns)
@@ -153,7 +158,7 @@ class Window(QWidget):
     def _know_slide(self, slide: SlideState, old: SlideState | None) -> None:
         if old is not None and slide.name != old.name:
             self._seen, self._map_changed, self._chosen = Seen(), True, None
-        if old is None or slide.findings is not old.findings:
+        if old is None or slide.findings != old.findings:
             self._shelf, self._top = Shelf(slide.findings), top(slide.findings)
         report = slide.last
         if report is not None and report.place is not None and report.width_um:
@@ -170,7 +175,8 @@ class Window(QWidget):
 
     def _show_canvas(self, newer: LiveField | None, now_ns: int) -> None:
         snapshot, setting = self._snapshot, self._setting
-        shown = newer or self.canvas.field
+        # What is said belongs to the picture that will stand there.
+        shown = self.canvas.field if self.canvas.frozen else newer or self.canvas.field
         scene = Scene(
             shelf=self._shelf,
             slide=snapshot.slide,
@@ -256,7 +262,7 @@ class Window(QWidget):
         else:
             self.close()
 
-    _KEYS: ClassVar[dict[int, Callable[["Window"], object]]] = {
+    KEYS: ClassVar[dict[int, Callable[["Window"], object]]] = {
         Qt.Key.Key_B: _toggle_boxes,
         Qt.Key.Key_F: _toggle_full_screen,
         Qt.Key.Key_P: _toggle_panel,
@@ -275,7 +281,7 @@ class Window(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
         """Do what the key is for, at once."""
-        act = self._KEYS.get(event.key())
+        act = self.KEYS.get(event.key())
         if act is None:
             super().keyPressEvent(event)
             return
@@ -291,6 +297,13 @@ class Window(QWidget):
         event.accept()
 
 
+def _differs(field: LiveField | None, shown: LiveField | None) -> bool:
+    """True for a field that does not stand in the window; one may be sent again."""
+    if field is None or shown is None:
+        return field is not shown
+    return (field.seq, field.taken_ns) != (shown.seq, shown.taken_ns)
+
+
 def _of(source: str) -> str:
     return f" from {source}" if source else ""
 
@@ -301,7 +314,7 @@ def application() -> QApplication:
     return running if isinstance(running, QApplication) else QApplication(["armicro"])
 
 
-def run_window(
+def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
     feed: Feed,
     *,
     title: str = "armicro",
@@ -309,6 +322,7 @@ def run_window(
     folder: Path | None = None,
     on_close: Callable[[], None] | None = None,
     on_tick: Callable[[], bool] | None = None,
+    picture: Path | None = None,
 ) -> None:
     """Show the window until it is closed.
 
@@ -322,6 +336,7 @@ def run_window(
         folder: where S saves pictures.
         on_close: called once, when the window closes.
         on_tick: called ten times a second (heartbeat, signals); False closes.
+        picture: a screenshot is saved here before the window closes that way.
     """
     app = application()
     window = Window(
@@ -332,8 +347,17 @@ def run_window(
     window.show()
     window.start()
     beat = QTimer()
+
+    def look() -> None:
+        if on_tick is None or on_tick():
+            return
+        if picture is not None:
+            window.tick()
+            window.screenshot(picture)
+        window.close()
+
     if on_tick is not None:
-        beat.timeout.connect(lambda: on_tick() or window.close())
+        beat.timeout.connect(look)
         beat.start(100)
     app.exec()
     beat.stop()

@@ -35,7 +35,7 @@ def main(name: Name, path: Path) -> int:
             path.with_name(f"{name}.error").write_bytes(msgspec.json.encode(said))
             return error.exit_status
         # The supervisor restarts what fails; the log keeps why.
-        except Exception:
+        except Exception:  # noqa: BLE001
             structlog.get_logger().exception("process failed")
             return 70
         life.beat("finished", at_once=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import msgspec
+import numpy as np
 
 from armicro import __version__
 from armicro.errors import SourceError
@@ -31,7 +32,7 @@ def begin(job: Job) -> Job:
     card = _card(job)
     with Journal(job.journal) as journal:
         _refuse_another(job, journal)
-        facts = {
+        facts: dict[str, object] = {
             "identity": identity(job),
             "slide": _slide_card(job, card),
             "version": __version__,
@@ -104,6 +105,18 @@ def _slide_card(job: Job, card: Card | None) -> SlideCard:
         height_px=card.height_px,
         fields_planned=card.fields_planned,
     )
+
+
+def overview_of(journal: Journal) -> Overview | None:
+    """The slide's small picture as the journal keeps it; None where there is none."""
+    card = journal.get("overview", OverviewCard)
+    if card is None:
+        return None
+    bgr = cv2.imdecode(np.frombuffer(card.png, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        return None
+    pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return Overview(pixels, card.um_per_px, card.x_um, card.y_um)
 
 
 def _overview_card(overview: Overview) -> OverviewCard:

@@ -52,7 +52,7 @@ def run(job: Job, life: Life) -> None:
     life.beat("starting", at_once=True)
     with (
         Ring.attach(job.ring, write=True) as ring,
-        Answerer(job.addresses["fields"], "fields") as answers,
+        Answerer(job.addresses["fields"], "fields", keys=job.rig.wire.keys) as answers,
         Publisher(job.addresses["view"], "view") as view,
         contextlib.closing(_Capture(job, life, ring, answers, view)) as capture,
     ):

@@ -8,15 +8,13 @@ import time
 from collections import deque
 from functools import partial
 
-import cv2
 import numpy as np
 
-from armicro.errors import ArmicroError
 from armicro.field import Pixels
 from armicro.overlay.picture import Cut, cut_out
 from armicro.overlay.snapshot import LiveField, Overview, SlideState, Snapshot
+from armicro.processes.begin import overview_of
 from armicro.processes.job import Job
-from armicro.session.record import OverviewCard
 from armicro.slide.journal import Journal
 from armicro.wire.link import Subscriber
 from armicro.wire.ring import Ring
@@ -27,12 +25,17 @@ class WireFeed:
     """Snapshots made of the newest ``view`` and ``slide`` messages."""
 
     def __init__(
-        self, ring: Ring, view: Subscriber, slide: Subscriber, *, overview: Overview | None
+        self,
+        ring: Ring,
+        view: Subscriber,
+        slide: Subscriber,
+        *,
+        overview: Overview | None,
     ) -> None:
         self._ring, self._view, self._slide = ring, view, slide
         self._snapshot = Snapshot(overview=overview)
         self._taken: dict[int, int] = {}
-        self.painted_ms: deque[float] = deque(maxlen=10_000)
+        self.painted_ms: deque[float] = deque(maxlen=2_000)
         """Grab to painted of the last fields."""
         self.frames = 0
 
@@ -62,6 +65,13 @@ class WireFeed:
         if taken_ns is not None:
             self.painted_ms.append((painted_ns - taken_ns) / 1e6)
 
+    def figures(self) -> str:
+        """Grab to painted of the last fields, for the heartbeat."""
+        if not self.painted_ms:
+            return ""
+        p50, p95 = np.percentile(self.painted_ms, (50, 95))
+        return f"grab_to_painted_ms p50={p50:.1f} p95={p95:.1f}"
+
     def _field(self, shot: Shot) -> LiveField:
         self._taken = {shot.seq: shot.taken_ns}
         return LiveField(
@@ -81,17 +91,11 @@ class WireFeed:
 
 def read_overview(job: Job) -> Overview | None:
     """The slide's small picture from the journal; None where there is none yet."""
-    try:
-        with Journal(job.journal, must_exist=True) as journal:
-            card = journal.get("overview", OverviewCard)
-    except ArmicroError:
-        # The window does without a map rather than fail for it.
+    with Journal(job.journal) as journal:
+        seen = overview_of(journal)
+    if seen is None:
         return None
-    if card is None:
-        return None
-    bgr = cv2.imdecode(np.frombuffer(card.png, np.uint8), cv2.IMREAD_COLOR)
-    pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    return Overview(pixels, card.um_per_px, card.x_um, card.y_um)
+    return Overview(seen.pixels, seen.um_per_px, seen.x_um, seen.y_um)
 
 
 def _state(slide: Slide, now_ns: int) -> SlideState:

@@ -1,8 +1,9 @@
 """infer: takes fields, runs the cascade, keeps the slide, writes the journal.
 
 Three threads, so that the engine waits for nothing but fields: *intake* asks for the
-next field and prepares it, this one runs the networks, *writer* puts what was found into
-the journal. Between them are queues of a few fields, which is all that is ever behind.
+next field and prepares it, this one runs the networks, *writer* puts what was found
+into the journal. Between them are queues of a few fields, which is all that is ever
+behind.
 
 A field counts once it is in the journal. Until then its ``seq`` is only held in memory,
 so an infer that is killed gets it again after its restart.
@@ -15,19 +16,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from statistics import median
 
-import cv2
 import msgspec
-import numpy as np
 
 from armicro.engine import Array, Engine
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.pipeline import Pipeline
+from armicro.processes.begin import overview_of
 from armicro.processes.intake import Intake, Ready
 from armicro.processes.job import Job
 from armicro.processes.life import Life
-from armicro.processes.writer import Writer
+from armicro.processes.writer import Facts, Writer
 from armicro.report import FieldReport, Observation
-from armicro.session.record import OverviewCard
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
@@ -83,7 +82,7 @@ def run(job: Job, life: Life) -> None:
             latency=job.mode == "live",
         ) as networks,
         Journal(job.journal) as journal,
-        Publisher(job.addresses["slide"], "slide") as publisher,
+        Publisher(job.addresses["slide"], "slide", keys=job.rig.wire.keys) as publisher,
     ):
         session = _Session(job, life, networks, journal, publisher)
         try:
@@ -105,10 +104,10 @@ class _Session:
     ) -> None:
         self._job, self._life = job, life
         self._journal, self._publisher = journal, publisher
-        timed = {n: TimedEngine(getattr(networks, n)) for n in ("lr", "hr", "rnn")}
-        self._engines = tuple(timed.values())
-        self._networks = replace(networks, **timed)
-        self._pipeline = Pipeline(self._networks, job.rig.cascade)
+        lr, hr, rnn = map(TimedEngine, (networks.lr, networks.hr, networks.rnn))
+        self._engines = lr, hr, rnn
+        timed = replace(networks, lr=lr, hr=hr, rnn=rnn)
+        self._pipeline = Pipeline(timed, job.rig.cascade)
         self._begun_ns = time.monotonic_ns()
         self._before = journal.get("spent", Spent) or Spent()
         self._recent_ms: deque[float] = deque(maxlen=32)
@@ -140,14 +139,20 @@ class _Session:
         self._intake.close()
         self._writer.close()
         spent = self._spent()
-        facts = {"spent": spent, "score": self._score, "inference_s": spent.inference_s}
-        facts["fields_dropped"] = spent.fields_dropped
+        facts: Facts = {
+            "score": self._score,
+            "spent": spent,
+            "inference_s": spent.inference_s,
+            "fields_dropped": spent.fields_dropped,
+        }
         if self._finished or self._job.mode == "live":
             # Its presence says that the session came to its end.
             facts["wall_s"] = spent.wall_s
         for key, value in facts.items():
             self._journal.set(key, value)
         self._tell(at_once=True)
+        # A socket that closes drops what it has not sent yet.
+        time.sleep(0.05)
 
     def _work(self, ready: Ready) -> None:
         spent_ns = self._spent_ns()
@@ -158,7 +163,7 @@ class _Session:
         ready.stations["analysed"] = time.monotonic_ns()
         self._last = msgspec.structs.replace(report, inference_ns=inference_ns)
         self._recent_ms.append(inference_ns / 1e6)
-        facts = {"score": self._score, "spent": self._spent()}
+        facts: Facts = {"score": self._score, "spent": self._spent()}
         self._writer.put(self._last, news, ready.stations, facts)
         self._tell(at_once=True)
 
@@ -211,17 +216,12 @@ def provenance(networks: NetworkSet) -> dict[str, str]:
 
 def _resume(journal: Journal, pipeline: Pipeline) -> set[int]:
     """Give the slide back what the journal kept; return the fields that it holds."""
-    overview = journal.get("overview", OverviewCard)
-    if overview is not None:
-        png = np.frombuffer(overview.png, np.uint8)
-        pixels = cv2.cvtColor(
-            cv2.imdecode(png, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
-        )
-        corner = overview.x_um, overview.y_um
-        pipeline.survey(np.asarray(pixels, np.uint8), overview.um_per_px, corner)
+    seen = overview_of(journal)
+    if seen is not None:
+        pipeline.survey(seen.pixels, seen.um_per_px, (seen.x_um, seen.y_um))
     found: dict[int, list[Observation]] = {}
-    for seen in journal.observations(crops=False):
-        found.setdefault(seen.finding.field_seq, []).append(seen)
+    for each in journal.observations(crops=False):
+        found.setdefault(each.finding.field_seq, []).append(each)
     kept = set()
     for report in journal.reports():
         pipeline.keep(report, found.get(report.seq, ()))

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from armicro.cascade.screen import Prepared, Screen
-from armicro.field import Pixels
 from armicro.processes.job import Job
+from armicro.source import Card
 from armicro.source.recording import RecordingWriter
-from armicro.wire.codec import field_from_shot
+from armicro.wire.codec import Parcel, field_from_shot
 from armicro.wire.link import Asker
 from armicro.wire.ring import Ring
-from armicro.wire.topic import Ask, Message, Shot, Wait
+from armicro.wire.topic import Ask, Shot, Wait
 
 ASK_MS = 500
 """After this a silent capture is asked again."""
@@ -25,6 +25,8 @@ Stations = dict[str, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ready:
+    """A field that waits for the engine, and when it passed each station."""
+
     prepared: Prepared
     stations: Stations
 
@@ -49,6 +51,7 @@ class Intake:
         self._thread.start()
 
     def close(self) -> None:
+        """Ask no more and end the thread; a field that waits is dropped."""
         self._ended.set()
         with contextlib.suppress(queue.Empty):
             self.ready.get_nowait()
@@ -58,12 +61,18 @@ class Intake:
         try:
             with (
                 Ring.attach(self._job.ring) as ring,
-                Asker(self._job.addresses["fields"], "fields") as asker,
+                Asker(
+                    self._job.addresses["fields"],
+                    "fields",
+                    keys=self._job.rig.wire.keys,
+                ) as asker,
                 contextlib.ExitStack() as stack,
             ):
                 recorder = (
                     stack.enter_context(
-                        RecordingWriter(self._job.folder / "recording")
+                        RecordingWriter(
+                            self._job.folder / "recording", _card(self._job)
+                        )
                     )
                     if self._job.record
                     else None
@@ -77,25 +86,22 @@ class Intake:
                     ask = Ask(self._job.session, self._after, done)
                     reply = asker.ask(ask, timeout_ms=ASK_MS)
                     tell_done = self._take(reply, ring, recorder)
-                    self.messages_dropped = asker.dropped.total
+                    self.messages_dropped = asker.dropped.total()
         # Any error of this thread is the process's: the main thread raises it.
         except Exception as error:  # noqa: BLE001
             self.error = error
 
-    def _take(self, reply: object, ring: Ring, recorder: RecordingWriter | None) -> bool:
+    def _take(
+        self, reply: Parcel | None, ring: Ring, recorder: RecordingWriter | None
+    ) -> bool:
         """Handle an answer; return whether capture must be told what is done."""
         if reply is None:
             return False
-        message, pixels = reply
-        if isinstance(message, Wait):
-            self.problem = message.text if message.reason == "lost" else ""
-            if message.reason == "finished":
-                self.finished.set()
-            if message.reason == "say_done":
-                return True
-            self._ended.wait(0.02)
+        shot, pixels = reply
+        if isinstance(shot, Wait):
+            return self._wait(shot)
+        if not isinstance(shot, Shot):
             return False
-        shot: Shot = message
         received_ns = time.monotonic_ns()
         if pixels is None:
             pixels = ring.read(shot)
@@ -119,6 +125,15 @@ class Intake:
         self._put(Ready(prepared, stations))
         return False
 
+    def _wait(self, answer: Wait) -> bool:
+        if answer.reason == "say_done":
+            return True
+        self.problem = answer.text if answer.reason == "lost" else ""
+        if answer.reason == "finished":
+            self.finished.set()
+        self._ended.wait(0.02)
+        return False
+
     def _put(self, ready: Ready) -> None:
         while not self._ended.is_set():
             with contextlib.suppress(queue.Full):
@@ -130,6 +145,11 @@ class Intake:
             # A camera does not go back: only where to count on from matters.
             return ((0, max(self._kept)),) if self._kept else ()
         return ranges_of(self._kept)
+
+
+def _card(job: Job) -> Card:
+    camera = job.rig.camera
+    return Card(job.folder.name, camera.um_per_px, camera.width_px, camera.height_px)
 
 
 def ranges_of(seqs: Iterable[int]) -> Ranges:

@@ -52,12 +52,13 @@ class Life:
         """End this process at its next look."""
         self._stop.set()
 
-    def beat(
+    def beat(  # noqa: PLR0913 (the fields of a Beat, by keyword)
         self,
         state: Literal["starting", "running", "waiting", "finished"] = "running",
         *,
         text: str = "",
         fields: int = 0,
+        fields_planned: int = 0,
         fields_dropped: int = 0,
         messages_dropped: int = 0,
         at_once: bool = False,
@@ -75,6 +76,7 @@ class Life:
                 state,
                 text,
                 fields,
+                fields_planned,
                 fields_dropped,
                 messages_dropped,
             )

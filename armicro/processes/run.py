@@ -16,8 +16,15 @@ from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat
 
 
-def run_job(job: Job, *, quiet: bool = False) -> tuple[Session, str]:
+def run_job(
+    job: Job, *, quiet: bool = False, seconds: float | None = None
+) -> tuple[Session, str]:
     """Run a session and write its files, also when it ended early.
+
+    Args:
+        job: what to run.
+        quiet: no progress bar.
+        seconds: end the session after that long.
 
     Returns:
         The session as written, and why it ended early (empty when it did not).
@@ -27,7 +34,7 @@ def run_job(job: Job, *, quiet: bool = False) -> tuple[Session, str]:
     """
     job = begin(job)
     with _bar(job, quiet=quiet) as on_beat:
-        supervisor = Supervisor(job, on_beat=on_beat)
+        supervisor = Supervisor(job, on_beat=on_beat, seconds=seconds)
         ended = supervisor.run()
     with Journal(job.journal) as journal:
         for event in supervisor.events:

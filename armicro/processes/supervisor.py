@@ -78,12 +78,14 @@ class Supervisor:
         *,
         names: tuple[Name, ...] = ("capture", "infer", "display"),
         on_beat: Callable[[Beat], None] = lambda beat: None,
+        seconds: float | None = None,
     ) -> None:
         self._job = job
         self._names = tuple(
             name for name in names if name != "display" or job.display != "none"
         )
         self._on_beat = on_beat
+        self._end_at = time.monotonic() + seconds if seconds else float("inf")
         self._children = {name: _Child(name) for name in self._names}
         self._stop = ""
         self._log = structlog.get_logger()
@@ -129,6 +131,8 @@ class Supervisor:
                         self._hear(beat)
                 for child in self._children.values():
                     self._watch(child, run, ring)
+                if time.monotonic() >= self._end_at:
+                    self.stop("its time is over")
             return "" if self._stop == "finished" else self._stop
 
     def pid(self, name: Name) -> int | None:
@@ -199,7 +203,7 @@ class Supervisor:
         order = [n for n in ("infer", "display", "capture") if n in self._children]
         deadline = time.monotonic() + END_S
         for name in order:
-            process = self._children[name].process  # type: ignore[index]
+            process = self._children[name].process
             if process is None:
                 continue
             process.terminate()

@@ -31,6 +31,7 @@ class Writer:
         stations: Stations,
         facts: Facts,
     ) -> None:
+        """Hand over a field; waits when the disk is slower than the engine."""
         while self.error is None:
             with contextlib.suppress(queue.Full):
                 self._queue.put((report, news, stations, facts), timeout=0.2)

@@ -1,0 +1,73 @@
+"""``armicro live``: assist at a microscope until the window is closed."""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from tqdm import tqdm
+
+from armicro.command.replay import choose_display, show
+from armicro.errors import RigError
+from armicro.processes.job import Job
+from armicro.processes.log import set_up_logging
+from armicro.processes.run import run_job
+from armicro.rig import read_rig
+
+EXAMPLE = """\
+examples:
+  armicro live --rig hardware/rigs/basler-usb3-20x.toml
+  armicro live --rig hardware/rigs/emulated-camera.toml --out out --headless
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("--rig", type=Path, required=True, help="rig file")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
+    parser.add_argument(
+        "--name", help="name of the slide (default: date and time of the start)"
+    )
+    parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="also save the analysed fields, losslessly",
+    )
+    parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
+    parser.add_argument("--seconds", type=float, help="end by itself after that long")
+    parser.add_argument(
+        "--json", action="store_true", help="print slide.json at the end"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the window is closed, Ctrl-C, or the time is over."""
+    set_up_logging("live")
+    rig = read_rig(args.rig)
+    if rig.camera.driver == "slide":
+        raise RigError(
+            f'rig {args.rig}: driver "slide" is no camera; expected basler, video or '
+            "recording, or use `armicro replay SLIDE`"
+        )
+    if args.engines:
+        network = msgspec.structs.replace(rig.network, set=args.engines)
+        rig = msgspec.structs.replace(rig, network=network)
+    name = args.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
+    folder = args.out / name
+    if folder.exists():
+        raise RigError(f"{folder} exists; give the slide another --name")
+    job = Job(
+        session="",
+        mode="live",
+        rig=rig,
+        out=str(folder),
+        display=choose_display(headless=args.headless),
+        record=args.record,
+    )
+    session, ended = run_job(job, quiet=args.json, seconds=args.seconds)
+    show(session, folder, as_json=args.json)
+    if not args.json and ended:
+        tqdm.write(ended)
+    return 0

@@ -1,0 +1,285 @@
+"""The cascade around fake networks whose answers are known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Screen
+from armicro.engine import Array
+from armicro.engine.manifest import HrTable, LrTable, Manifest, RnnTable, Tolerance
+from armicro.engine.registry import NetworkSet
+from armicro.field import Field, Place
+from armicro.pipeline import Pipeline
+
+GLASS = (236, 238, 240)
+LESION = (60, 30, 90)
+MANIFEST = Manifest(
+    name="fake",
+    version="1",
+    created="2026-01-01",
+    files={},
+    lr=LrTable(um_per_px=0.486, tile_px=512),
+    hr=HrTable(um_per_px=0.243, tile_px=256),
+    rnn=RnnTable(),
+    tolerance=Tolerance(1, 1, 1, 1, 1),
+)
+
+
+@dataclass
+class FakeLr:
+    """Sees dark discs: the map is the share of dark pixels in each 32-pixel cell."""
+
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        tiles = inputs["tiles"]
+        self.shapes.append(tiles.shape)
+        count, height, width, _ = tiles.shape
+        dark = (tiles[..., 0] < 100).reshape(count, height // 32, 32, width // 32, 32)
+        heat = np.minimum(1.0, dark.mean(axis=(2, 4)) * 3).astype(np.float32)
+        rows, columns = (1 + (n - 512) // 384 for n in (height, width))
+        gates = np.zeros((count, rows, columns), np.float32)
+        for row, column in np.ndindex(rows, columns):
+            part = heat[:, row * 12 : row * 12 + 16, column * 12 : column * 12 + 16]
+            gates[:, row, column] = part.max(axis=(1, 2))
+        return {"probability": gates, "location": heat}
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeHr:
+    """Sure when the middle of its tile is dark."""
+
+    tiles: list[Array] = field(default_factory=list)
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        tiles = inputs["tiles"]
+        self.tiles.extend(tiles)
+        share = (tiles[:, 96:160, 96:160, 0] < 100).mean(axis=(1, 2)).astype(np.float32)
+        return {
+            "probability": share,
+            "features": np.repeat(share[:, None], 2048, axis=1),
+        }
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeRnn:
+    calls: int = 0
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self.calls += 1
+        tops = [inputs["features"][:, :k, 0].mean(axis=1) for k in (10, 20, 30)]
+        return {"scores": np.stack([tops[i // 2] for i in range(6)], axis=1)}
+
+    def close(self) -> None:
+        pass
+
+
+HERE = Place(1000.0, 2000.0, 0.1, "slide_file")
+
+
+def networks() -> NetworkSet:
+    return NetworkSet(
+        MANIFEST, FakeLr(), FakeHr(), FakeRnn(), "recorded", "fp32", "0", ()
+    )
+
+
+def field_with(
+    *discs_um: tuple[float, float],
+    um_per_px: float = 0.25,
+    size_um: tuple[float, float] = (612.0, 512.0),
+    place: Place | None = HERE,
+    seq: int = 0,
+) -> Field:
+    width, height = (round(n / um_per_px) for n in size_um)
+    pixels = np.full((height, width, 3), GLASS, np.uint8)
+    for x_um, y_um in discs_um:
+        centre = (round(x_um / um_per_px), round(y_um / um_per_px))
+        cv2.circle(pixels, centre, round(8.0 / um_per_px), LESION, cv2.FILLED)
+    return Field(pixels, um_per_px, seq, 1, place)
+
+
+def run(screen: Screen, seen: Field) -> tuple:
+    return screen.analyse(screen.prepare(seen))
+
+
+PLACES_UM = [(40.0, 40.0), (306.0, 256.0), (580.0, 480.0), (306.0, 310.0)]
+
+
+@pytest.mark.parametrize("lr_mode", ["tiles", "whole"])
+@pytest.mark.parametrize("um_per_px", [0.1, 0.18, 0.243, 0.25, 0.293, 0.486, 0.6])
+def test_findings_lie_on_their_cells_at_every_scale(
+    um_per_px: float, lr_mode: str
+) -> None:
+    screen = Screen(networks(), Choice(lr_mode=lr_mode))
+    report, observations = run(screen, field_with(*PLACES_UM, um_per_px=um_per_px))
+    assert report.state == "analysed"
+    found = [(s.finding.x_um - 1000, s.finding.y_um - 2000) for s in observations]
+    assert len(found) == len(PLACES_UM)
+    for place in PLACES_UM:
+        nearest = min(np.hypot(*np.subtract(place, at)) for at in found)
+        # A cell of the location map is 15.6 µm; its middle is at most this far.
+        assert nearest < 8.0
+
+
+def test_finding_in_several_tiles_is_one_candidate() -> None:
+    screen = Screen(networks(), Choice())
+    report, observations = run(screen, field_with((215.0, 190.0)))
+    assert report.lr_positive > 1
+    assert len(observations) == 1
+
+
+def test_hr_tile_is_256_px_at_its_own_scale_centred_on_the_candidate() -> None:
+    made = networks()
+    ((seen,)) = run(Screen(made, Choice()), field_with((300.0, 250.0)))[1]
+    assert seen.crop.shape == (256, 256, 3)
+    assert seen.finding.width_um == pytest.approx(256 * 0.243)
+    dark = np.argwhere(seen.crop[..., 0] < 100)
+    # The disc is 16 µm wide: 66 pixels at 0.243 µm.
+    assert np.ptp(dark[:, 0]) == pytest.approx(66, abs=3)
+    offset_um = (dark.mean(axis=0)[::-1] - 127.5) * 0.243
+    centre = np.array([seen.finding.x_um - 1000, seen.finding.y_um - 2000])
+    assert np.allclose(centre + offset_um, (300.0, 250.0), atol=0.5)
+
+
+def test_candidate_at_the_edge_is_padded_with_background() -> None:
+    ((seen,)) = run(Screen(networks(), Choice()), field_with((4.0, 4.0)))[1]
+    assert tuple(seen.crop[2, 2]) == GLASS
+
+
+def test_field_smaller_than_a_tile_is_padded_with_its_background() -> None:
+    made = networks()
+    small = field_with((50.0, 50.0), size_um=(100.0, 90.0))
+    prepared = Screen(made, Choice()).prepare(small)
+    assert prepared.tiles is not None
+    assert prepared.tiles.shape == (1, 512, 512, 3)
+    assert tuple(prepared.tiles[0, -1, -1]) == GLASS
+
+
+def test_blank_field_costs_no_inference() -> None:
+    made = networks()
+    report, observations = run(Screen(made, Choice()), field_with())
+    assert report.state == "blank"
+    assert observations == []
+    assert made.lr.shapes == []
+
+
+def test_tiles_of_empty_glass_are_left_out() -> None:
+    made = networks()
+    report, _ = run(Screen(made, Choice()), field_with((40.0, 40.0)))
+    assert report.lr_tiles == 1
+    assert made.lr.shapes == [(1, 512, 512, 3)]
+
+
+def test_whole_mode_pads_to_whole_tiles() -> None:
+    made = networks()
+    run(Screen(made, Choice(lr_mode="whole")), field_with((40.0, 40.0)))
+    assert made.lr.shapes == [(1, 1280, 1280, 3)]
+
+
+REFUSALS = [
+    # field, state, word of the reason
+    (field_with((50, 50), um_per_px=0.083), "bad_scale", "0.083"),
+    (field_with((50, 50), um_per_px=0.7), "bad_scale", "0.7"),
+    (field_with((50, 50), place=None), "no_place", "unknown"),
+    (
+        field_with((50, 50), place=Place(0, 0, 12.0, "stage_encoder")),
+        "no_place",
+        "12 µm",
+    ),
+    (
+        field_with((50, 50), place=Place(0, 0, float("nan"), "stage_encoder")),
+        "no_place",
+        "nan",
+    ),
+    (
+        Field(np.zeros((4, 4, 3), np.uint8), 0.25, 0, 1, None, "unreadable: tile 7"),
+        "unreadable",
+        "tile 7",
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "state", "word"), REFUSALS)
+def test_field_that_cannot_be_trusted_has_no_boxes_and_a_reason(
+    seen: Field, state: str, word: str
+) -> None:
+    made = networks()
+    report, observations = run(Screen(made, Choice()), seen)
+    assert report.state == state
+    assert word in report.reason
+    assert observations == []
+    assert report.findings == ()
+    assert made.lr.shapes == []
+
+
+def test_most_per_field_keeps_the_highest_candidates() -> None:
+    screen = Screen(networks(), Choice(most_per_field=2))
+    assert len(run(screen, field_with(*PLACES_UM))[1]) == 2
+
+
+def overlapping_fields(count: int) -> list[Field]:
+    rng = np.random.default_rng(4)
+    cells = rng.uniform((0, 0), (1500, 900), (60, 2))
+    fields = []
+    for seq in range(count):
+        x, y = rng.uniform((0, 0), (900, 400))
+        place = Place(float(x), float(y), 0.1, "slide_file")
+        inside = [tuple(c) for c in cells - (x, y) if (c > 0).all() and (c < 600).all()]
+        fields.append(field_with(*inside, place=place, seq=seq))
+    return fields
+
+
+def test_score_and_findings_are_functions_of_the_set_of_fields() -> None:
+    fields = overlapping_fields(8)
+    rng = np.random.default_rng(8)
+    answers = []
+    for order in (range(8), [*rng.permutation(8), *rng.integers(0, 8, 4)]):
+        pipeline = Pipeline(networks(), Choice())
+        for index in order:
+            pipeline.step(fields[index])
+        answers.append((pipeline.score(), pipeline.findings()))
+    assert answers[0] == answers[1]
+    assert answers[0][0].fields == 8
+    assert answers[0][0].score is not None
+    assert len(answers[0][1]) > 10
+
+
+def test_slide_of_which_nothing_was_seen_has_no_score() -> None:
+    pipeline = Pipeline(networks(), Choice())
+    _, score = pipeline.step(field_with((50, 50), place=None))
+    assert score.score is None
+    assert score.fields == 1
+    assert score.coverage == 0.0
+
+
+def test_rnns_run_only_when_the_top_list_changes() -> None:
+    made = networks()
+    pipeline = Pipeline(made, Choice())
+    seen = field_with((300, 300))
+    for _ in range(5):
+        pipeline.step(seen)
+    assert made.rnn.calls == 1
+
+
+def test_resumed_pipeline_knows_what_the_journal_kept() -> None:
+    fields = overlapping_fields(6)
+    whole, resumed = Pipeline(networks(), Choice()), Pipeline(networks(), Choice())
+    for index, seen in enumerate(fields):
+        report, observations = whole.screen.analyse(whole.screen.prepare(seen))
+        news = whole.keep(report, observations)
+        if index < 3:
+            resumed.keep(report, news)
+    for seen in fields[3:]:
+        resumed.step(seen)
+    assert resumed.findings() == whole.findings()
+    assert resumed.score() == whole.score()
