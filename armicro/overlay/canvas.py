@@ -84,6 +84,11 @@ class Canvas(QWidget):
         return self._layout
 
     @property
+    def scene(self) -> Scene:
+        """What is painted besides the pixels."""
+        return self._scene
+
+    @property
     def view(self) -> Viewport:
         """How the field is looked at."""
         return self._view

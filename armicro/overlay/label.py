@@ -28,24 +28,28 @@ def place_labels(
     Returns:
         The labels' boxes, in the units of the boxes.
     """
+    if not boxes_xyxy:
+        return []
     boxes = np.array(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    placed = np.empty((0, 4))
-    for box, size in zip(boxes, sizes, strict=True):
-        spots = _spots(box, size)
-        shown = _shared(spots, np.array([visible], np.float64)).sum(axis=1)
-        cost = (
-            _ON_LABEL * _shared(spots, placed).sum(axis=1)
-            + _ON_BOX * _shared(spots, boxes).sum(axis=1)
-            + _OUTSIDE * (size[0] * size[1] - shown)
-        )
-        placed = np.vstack([placed, spots[int(np.argmin(np.round(cost, 6)))]])
+    extent = np.array(sizes, dtype=np.float64).reshape(-1, 2)
+    count = len(boxes)
+    spots = _spots(boxes, extent)
+    flat = spots.reshape(-1, 4)
+    on_boxes = _shared(flat, boxes).sum(axis=1).reshape(count, -1)
+    shown = _shared(flat, np.array([visible], np.float64)).reshape(count, -1)
+    cost = _ON_BOX * on_boxes + _OUTSIDE * (extent.prod(axis=1)[:, None] - shown)
+    placed = np.empty((count, 4))
+    for at in range(count):
+        on_labels = _shared(spots[at], placed[:at]).sum(axis=1)
+        best = np.argmin(np.round(cost[at] + _ON_LABEL * on_labels, 6))
+        placed[at] = spots[at, best]
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in placed]
 
 
-def _spots(box: NDArray[np.float64], size: tuple[float, float]) -> _Boxes:
-    """(10, 4): places around a box, best first where cost does not decide."""
-    x0, y0, x1, y1 = box
-    width, height = size
+def _spots(boxes: _Boxes, sizes: _Boxes) -> _Boxes:
+    """(n, 10, 4): places around each box, best first where cost does not decide."""
+    x0, y0, x1, y1 = boxes.T
+    width, height = sizes.T
     gap = _GAP * height
     above, below = y0 - gap - height, y1 + gap
     left, right = x0 - gap - width, x1 + gap
@@ -63,13 +67,14 @@ def _spots(box: NDArray[np.float64], size: tuple[float, float]) -> _Boxes:
             (right, middle_y),
             (left, middle_y),
         ]
-    )
-    return np.hstack([corners, corners + size])
+    ).transpose(2, 0, 1)
+    return np.concatenate([corners, corners + sizes[:, None, :]], axis=2)
 
 
 def _shared(spots: _Boxes, others: _Boxes) -> _Boxes:
     """(spots, others): areas of overlap."""
     low = np.maximum(spots[:, None, :2], others[None, :, :2])
     high = np.minimum(spots[:, None, 2:], others[None, :, 2:])
-    shared: _Boxes = np.clip(high - low, 0, None).prod(axis=2)
+    sides = np.maximum(high - low, 0.0)
+    shared: _Boxes = sides[..., 0] * sides[..., 1]
     return shared

@@ -1,0 +1,84 @@
+import math
+
+import pytest
+
+from armicro.overlay.guide import distance_text, guide, top
+from armicro.overlay.ruler import rule
+from armicro.overlay.seen import ANALYSED, PITCH_UM, UNREADABLE, VIEWED, Seen
+from tests.overlay.scene import finding_at, place_at
+
+SIGHT = (1000.0, 1000.0, 1600.0, 1500.0)
+
+
+def test_the_way_leads_from_the_middle_of_what_is_in_sight() -> None:
+    (step,) = guide([finding_at(1300.0 + 300, 1250.0 - 400)], SIGHT)
+    assert step.distance_um == pytest.approx(500)
+    assert step.towards_xy == pytest.approx((0.6, -0.8))
+    assert not step.in_view
+
+
+def test_a_finding_in_sight_needs_no_way() -> None:
+    (step,) = guide([finding_at(1010.0, 1490.0)], SIGHT)
+    assert step.in_view
+    assert distance_text(step) == "in view"
+
+
+def test_without_a_place_nobody_is_led() -> None:
+    (step,) = guide([finding_at(0, 0)], None)
+    assert step.distance_um is None
+    assert distance_text(step) == "–"
+
+
+def test_a_finding_in_the_very_middle_has_a_way_of_no_length() -> None:
+    (step,) = guide([finding_at(1300.0, 1250.0)], SIGHT)
+    assert step.distance_um == 0.0
+    assert not any(math.isnan(part) for part in step.towards_xy)
+
+
+def test_the_list_holds_the_most_suspicious_that_lie_apart() -> None:
+    near, best = finding_at(0, 0, 0.8), finding_at(150, 0, 0.9)
+    far = finding_at(500, 0, 0.6)
+    assert top([near, far, best]) == (best, far)
+    assert len(top([finding_at(300.0 * i, 0) for i in range(50)])) == 30
+
+
+@pytest.mark.parametrize("um_per_px", [0.003, 0.1, 0.243, 0.5, 1.0, 3.3, 40.0])
+def test_the_scale_bar_is_round_fits_and_is_true(um_per_px: float) -> None:
+    ruler = rule(um_per_px, 200.0)
+    assert 200 / 2.6 < ruler.length_px <= 200
+    assert ruler.length_px * um_per_px == pytest.approx(ruler.length_um)
+    digits = f"{ruler.length_um:e}"[0]
+    assert digits in "125"
+
+
+def test_seen_marks_only_ever_rise_in_any_order() -> None:
+    updates = [
+        (place_at(0, 0), VIEWED),
+        (place_at(200, 100), ANALYSED),
+        (place_at(100, 50), UNREADABLE),
+        (place_at(-4000, -900), ANALYSED),
+    ]
+    rasters = []
+    for order in (updates, updates[::-1], updates + updates):
+        seen = Seen()
+        for place, mark in order:
+            seen.update(place, (400.0, 300.0), mark)
+        extent = seen.extent_xyxy_um
+        rasters.append((extent, sorted(seen.marks[seen.marks > 0].tolist())))
+    assert rasters[0] == rasters[1] == rasters[2]
+    assert rasters[0][0] == (-4000.0, -900.0, 600.0, 400.0)
+
+
+def test_seeing_a_field_twice_changes_nothing() -> None:
+    seen = Seen()
+    assert seen.update(place_at(0, 0), (400.0, 300.0), ANALYSED)
+    assert not seen.update(place_at(0, 0), (400.0, 300.0), VIEWED)
+    assert (seen.marks == ANALYSED).sum() == (400 / PITCH_UM) * (300 / PITCH_UM)
+
+
+def test_a_place_far_beyond_any_slide_takes_no_memory() -> None:
+    seen = Seen()
+    seen.update(place_at(0, 0), (400.0, 300.0), VIEWED)
+    size = seen.marks.size
+    assert not seen.update(place_at(1e9, -1e9), (400.0, 300.0), VIEWED)
+    assert seen.marks.size == size

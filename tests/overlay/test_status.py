@@ -1,0 +1,173 @@
+from dataclasses import replace
+
+import pytest
+
+from armicro.errors import RigError
+from armicro.overlay.pace import Pace, Reading
+from armicro.overlay.setting import Setting
+from armicro.overlay.snapshot import Snapshot
+from armicro.overlay.status import (
+    RESEARCH_ONLY,
+    ScoreWords,
+    banner,
+    coverage_words,
+    score_words,
+    status_line,
+)
+from armicro.overlay.trust import is_silent, is_stale
+from tests.overlay.scene import SECOND_NS, field_at, overview, place_at, slide_with
+
+SETTING = Setting()
+READING = Reading(29.4, 21.0, 34.0)
+FIELD = field_at(place_at(0, 0))
+
+
+def words_for(
+    score: float | None, coverage: float, *, extent_known: bool = True
+) -> ScoreWords:
+    snapshot = Snapshot(
+        FIELD,
+        slide_with(score=score, coverage=coverage),
+        overview=overview() if extent_known else None,
+    )
+    return score_words(snapshot, stale=False, setting=SETTING)
+
+
+def test_a_low_score_at_low_coverage_is_only_so_far_and_grey() -> None:
+    words = words_for(0.12, 0.79)
+    assert (words.title, words.tone) == ("Score so far", "muted")
+    assert "not a result" in words.note
+
+
+def test_a_low_score_at_full_coverage_is_plain_and_never_coloured_as_all_clear() -> (
+    None
+):
+    words = words_for(0.12, 0.8)
+    assert (words.title, words.number, words.tone) == ("Slide score", "0.12", "plain")
+
+
+def test_a_low_score_on_a_slide_of_unknown_extent_is_only_so_far() -> None:
+    words = words_for(0.12, 1.0, extent_known=False)
+    assert (words.title, words.tone) == ("Score so far", "muted")
+    assert "unknown" in words.note
+
+
+@pytest.mark.parametrize("coverage", [0.01, 0.99])
+def test_a_high_score_is_shown_as_such_at_any_coverage(coverage: float) -> None:
+    assert words_for(0.5, coverage).tone == "alarm"
+
+
+def test_a_score_of_a_silent_analysis_is_grey() -> None:
+    snapshot = Snapshot(FIELD, slide_with(score=0.9), overview=overview())
+    assert score_words(snapshot, stale=True, setting=SETTING).tone == "muted"
+
+
+def test_before_the_first_field_there_is_no_number() -> None:
+    for snapshot in (Snapshot(), Snapshot(slide=slide_with(score=None))):
+        words = score_words(snapshot, stale=False, setting=SETTING)
+        assert words.number == "–"
+        assert words.share is None
+
+
+def test_the_six_scores_are_named() -> None:
+    words = words_for(0.12, 0.9)
+    assert words.rows[0] == ("top 10", "0.11", "0.13")
+    assert [name for name, _, _ in words.rows] == ["top 10", "top 20", "top 30"]
+    assert len(words.marks) == 6
+
+
+def test_coverage_is_never_rounded_up_to_all() -> None:
+    snapshot = Snapshot(FIELD, slide_with(coverage=0.9999), overview=overview())
+    words = coverage_words(snapshot, SETTING)
+    assert words.text == "99 % of the cell area seen"
+    assert words.enough
+
+
+def test_coverage_of_an_unknown_extent_says_so() -> None:
+    words = coverage_words(Snapshot(FIELD, slide_with(coverage=1.0)), SETTING)
+    assert "visited" in words.text
+    assert not words.enough
+
+
+def test_the_status_line_holds_what_an_honest_instrument_says() -> None:
+    snapshot = Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS)
+    line = status_line(snapshot, FIELD, READING, SECOND_NS, SETTING)
+    assert {item.name: item.value for item in line} == {
+        "place": "slide file ±0.3 µm",
+        "fps": "29",
+        "age": "21 ms, p95 34",
+        "analysis": "61 ms",
+        "findings": "0",
+        "fields": "40",
+        "area": "250 Mpx",
+        "dropped": "3",
+    }
+
+
+def test_unreadable_fields_are_counted_in_the_status_line() -> None:
+    slide = slide_with()
+    score = type(slide.score)(0.1, {}, 0.5, 40, 2, 0, 1.0)
+    snapshot = Snapshot(FIELD, replace(slide, score=score))
+    line = status_line(snapshot, FIELD, READING, SECOND_NS, SETTING)
+    assert [item.value for item in line if item.name == "unreadable"] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "after_ms", "text"),
+    [
+        (Snapshot(FIELD, problem="camera unplugged"), 0, "camera unplugged"),
+        (Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS), 1500, "no picture for 2 s"),
+        (Snapshot(FIELD, slide_with(problem="old certificate")), 0, "old certificate"),
+        (Snapshot(FIELD, slide_with()), 2500, "analysis silent"),
+    ],
+)
+def test_trouble_is_said_over_the_picture(
+    snapshot: Snapshot, after_ms: int, text: str
+) -> None:
+    said = banner(snapshot, FIELD, SECOND_NS + after_ms * 1_000_000, SETTING)
+    assert said is not None
+    assert text in said.text
+
+
+def test_all_well_says_nothing() -> None:
+    snapshot = Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS)
+    assert banner(snapshot, FIELD, SECOND_NS + 10, SETTING) is None
+
+
+def test_silence_after_the_end_is_no_fault() -> None:
+    ended = Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS, finished=True)
+    late_ns = 100 * SECOND_NS
+    assert not is_stale(ended, late_ns, SETTING)
+    assert not is_silent(ended, late_ns, SETTING)
+    going_on = replace(ended, finished=False)
+    assert is_stale(going_on, late_ns, SETTING)
+    assert is_silent(going_on, late_ns, SETTING)
+
+
+def test_pace_counts_frames_and_ages() -> None:
+    pace = Pace()
+    for frame in range(61):
+        painted_ns = frame * SECOND_NS // 30
+        pace.update(painted_ns, painted_ns - 20_000_000)
+    reading = pace.read(2 * SECOND_NS)
+    assert reading.frames_per_second == pytest.approx(30, abs=0.5)
+    assert reading.age_median_ms == pytest.approx(20)
+    assert reading.age_p95_ms == pytest.approx(20)
+
+
+def test_pace_falls_to_nothing_when_the_camera_stops() -> None:
+    pace = Pace()
+    for frame in range(30):
+        pace.update(frame * SECOND_NS // 30, 0)
+    assert pace.read(10 * SECOND_NS) == Reading()
+
+
+def test_limits_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(RigError, match="low < high"):
+        Setting(scale_limits_um_per_px=(0.6, 0.1))
+    with pytest.raises(RigError, match="vanish"):
+        Setting(fade_from_um=12.0)
+
+
+def test_the_constant_warning_says_what_it_must() -> None:
+    assert RESEARCH_ONLY == "Research use only - not a diagnostic device"

@@ -1,0 +1,311 @@
+"""One real window, offscreen, fed by hand."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QFontInfo, QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from armicro.overlay import theme
+from armicro.overlay.layout import Box
+from armicro.overlay.snapshot import LiveField, Snapshot
+from armicro.overlay.window import Window, run_window
+from tests.overlay.scene import (
+    SECOND_NS,
+    Clock,
+    Played,
+    Slot,
+    field_at,
+    finding_at,
+    overview,
+    pixels_of,
+    place_at,
+    slide_with,
+)
+
+FINDINGS = (finding_at(50.0, 40.0, 0.95), finding_at(3000.0, 40.0, 0.7))
+
+
+class Stage:
+    """A window with its feed and its clock."""
+
+    def __init__(self, window: Window, feed: Played, clock: Clock) -> None:
+        self.window, self.feed, self.clock = window, feed, clock
+
+    def play(self, snapshot: Snapshot, *, after_ms: float = 300.0) -> None:
+        """Show a snapshot to the end: tick, then let Qt paint."""
+        self.clock.pass_ms(after_ms)
+        self.feed.snapshot = snapshot
+        self.window.tick()
+        QApplication.processEvents()
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """(height, width, 3): the canvas as it stands."""
+        image = self.window.canvas.grab().toImage()
+        image = image.convertToFormat(QImage.Format.Format_RGB888)
+        rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), -1)
+        return (
+            rows[:, : 3 * image.width()]
+            .reshape(image.height(), image.width(), 3)
+            .copy()
+        )
+
+
+@pytest.fixture
+def stage(qtbot: QtBot, tmp_path: Path) -> Iterator[Stage]:
+    feed, clock = Played(), Clock()
+    window = Window(feed, folder=tmp_path, clock=clock)
+    qtbot.addWidget(window)
+    window.resize(1000, 700)
+    window.show()
+    QApplication.processEvents()
+    yield Stage(window, feed, clock)
+    window.close()
+
+
+def snapshot_with(field: LiveField | None, **changes: object) -> Snapshot:
+    snapshot = Snapshot(
+        field,
+        slide_with(FINDINGS),
+        source="simulated",
+        heard_ns=SECOND_NS,
+        overview=overview(),
+        finished=True,
+    )
+    return replace(snapshot, **changes)  # type: ignore[arg-type]
+
+
+def first_box(stage: Stage) -> Box:
+    return stage.window.canvas.shown_layout.boxes[0]
+
+
+def shown_seq(stage: Stage) -> int | None:
+    field = stage.window.canvas.field
+    return field.seq if field else None
+
+
+def test_the_field_fills_the_canvas_with_its_own_pixels(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0)), slide=None))
+    shown = stage.pixels()
+    view = stage.window.canvas.view
+    for x_px, y_px in ((40, 150), (200, 60), (360, 200)):
+        x, y = view.to_screen(x_px, y_px)
+        wanted = pixels_of(400, 300)[y_px, x_px]
+        assert shown[round(y), round(x)].tolist() == pytest.approx(
+            wanted.tolist(), abs=4
+        )
+
+
+def test_a_box_is_painted_around_its_cell_and_not_on_it(stage: Stage) -> None:
+    field = field_at(place_at(0.0, 0.0))
+    stage.play(snapshot_with(field))
+    with_box = stage.pixels().astype(int)
+    stage.play(snapshot_with(field, slide=slide_with()))
+    changed = np.abs(with_box - stage.pixels()).max(axis=2) > 40
+    view = stage.window.canvas.view
+    x0, y0 = view.to_screen((50 - 5) / 0.25, (40 - 4) / 0.25)
+    x1, y1 = view.to_screen((50 + 5) / 0.25, (40 + 4) / 0.25)
+    corner = changed[round(y0) - 2 : round(y0) + 3, round(x0) - 2 : round(x0) + 3]
+    assert corner.any()
+    inside = changed[round(y0) + 6 : round(y1) - 6, round(x0) + 6 : round(x1) - 6]
+    assert inside.size
+    assert not inside.any()
+
+
+def test_boxes_move_with_the_field_that_is_painted(stage: Stage) -> None:
+    slot = Slot(pixels_of(400, 300))
+    stage.play(snapshot_with(field_at(place_at(0.0, 0.0), seq=1, slot=slot)))
+    first = first_box(stage).box_xyxy_px
+    slot.overwritten = True
+    stage.play(snapshot_with(field_at(place_at(10.0, 0.0), seq=2, slot=slot)))
+    assert first_box(stage).box_xyxy_px == first
+    assert stage.feed.seqs == [1]
+    slot.overwritten = False
+    stage.play(snapshot_with(field_at(place_at(10.0, 0.0), seq=3, slot=slot)))
+    moved = first_box(stage).box_xyxy_px
+    assert moved[0] == pytest.approx(first[0] - 40)
+    assert stage.feed.seqs == [1, 3]
+
+
+def test_each_painted_field_is_told_once(stage: Stage) -> None:
+    snapshot = snapshot_with(field_at(place_at(0, 0), seq=5))
+    for _ in range(4):
+        stage.play(snapshot)
+    stage.window.canvas.repaint()
+    assert stage.feed.seqs == [5]
+
+
+def test_a_field_that_is_sent_again_is_not_painted_as_a_new_one(stage: Stage) -> None:
+    slot = Slot(pixels_of(400, 300))
+    for _ in range(3):
+        stage.play(snapshot_with(field_at(place_at(0, 0), seq=5, slot=slot)))
+    assert stage.feed.seqs == [5]
+    assert len(slot.cuts) == 1
+
+
+def test_an_unchanged_snapshot_fetches_no_pixels_again(stage: Stage) -> None:
+    slot = Slot(pixels_of(400, 300))
+    snapshot = snapshot_with(field_at(place_at(0, 0), slot=slot))
+    for _ in range(5):
+        stage.play(snapshot)
+    assert len(slot.cuts) == 1
+
+
+def test_only_device_pixels_are_fetched(stage: Stage) -> None:
+    slot = Slot(pixels_of(400, 300))
+    stage.play(snapshot_with(field_at(place_at(0, 0), slot=slot)))
+    width_px, height_px = slot.cuts[-1].size_px
+    canvas = stage.window.canvas
+    assert width_px <= canvas.width() * canvas.devicePixelRatioF() + 1
+    assert height_px <= canvas.height() * canvas.devicePixelRatioF() + 1
+
+
+def test_infer_silent_turns_boxes_grey_and_back(stage: Stage) -> None:
+    field = field_at(place_at(0, 0))
+    going_on = snapshot_with(field, finished=False)
+    stage.play(going_on, after_ms=100)
+    assert not first_box(stage).dashed
+    stage.play(going_on, after_ms=2500)
+    assert first_box(stage).dashed
+    fresh = slide_with(FINDINGS, heard_ns=stage.clock.now_ns)
+    stage.play(replace(going_on, slide=fresh))
+    assert not first_box(stage).dashed
+
+
+def test_the_way_in_the_list_is_that_of_the_picture_on_the_screen(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0), seq=1)))
+    stage.window.canvas.freeze(on=True)
+    stage.play(snapshot_with(field_at(None, seq=2)))
+    assert stage.window.canvas.shown_layout.boxes
+    assert stage.window.canvas.scene.banner is None
+
+
+def press(stage: Stage, key: Qt.Key) -> None:
+    QTest.keyClick(stage.window, key)
+    QApplication.processEvents()
+
+
+def test_b_hides_the_boxes_and_says_so(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0))))
+    before = stage.pixels()
+    press(stage, Qt.Key.Key_B)
+    assert not np.array_equal(stage.pixels(), before)
+    press(stage, Qt.Key.Key_B)
+    assert np.array_equal(stage.pixels(), before)
+
+
+def test_space_holds_the_picture_even_when_its_slot_is_overwritten(
+    stage: Stage,
+) -> None:
+    slot = Slot(pixels_of(400, 300))
+    stage.play(snapshot_with(field_at(place_at(0, 0), seq=1, slot=slot)))
+    press(stage, Qt.Key.Key_Space)
+    slot.pixels[:] = 0
+    slot.overwritten = True
+    press(stage, Qt.Key.Key_Plus)
+    assert stage.pixels()[..., 2].max() >= 128
+    slot.overwritten = False
+    stage.play(snapshot_with(field_at(place_at(9, 9), seq=2, slot=slot)))
+    assert shown_seq(stage) == 1
+    press(stage, Qt.Key.Key_Space)
+    stage.play(snapshot_with(field_at(place_at(9, 9), seq=3, slot=slot)))
+    assert shown_seq(stage) == 3
+
+
+def test_plus_zooms_in_on_fewer_pixels_and_0_shows_all(
+    stage: Stage,
+) -> None:
+    slot = Slot(pixels_of(400, 300))
+    stage.play(snapshot_with(field_at(place_at(0, 0), slot=slot)))
+    press(stage, Qt.Key.Key_Plus)
+    x0, y0, x1, y1 = slot.cuts[-1].crop_xyxy_px
+    assert (x1 - x0) * (y1 - y0) < 400 * 300
+    press(stage, Qt.Key.Key_0)
+    assert slot.cuts[-1].crop_xyxy_px == (0, 0, 400, 300)
+
+
+def test_down_picks_findings_and_escape_lets_go_before_it_closes(
+    stage: Stage,
+) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0))))
+    press(stage, Qt.Key.Key_Down)
+    assert first_box(stage).chosen
+    press(stage, Qt.Key.Key_Escape)
+    assert not first_box(stage).chosen
+    assert stage.window.isVisible()
+    press(stage, Qt.Key.Key_Escape)
+    assert not stage.window.isVisible()
+
+
+def test_a_click_in_the_list_picks_that_finding(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0))))
+    chosen: list[object] = []
+    stage.window.findings.chosen.connect(chosen.append)
+    left = Qt.MouseButton.LeftButton
+    second_row = QPoint(80, 33 + 25 + 12)
+    QTest.mouseClick(stage.window.findings, left, pos=second_row)
+    assert chosen == [FINDINGS[1]]
+
+
+def test_s_saves_what_is_shown(stage: Stage, tmp_path: Path) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0), seq=12)))
+    press(stage, Qt.Key.Key_S)
+    (path,) = tmp_path.glob("window_000012_*.png")
+    image = QImage(str(path))
+    assert (image.width(), image.height()) == (1000, 700)
+
+
+def test_closing_is_told_once(qtbot: QtBot) -> None:
+    told: list[str] = []
+    window = Window(Played(), on_close=lambda: told.append("closed"))
+    qtbot.addWidget(window)
+    window.show()
+    window.close()
+    window.close()
+    assert told == ["closed"]
+
+
+def test_every_key_works_before_the_first_field(stage: Stage) -> None:
+    for key in Window.KEYS:
+        if key not in {Qt.Key.Key_Q, Qt.Key.Key_Escape}:
+            press(stage, Qt.Key(key))
+    assert stage.window.isVisible()
+
+
+@pytest.mark.parametrize("size", [(900, 600), (1000, 1400), (2200, 900)])
+def test_the_window_paints_at_any_size(stage: Stage, size: tuple[int, int]) -> None:
+    stage.window.resize(*size)
+    stage.play(snapshot_with(field_at(place_at(0, 0))))
+    x, y = stage.window.canvas.view.to_screen(200, 150)
+    shown = stage.pixels()[round(y), round(x)].tolist()
+    assert shown == pytest.approx([127, 127, 128], abs=4)
+
+
+def test_letters_come_with_the_package(qtbot: QtBot) -> None:
+    info = QFontInfo(theme.font(14, bold=True))
+    assert info.family().startswith("Roboto")
+    assert info.bold()
+
+
+def test_another_slide_begins_a_new_map(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0))))
+    other = replace(slide_with(), name="slide-8")
+    stage.play(snapshot_with(field_at(place_at(5000, 0), seq=1), slide=other))
+    extent = stage.window.seen.extent_xyxy_um
+    assert extent is not None
+    assert extent[0] == 5000.0
+
+
+def test_run_window_ends_when_it_is_told_to(qtbot: QtBot) -> None:
+    told: list[str] = []
+    feed = Played(snapshot_with(field_at(place_at(0, 0), seq=3)))
+    run_window(feed, on_close=lambda: told.append("closed"), on_tick=lambda: False)
+    assert told == ["closed"]
+    assert feed.seqs == [3]
