@@ -8,6 +8,7 @@ back, close this source and open it again with the same serial number.
 import contextlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Container, Iterator
 from typing import Any
 
@@ -28,7 +29,10 @@ _MOST_SKIPPED = 100_000
 
 def _import_pylon() -> Any:
     try:
-        from pypylon import pylon
+        # Its SWIG types warn on import, and crash where warnings are errors.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from pypylon import pylon
     except (ImportError, OSError) as error:
         raise SourceError(
             f"camera: pypylon cannot be imported ({error}); "
@@ -131,10 +135,8 @@ class BaslerSource:
         try:
             yield
         except self._pylon.GenericException as error:
-            raise SourceLostError(
-                f"camera {self.card.name}: {_first_line(error)}; "
-                "check its cable, it comes back by itself"
-            ) from error
+            removed = self._device.IsCameraDeviceRemoved()
+            raise self._lost("unplugged" if removed else _first_line(error)) from error
         finally:
             with contextlib.suppress(self._pylon.GenericException):
                 self._device.StopGrabbing()
@@ -165,19 +167,18 @@ class BaslerSource:
             # Frames of an unplugged camera go on "succeeding".
             if device.IsCameraDeviceRemoved():
                 frame.Release()
-                raise SourceLostError(
-                    f"camera {self.card.name}: unplugged; plug it in again, "
-                    "it comes back by itself"
-                )
+                raise self._lost("unplugged")
             if frame.IsValid():
                 try:
                     yield frame
                 finally:
                     frame.Release()
                 return
-        raise SourceLostError(
-            f"camera {self.card.name}: no frame for {limit_s:.1f} s; check its cable, "
-            "it comes back by itself"
+        raise self._lost(f"no frame for {limit_s:.1f} s")
+
+    def _lost(self, what: str) -> SourceLostError:
+        return SourceLostError(
+            f"camera {self.card.name}: {what}; check its cable, it comes back by itself"
         )
 
     def _field(self, frame: Any, seq: int, shutter: Shutter, now_ns: int) -> Field:

@@ -1,8 +1,10 @@
 """Slides whose pixels encode their own coordinates, so that a place can be checked."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -29,19 +31,21 @@ def write_slide(tmp_path: Path) -> SlideMaker:
         um_per_px: float | tuple[float, float] | None = 0.25,
         levels: int = 1,
         name: str = "slide.tif",
-        compression: str = "deflate",
+        compression: str | None = None,
     ) -> Path:
         path = tmp_path / name
         with tifffile.TiffWriter(path) as tiff:
             for level in range(levels):
                 factor = 2**level
-                height, width = (v // factor * factor for v in pixels.shape[:2])
-                blocks = pixels[:height, :width].reshape(
-                    height // factor, factor, width // factor, factor, 3
+                height, width = (v // factor for v in pixels.shape[:2])
+                level_pixels = cv2.resize(
+                    pixels[: height * factor, : width * factor],
+                    (width, height),
+                    interpolation=cv2.INTER_AREA,
                 )
                 pair = np.broadcast_to(um_per_px or 1.0, 2)
                 tiff.write(
-                    np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8),
+                    level_pixels,
                     tile=(128, 128),
                     photometric="rgb",
                     compression=compression,
@@ -59,3 +63,12 @@ def write_slide(tmp_path: Path) -> SlideMaker:
 def coordinate_pixels() -> Callable[[int, int], Pixels]:
     """Draw (height, width, 3) pixels that encode their own x and y."""
     return draw_coordinates
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real data."""
+    folder = os.environ.get("ARMICRO_DATA")
+    if not folder:
+        pytest.skip("ARMICRO_DATA does not name the folder of real data")
+    return Path(folder)
