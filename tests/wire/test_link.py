@@ -1,0 +1,456 @@
+"""Ends talk, survive each other, and count what they cannot use."""
+
+import queue
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from armicro.errors import RigError
+from armicro.field import Field, Pixels
+from armicro.report import SlideScore
+from armicro.wire.codec import encode, shot_from_field
+from armicro.wire.keys import make_keys
+from armicro.wire.link import (
+    Answerer,
+    Asker,
+    Collector,
+    Publisher,
+    Reporter,
+    Subscriber,
+    new_key_pair,
+)
+from armicro.wire.topic import TOPICS, Ask, Beat, Message, Shot, Slide, View, Wait
+
+FieldMaker = Callable[..., Field]
+LOOPBACK = "tcp://127.0.0.1:*"
+PATIENCE_MS = 5_000
+SHOT = Shot(3, 6, 4, 0.25, 1_000, 2_000, slot=1, stamp=8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o700)
+    return tmp_path
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> str:
+    make_keys(tmp_path / "keys", ("server", "client"), new_key_pair)
+    return str(tmp_path / "keys")
+
+
+@pytest.fixture(params=["ipc", "tcp", "curve"])
+def way(request: pytest.FixtureRequest, folder: Path) -> tuple[str, str]:
+    """An address to bind, and keys."""
+    if request.param == "ipc":
+        return f"ipc://{folder}/end", ""
+    if request.param == "tcp":
+        return LOOPBACK, ""
+    return LOOPBACK, str(request.getfixturevalue("keys"))
+
+
+class Capture:
+    """A capture that answers by a rule, in a thread, until it is closed."""
+
+    def __init__(
+        self,
+        address: str,
+        reply: Callable[[Ask], tuple[Message, Pixels | None]],
+        *,
+        keys: str = "",
+    ) -> None:
+        self.heard: list[Ask] = []
+        self.dropped: Counter[str] = Counter()
+        self._reply, self._ended = reply, threading.Event()
+        self._ready: queue.Queue[str] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, args=(address, keys))
+        self._thread.start()
+        self.address = self._ready.get(timeout=5)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self, address: str, keys: str) -> None:
+        with Answerer(address, "fields", keys=keys) as answerer:
+            self._ready.put(answerer.address)
+            while not self._ended.is_set():
+                for peer, message in answerer.receive(timeout_ms=10):
+                    assert isinstance(message, Ask)
+                    self.heard.append(message)
+                    answerer.reply(peer, *self._reply(message))
+            self.dropped = answerer.dropped
+
+
+def echo(ask: Ask) -> tuple[Message, None]:
+    return Wait("lost", str(ask.after)), None
+
+
+def slide(fields: int) -> Slide:
+    return Slide("run", "slide-1", 1, SlideScore(fields=fields))
+
+
+def newest_until(
+    subscriber: Subscriber, publisher: Publisher, message: Message
+) -> Message:
+    """Publish until it is seen: a subscriber joins when it joins."""
+    for _ in range(200):
+        publisher.send(message)
+        seen = subscriber.newest(timeout_ms=25)
+        if seen is not None:
+            return seen
+    raise AssertionError("nothing came")
+
+
+def test_an_ask_is_answered(way: tuple[str, str]) -> None:
+    with (
+        closing(Capture(way[0], echo, keys=way[1])) as capture,
+        Asker(capture.address, "fields", keys=way[1]) as asker,
+    ):
+        for seq in range(3):
+            parcel = asker.ask(Ask("run", seq), timeout_ms=PATIENCE_MS)
+            assert parcel is not None
+            assert parcel.message == Wait("lost", str(seq))
+            assert parcel.pixels is None
+    assert not asker.dropped
+    assert not capture.dropped
+    assert [ask.after for ask in capture.heard] == [0, 1, 2]
+
+
+def test_pixels_travel_with_their_shot(
+    way: tuple[str, str], make_field: FieldMaker
+) -> None:
+    field = make_field(3, 1_280, 960)
+    shot = shot_from_field(field, sent_ns=1)
+    with (
+        closing(
+            Capture(way[0], lambda _: (shot, field.pixels), keys=way[1])
+        ) as capture,
+        Asker(capture.address, "fields", keys=way[1]) as asker,
+    ):
+        remote = way[0] == LOOPBACK
+        assert asker.carries_pixels == remote
+        parcel = asker.ask(Ask("run"), timeout_ms=PATIENCE_MS if remote else 300)
+        if remote:
+            assert parcel is not None
+            assert parcel.message == shot
+            assert parcel.pixels is not None
+            np.testing.assert_array_equal(parcel.pixels, field.pixels)
+        else:
+            # On one machine pixels go through the ring: this frame is far too large.
+            assert parcel is None
+
+
+def test_nobody_there_costs_the_asker_its_patience_and_no_more(folder: Path) -> None:
+    with Asker(f"ipc://{folder}/none", "fields") as asker:
+        begun = time.monotonic()
+        assert asker.ask(Ask("run"), timeout_ms=100) is None
+        assert 0.09 < time.monotonic() - begun < 2.0
+
+
+def test_an_ask_goes_on_to_the_next_capture_when_one_dies(folder: Path) -> None:
+    address = f"ipc://{folder}/fields"
+    silent = Answerer(address, "fields")
+    with Asker(address, "fields") as asker:
+        while not silent.receive(timeout_ms=20):
+            assert asker.ask(Ask("run", 4), timeout_ms=20) is None
+        silent.close()
+        with closing(Capture(address, echo)) as capture:
+            begun = time.monotonic()
+            parcel = asker.ask(Ask("run", 4), timeout_ms=4_000)
+            assert parcel is not None
+            # Sooner than an unanswered ask would be sent again anyway.
+            assert time.monotonic() - begun < 3.0
+    assert [ask.after for ask in capture.heard] == [4]
+
+
+def test_an_answer_to_the_question_before_the_last_is_dropped(folder: Path) -> None:
+    address = f"ipc://{folder}/fields"
+    with Answerer(address, "fields") as answerer, Asker(address, "fields") as asker:
+        peers = []
+        for after in (1, 2):
+            while not (got := answerer.receive(timeout_ms=20)):
+                assert asker.ask(Ask("run", after), timeout_ms=20) is None
+            peers.append(got[0][0])
+        for peer, text in zip(peers, ("first", "second"), strict=True):
+            assert answerer.reply(peer, Wait("lost", text))
+        parcel = asker.ask(Ask("run", 2), timeout_ms=PATIENCE_MS)
+        assert parcel is not None
+        assert parcel.message == Wait("lost", "second")
+        assert asker.dropped == {"fields: late": 1}
+
+
+def test_the_same_ask_again_waits_for_the_same_answer(folder: Path) -> None:
+    with (
+        Answerer(f"ipc://{folder}/fields", "fields") as answerer,
+        Asker(f"ipc://{folder}/fields", "fields") as asker,
+    ):
+        while not (got := answerer.receive(timeout_ms=20)):
+            assert asker.ask(Ask("run", 1), timeout_ms=20) is None
+        for _ in range(3):
+            assert asker.ask(Ask("run", 1), timeout_ms=20) is None
+        assert not answerer.receive(timeout_ms=50)
+        assert answerer.reply(got[0][0], Wait("starting"))
+        assert asker.ask(Ask("run", 1), timeout_ms=PATIENCE_MS) is not None
+
+
+def test_several_askers_get_their_own_answers(folder: Path) -> None:
+    with (
+        closing(Capture(f"ipc://{folder}/fields", echo)) as capture,
+        Asker(capture.address, "fields") as one,
+        Asker(capture.address, "fields") as other,
+    ):
+        for asker, after in ((one, 1), (other, 2), (one, 3)):
+            parcel = asker.ask(Ask("run", after), timeout_ms=PATIENCE_MS)
+            assert parcel is not None
+            assert parcel.message == Wait("lost", str(after))
+
+
+def test_a_reply_to_somebody_who_left_is_counted_and_does_not_wait(
+    folder: Path,
+) -> None:
+    with Answerer(f"ipc://{folder}/fields", "fields") as answerer:
+        with Asker(f"ipc://{folder}/fields", "fields") as asker:
+            while not (got := answerer.receive(timeout_ms=20)):
+                assert asker.ask(Ask("run"), timeout_ms=20) is None
+        for _ in range(100):
+            if not answerer.reply(got[0][0], Wait("starting")):
+                break
+            time.sleep(0.02)
+        assert answerer.dropped == {"fields: not sent": 1}
+
+
+def test_a_subscriber_sees_the_newest_state_only(way: tuple[str, str]) -> None:
+    with (
+        Publisher(way[0], "slide", keys=way[1]) as publisher,
+        Subscriber(publisher.address, "slide", keys=way[1]) as subscriber,
+    ):
+        assert newest_until(subscriber, publisher, slide(0)) == slide(0)
+        for fields in range(1, 51):
+            publisher.send(slide(fields))
+        time.sleep(0.3)
+        assert subscriber.newest() == slide(50)
+        assert subscriber.newest() is None
+
+
+def test_all_subscribers_see_the_newest_state(folder: Path) -> None:
+    address = f"ipc://{folder}/slide"
+    with (
+        Publisher(address, "slide") as publisher,
+        Subscriber(address, "slide") as one,
+        Subscriber(address, "slide") as other,
+    ):
+        newest_until(one, publisher, slide(0))
+        newest_until(other, publisher, slide(0))
+        publisher.send(slide(7))
+        time.sleep(0.2)
+        assert one.newest() == other.newest() == slide(7)
+
+
+def test_a_subscriber_outlives_its_publisher(folder: Path) -> None:
+    address = f"ipc://{folder}/slide"
+    with Subscriber(address, "slide") as subscriber:
+        for life in range(3):
+            with Publisher(address, "slide") as publisher:
+                assert newest_until(subscriber, publisher, slide(life)) == slide(life)
+            while subscriber.newest(timeout_ms=50) is not None:
+                pass
+
+
+def test_a_view_brings_its_pixels_over_tcp(keys: str, make_field: FieldMaker) -> None:
+    field = make_field(3, 640, 480)
+    shot = shot_from_field(field, sent_ns=1)
+    with (
+        Publisher(LOOPBACK, "view", keys=keys) as publisher,
+        Subscriber(publisher.address, "view", keys=keys) as subscriber,
+    ):
+        parcel = None
+        for _ in range(200):
+            publisher.send(View(shot, "slide-1"), field.pixels)
+            parcel = subscriber.newest_parcel(timeout_ms=25)
+            if parcel is not None:
+                break
+        assert parcel is not None
+        assert parcel.message == View(shot, "slide-1")
+        assert parcel.pixels is not None
+        np.testing.assert_array_equal(parcel.pixels, field.pixels)
+
+
+def test_the_last_word_before_closing_gets_out(folder: Path) -> None:
+    address = f"ipc://{folder}/slide"
+    with Subscriber(address, "slide") as subscriber:
+        with Publisher(address, "slide") as publisher:
+            newest_until(subscriber, publisher, slide(1))
+            publisher.send(slide(2))
+        seen = []
+        while (message := subscriber.newest(timeout_ms=300)) is not None:
+            seen.append(message)
+        assert seen[-1] == slide(2)
+
+
+def test_every_report_arrives_in_order(way: tuple[str, str]) -> None:
+    beats = [Beat("infer", 7, seq) for seq in range(100)]
+    with (
+        Collector(way[0], "health", keys=way[1]) as collector,
+        Reporter(collector.address, "health", keys=way[1]) as reporter,
+    ):
+        came: list[Message] = []
+        for beat in beats:
+            while not reporter.send(beat):
+                came += collector.receive(timeout_ms=10)
+        deadline = time.monotonic() + PATIENCE_MS / 1e3
+        while len(came) < len(beats) and time.monotonic() < deadline:
+            came += collector.receive(timeout_ms=100)
+        assert came == beats
+
+
+def test_a_reporter_whose_reader_is_gone_counts_and_goes_on(folder: Path) -> None:
+    with Reporter(f"ipc://{folder}/none", "health") as reporter:
+        begun = time.monotonic()
+        for seq in range(1_000):
+            assert not reporter.send(Beat("infer", 7, seq))
+        assert time.monotonic() - begun < 1.0
+        assert reporter.dropped == {"health: not sent": 1_000}
+
+
+def raw_push(address: str, frames: list[bytes]) -> None:
+    """Send what no end of armicro would."""
+    context = zmq.Context()
+    push = context.socket(zmq.PUSH)
+    push.connect(address)
+    for frame in frames:
+        push.send(frame)
+    push.close(linger=2_000)
+    context.term()
+
+
+def test_frames_that_cannot_be_used_are_counted_by_reason(folder: Path) -> None:
+    topic, beat = TOPICS["health"], Beat("infer", 7, 1)
+    good = encode(topic, beat)
+    other_version = good[:5] + b"\x63" + good[6:]
+    frames = [
+        b"hello", other_version, good[:-2], encode(TOPICS["fields"], SHOT),
+        good + bytes(topic.maximum_bytes), good,
+    ]  # fmt: skip
+    with Collector(f"ipc://{folder}/health", "health") as collector:
+        raw_push(collector.address, frames)
+        came: list[Message] = []
+        while not came:
+            came += collector.receive(timeout_ms=PATIENCE_MS)
+        assert came == [beat]
+        assert collector.dropped == {
+            "health: foreign": 1,
+            "health: version": 1,
+            "health: malformed": 2,
+            "health: topic": 1,
+        }
+
+
+def test_a_huge_frame_never_gets_in_and_others_do(folder: Path) -> None:
+    beat = Beat("infer", 7, 1)
+    with Collector(f"ipc://{folder}/health", "health") as collector:
+        raw_push(collector.address, [bytes(1 << 22)])
+        raw_push(collector.address, [encode(TOPICS["health"], beat)])
+        assert collector.receive(timeout_ms=PATIENCE_MS) == [beat]
+
+
+def test_strangers_on_the_port_do_no_harm(keys: str) -> None:
+    with closing(Capture(LOOPBACK, echo, keys=keys)) as capture:
+        port = int(capture.address.rpartition(":")[2])
+        for said in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 500, b""):
+            with socket.create_connection(("127.0.0.1", port), 2.0) as stranger:
+                stranger.sendall(said)
+        with Asker(capture.address, "fields", keys=keys) as asker:
+            assert asker.ask(Ask("run", 1), timeout_ms=PATIENCE_MS) is not None
+    assert len(capture.heard) == 1
+
+
+def test_a_client_whose_key_is_not_there_is_refused_and_counted(
+    keys: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    make_keys(other, ("client",), new_key_pair)
+    (other / "server.public").write_bytes(Path(keys, "server.public").read_bytes())
+    with closing(Capture(LOOPBACK, echo, keys=keys)) as capture:
+        with Asker(capture.address, "fields", keys=str(other)) as asker:
+            for _ in range(20):
+                assert asker.ask(Ask("run"), timeout_ms=100) is None
+                if asker.trouble:
+                    break
+            assert "refuses the keys" in asker.trouble
+            assert asker.dropped["fields: refused"] >= 1
+        with Asker(capture.address, "fields", keys=keys) as asker:
+            assert asker.ask(Ask("run"), timeout_ms=PATIENCE_MS) is not None
+            assert not asker.trouble
+    assert capture.dropped["fields: refused"] >= 1
+    assert len(capture.heard) == 1
+
+
+@pytest.mark.parametrize("keyed_side", ["answerer", "asker", "wrong server"])
+def test_keys_on_one_side_only_let_nothing_through(
+    keyed_side: str, keys: str, tmp_path: Path
+) -> None:
+    other = ""
+    if keyed_side == "wrong server":
+        other = str(tmp_path / "other")
+        make_keys(Path(other), ("server", "client"), new_key_pair)
+    answers = "" if keyed_side == "asker" else keys
+    asks = other if keyed_side != "asker" else keys
+    with (
+        closing(Capture(LOOPBACK, echo, keys=answers)) as capture,
+        Asker(capture.address, "fields", keys=asks) as asker,
+    ):
+        assert asker.ask(Ask("run"), timeout_ms=500) is None
+    assert not capture.heard
+
+
+@pytest.mark.parametrize("end", [Answerer, Publisher, Collector])
+def test_tcp_to_other_machines_needs_keys(
+    end: type[Answerer | Publisher | Collector],
+) -> None:
+    for host in ("*", "0.0.0.0", "192.0.2.7", "scope.example"):
+        with pytest.raises(RigError, match="armicro keys DIR"):
+            end(f"tcp://{host}:5600", "fields")
+
+
+def test_an_address_in_use_says_so() -> None:
+    with (
+        Answerer(LOOPBACK, "fields") as first,
+        pytest.raises(RigError, match="another session"),
+    ):
+        Answerer(first.address, "fields")
+
+
+def test_a_socket_in_a_folder_open_to_others_is_refused(folder: Path) -> None:
+    folder.chmod(0o755)
+    with pytest.raises(RigError, match="mode 0700"):
+        Collector(f"ipc://{folder}/health", "health")
+
+
+def test_closing_is_quick_and_leaves_no_thread_or_descriptor(
+    folder: Path, keys: str
+) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before, threads = descriptors(), threading.active_count()
+    begun = time.monotonic()
+    for _ in range(3):
+        for address, used in ((f"ipc://{folder}/end", ""), (LOOPBACK, keys)):
+            for bound, connected in (
+                (Answerer, Asker), (Publisher, Subscriber), (Collector, Reporter),
+            ):  # fmt: skip
+                with bound(address, "fields", keys=used) as server:
+                    connected(server.address, "fields", keys=used).close()
+                    server.close()
+    assert time.monotonic() - begun < 5.0
+    assert descriptors() == before
+    assert threading.active_count() == threads
