@@ -1,0 +1,311 @@
+"""The networks on a CPU through OpenVINO: the only file that imports it.
+
+Every sample is its own request of batch one on a static shape, and a batch is spread
+over lanes: so a sample's result is the same to the bit whatever else is in the batch,
+and nothing is padded. A lane is a network compiled for itself, with threads of its own.
+OpenVINO's streams would do the same with less memory, but with INT8 networks on AVX2
+CPUs two streams give wrong results that change from run to run (2026.4.1).
+
+The LR network also takes whole fields: a shape seen for the first time is compiled
+then, on one lane with all threads (a field is a batch of one), and kept.
+
+Precisions: ``native`` runs the file as it is (INT8 where it holds Q/DQ nodes, else
+float32), ``bf16`` runs the float part in bfloat16 and refuses a CPU without it,
+``fp32`` takes the activation quantisers out and runs everything in float32.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from armicro.engine import Array
+from armicro.errors import EngineError
+
+_SHAPES_KEPT = 4
+"""Compiled shapes kept a network; whole fields of one rig need one or two."""
+_LANES_MOST = 4
+_LEAST_THREADS = 2
+"""Of a lane: a single tile still splits well over two threads, and a batch of any
+size then leaves no core idle for long."""
+_HINTS = {"native": "f32", "bf16": "bf16", "fp32": "f32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How many threads a network gets and how they share a batch."""
+
+    threads: int
+    lanes: int
+    """Samples in flight; each has threads // lanes of its own."""
+
+
+def place(*, threads: int, latency: bool, cores: int | None = None) -> Placement:
+    """Choose threads and lanes.
+
+    With ``threads`` 0 every usable core works, in ``latency`` mode (live) all but one,
+    which capture and display need.
+
+    >>> place(threads=0, latency=True, cores=2)
+    Placement(threads=1, lanes=1)
+    >>> place(threads=0, latency=False, cores=16)
+    Placement(threads=16, lanes=4)
+    """
+    cores = cores or usable_cores()
+    count = max(1, threads or (cores - 1 if latency else cores))
+    return Placement(count, max(1, min(_LANES_MOST, count // _LEAST_THREADS)))
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may run on, at least 1."""
+    if not hasattr(os, "sched_getaffinity"):
+        return max(1, os.cpu_count() or 1)
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/core_cpus_list")
+        try:
+            cores.add(siblings.read_text("ascii"))
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))
+
+
+class OpenVinoEngine:
+    """One network on the CPU; one caller at a time."""
+
+    def __init__(
+        self,
+        name: str,
+        onnx: bytes,
+        *,
+        precision: str,
+        placement: Placement,
+        batched: tuple[int, ...] = (),
+    ) -> None:
+        """Read a network from bytes that were hashed before.
+
+        ``batched`` is the shape of a sample that comes in batches (a tile): it runs on
+        all lanes. Other shapes come alone and get all threads on one lane.
+
+        Raises:
+            EngineError: it cannot be read, or the precision is not one of this backend.
+        """
+        if precision not in _HINTS:
+            raise EngineError(
+                f"{name}: precision {precision!r} is not one of OpenVINO's: "
+                f"{', '.join(_HINTS)}"
+            )
+        self._name = name
+        self._hint = _HINTS[precision]
+        self._placement = placement
+        self._batched = batched
+        self._core = openvino.Core()
+        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and "BF16" not in able:
+            raise EngineError(
+                f"{name}: this CPU has no bfloat16 (it has {', '.join(able)}); "
+                "use --precision native or fp32"
+            )
+        try:
+            self._model: Any = self._core.read_model(onnx)
+            self._outputs = [port.any_name for port in self._model.outputs]
+            if precision == "fp32":
+                _drop_activation_quantisers(self._model)
+        except RuntimeError as error:
+            raise EngineError(
+                f"{name}: OpenVINO {openvino.__version__} cannot read it: "
+                f"{_reason(error)}; export the set again"
+            ) from error
+        self._inputs = {port.any_name: _Input.of(port) for port in self._model.inputs}
+        self._compiled: OrderedDict[tuple[tuple[int, ...], ...], _Compiled] = (
+            OrderedDict()
+        )
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a batch, a request a sample; see the package for names and shapes.
+
+        Raises:
+            EngineError: an input's name, dtype or shape is not the network's, or
+                OpenVINO failed.
+        """
+        arrays = self._checked(inputs)
+        shapes = tuple(array.shape[1:] for array in arrays.values())
+        try:
+            return self._at(shapes).run(arrays)
+        except RuntimeError as error:
+            raise EngineError(
+                f"{self._name}: OpenVINO failed on inputs {shapes}: {_reason(error)}"
+            ) from error
+
+    def close(self) -> None:
+        """Free the compiled networks; may be called twice."""
+        self._compiled.clear()
+        self._model = None
+
+    def _at(self, shapes: tuple[tuple[int, ...], ...]) -> "_Compiled":
+        if shapes in self._compiled:
+            self._compiled.move_to_end(shapes)
+            return self._compiled[shapes]
+        self._compiled[shapes] = compiled = self._compile(shapes)
+        if len(self._compiled) > _SHAPES_KEPT:
+            self._compiled.popitem(last=False)
+        return compiled
+
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> "_Compiled":
+        if self._model is None:
+            raise EngineError(f"{self._name}: used after it was closed")
+        model = self._model.clone()
+        model.reshape(
+            {
+                port: openvino.PartialShape([1, *shape])
+                for port, shape in zip(model.inputs, shapes, strict=True)
+            }
+        )
+        lanes = self._placement.lanes if self._batched in shapes else 1
+        settings = {
+            "INFERENCE_PRECISION_HINT": self._hint,
+            "INFERENCE_NUM_THREADS": self._placement.threads // lanes,
+            "NUM_STREAMS": 1,
+            # Pinned threads of three networks would sit on the same cores, and in
+            # live capture and display must be able to push them aside.
+            "ENABLE_CPU_PINNING": False,
+        }
+        compiled = [
+            self._core.compile_model(model, "CPU", settings) for _ in range(lanes)
+        ]
+        return _Compiled(compiled, self._outputs)
+
+    def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        if set(inputs) != set(self._inputs):
+            raise EngineError(
+                f"{self._name}: inputs are {sorted(inputs)}, "
+                f"expected {sorted(self._inputs)}"
+            )
+        counts = {len(inputs[name]) if inputs[name].ndim else 0 for name in inputs}
+        for name, wanted in self._inputs.items():
+            wanted.check(self._name, name, inputs[name])
+        if len(counts) != 1:
+            raise EngineError(f"{self._name}: inputs of different batch sizes {counts}")
+        return {name: np.ascontiguousarray(inputs[name]) for name in self._inputs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What an input takes: dtype and sides after the batch, None where free."""
+
+    dtype: np.dtype[Any]
+    sides: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, port: Any) -> "_Input":
+        shape = port.partial_shape
+        sides = [None if side.is_dynamic else side.get_length() for side in shape]
+        return cls(np.dtype(port.element_type.to_dtype()), tuple(sides[1:]))
+
+    def check(self, network: str, name: str, array: Array) -> None:
+        fits = array.ndim == 1 + len(self.sides) and all(
+            side is None or side == seen
+            for side, seen in zip(self.sides, array.shape[1:], strict=True)
+        )
+        if array.dtype == self.dtype and fits:
+            return
+        sides = ", ".join("any" if side is None else str(side) for side in self.sides)
+        raise EngineError(
+            f"{network}: input {name} is {array.dtype} {array.shape}, "
+            f"expected {self.dtype} (n, {sides})"
+        )
+
+
+class _Compiled:
+    """A network compiled for one shape of sample, once a lane."""
+
+    def __init__(self, lanes: Sequence[Any], outputs: Sequence[str]) -> None:
+        self._requests = [lane.create_infer_request() for lane in lanes]
+        self._outputs = {
+            name: (tuple(port.shape)[1:], port.element_type.to_dtype())
+            for name, port in zip(outputs, lanes[0].outputs, strict=True)
+        }
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a batch; results are written straight into the arrays returned."""
+        count = len(next(iter(arrays.values())))
+        results = {
+            name: np.empty((count, *shape), dtype)
+            for name, (shape, dtype) in self._outputs.items()
+        }
+        busy: set[int] = set()
+        try:
+            for index in range(count):
+                lane = index % len(self._requests)
+                request = self._requests[lane]
+                if lane in busy:
+                    request.wait()
+                for port, array in enumerate(arrays.values()):
+                    request.set_input_tensor(port, _view(array, index))
+                for port, array in enumerate(results.values()):
+                    request.set_output_tensor(port, _view(array, index))
+                request.start_async()
+                busy.add(lane)
+        finally:
+            # Requests write into these arrays: none may run on when they are gone.
+            _wait_for([self._requests[lane] for lane in busy])
+        return results
+
+
+def _view(array: Array, index: int) -> Any:
+    """Sample of a batch as a tensor on the same memory."""
+    return openvino.Tensor(array[index : index + 1], shared_memory=True)
+
+
+def _wait_for(requests: Sequence[Any]) -> None:
+    """Wait for all of them, and only then raise what one of them raised."""
+    failures = []
+    for request in requests:
+        try:
+            request.wait()
+        except RuntimeError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _drop_activation_quantisers(model: Any) -> None:
+    """Take Q/DQ pairs out of the graph; weights keep their quantised values.
+
+    A QuantizeLinear arrives as FakeQuantize, its DequantizeLinear as Convert, Subtract
+    and Multiply behind it; who reads the end of that chain shall read its beginning.
+    """
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() == "FakeQuantize":
+            for end in _chain_ends(operation):
+                end.replace(operation.input_value(0))
+
+
+def _chain_ends(operation: Any) -> list[Any]:
+    """Outputs where the chains behind a quantiser are float again."""
+    followers = [port.get_node() for port in operation.output(0).get_target_inputs()]
+    ends = []
+    for follower in followers:
+        kind = follower.get_type_name()
+        if kind == "Multiply":
+            ends.append(follower.output(0))
+        elif kind in ("Convert", "Subtract"):
+            ends += _chain_ends(follower)
+    # Output and input in the same scale: the quantiser has no chain, it is the pair.
+    return ends or ([operation.output(0)] if _is_pair(operation) else [])
+
+
+def _is_pair(operation: Any) -> bool:
+    return str(operation.get_type_name()) == "FakeQuantize"
+
+
+def _reason(error: Exception) -> str:
+    """Return what OpenVINO said last: its first lines are places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception from")]
+    return (said or lines or [type(error).__name__])[0]

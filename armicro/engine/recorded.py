@@ -1,0 +1,163 @@
+"""Recorded outputs in place of a network: exact, instant and without any backend.
+
+A ``Recorder`` around a real engine keeps what it said of each sample, by the content of
+that sample; a ``RecordedEngine`` says it again and refuses what it never saw. Samples
+are known one by one, so a recording serves any batch that is made of them.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from armicro.engine import Array, Engine
+from armicro.engine.golden import INPUTS, OUTPUTS, Golden
+from armicro.errors import EngineError
+
+RECORDING_NAME = "recorded.npz"
+"""Optional file of a set: samples and outputs beyond the golden ones."""
+
+Outputs = dict[str, Array]
+"""Outputs of one sample, without the batch axis."""
+
+
+class RecordedEngine:
+    """Replays what was recorded for each sample."""
+
+    def __init__(self, name: str, input_name: str, kept: Mapping[str, Outputs]) -> None:
+        self._name = name
+        self._input = input_name
+        self._kept = dict(kept)
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Look every sample up.
+
+        Raises:
+            EngineError: an input's name is wrong or a sample was never recorded.
+        """
+        samples = _samples(self._name, self._input, inputs)
+        found = []
+        for index, sample in enumerate(samples):
+            key = key_of(sample)
+            if key not in self._kept:
+                raise EngineError(
+                    f"{self._name}: sample {index} of {sample.dtype} {sample.shape} "
+                    f"is not among the {len(self._kept)} recorded ones; record it first"
+                )
+            found.append(self._kept[key])
+        if not found:
+            some = next(iter(self._kept.values()), {})
+            return {k: np.empty((0, *v.shape), v.dtype) for k, v in some.items()}
+        return {k: np.stack([said[k] for said in found]) for k in found[0]}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class Recorder:
+    """Passes a batch on to an engine and keeps what it said of each sample."""
+
+    def __init__(self, name: str, input_name: str, engine: Engine) -> None:
+        self._name = name
+        self._input = input_name
+        self._engine = engine
+        self._kept: dict[str, Outputs] = {}
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the engine.
+
+        Raises:
+            EngineError: the engine refused or failed.
+        """
+        outputs = self._engine.infer(inputs)
+        self._kept |= kept_of(_samples(self._name, self._input, inputs), outputs)
+        return outputs
+
+    def close(self) -> None:
+        """Close the engine; what was recorded stays."""
+        self._engine.close()
+
+    def replay(self) -> RecordedEngine:
+        """Return an engine that says all that was heard so far."""
+        return RecordedEngine(self._name, self._input, self._kept)
+
+    @property
+    def kept(self) -> dict[str, Outputs]:
+        """Outputs by the key of their sample."""
+        return dict(self._kept)
+
+
+def key_of(sample: Array) -> str:
+    """Name of a sample: a digest of its dtype, shape and values."""
+    head = f"{sample.dtype.str}{sample.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(sample).tobytes()).hexdigest()
+
+
+def kept_of(samples: Array, outputs: Mapping[str, Array]) -> dict[str, Outputs]:
+    """Outputs of a batch, by sample."""
+    return {
+        key_of(sample): {name: array[index].copy() for name, array in outputs.items()}
+        for index, sample in enumerate(samples)
+    }
+
+
+def write_recording(path: Path, recorders: Mapping[str, Recorder]) -> None:
+    """Write what recorders kept, by network, as ``recorded.npz``."""
+    arrays = {
+        f"{network}/{key}/{name}": value
+        for network, recorder in recorders.items()
+        for key, said in recorder.kept.items()
+        for name, value in said.items()
+    }
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_recording(data: bytes) -> dict[str, dict[str, Outputs]]:
+    """Read ``recorded.npz``: network, sample's key, outputs.
+
+    Raises:
+        EngineError: it is not a recording.
+    """
+    kept: dict[str, dict[str, Outputs]] = {}
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            for path in arrays.files:
+                network, key, name = path.split("/")
+                kept.setdefault(network, {}).setdefault(key, {})[name] = arrays[path]
+    except (ValueError, OSError, EOFError) as error:
+        raise EngineError(f"{RECORDING_NAME}: {error}; record it again") from error
+    return kept
+
+
+def open_recorded(golden: Golden, contents: Mapping[str, bytes]) -> dict[str, Engine]:
+    """Engines that replay a set's golden outputs and, where it has one, its recording.
+
+    Raises:
+        EngineError: the recording cannot be read.
+    """
+    recording = (
+        read_recording(contents.get(RECORDING_NAME, b""))
+        if (RECORDING_NAME in contents)
+        else {}
+    )
+    engines: dict[str, Engine] = {}
+    for network, (input_name, array) in INPUTS.items():
+        outputs = {
+            output: golden[name]
+            for name, (owner, output) in OUTPUTS.items()
+            if owner == network
+        }
+        kept = kept_of(golden[array], outputs) | recording.get(network, {})
+        engines[network] = RecordedEngine(network, input_name, kept)
+    return engines
+
+
+def _samples(network: str, input_name: str, inputs: Mapping[str, Array]) -> Array:
+    if set(inputs) != {input_name}:
+        raise EngineError(
+            f"{network}: inputs are {sorted(inputs)}, expected [{input_name!r}]"
+        )
+    return inputs[input_name]

@@ -1,0 +1,208 @@
+"""Finds a network set by name, proves it, opens it, and refuses what disagrees.
+
+A set is looked for as a folder, in the folders that ARMICRO_ENGINES names, among those
+that the package carries, and beside the package in a source checkout. What is found is
+hashed, opened on a backend and made to reproduce its golden outputs before anybody gets
+it.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from armicro.engine import Engine
+from armicro.engine.golden import (
+    Agreement,
+    Golden,
+    agreements,
+    read_golden,
+    require_agreement,
+    run_golden,
+)
+from armicro.engine.manifest import (
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    manifest_bytes,
+    read_manifest,
+    sha256_of,
+    verify,
+)
+from armicro.errors import EngineError
+
+DEFAULT_SET = "cervical-r50"
+SEARCH_PATH = "ARMICRO_ENGINES"
+"""Environment: folders of sets, separated as in PATH."""
+
+Backend = Literal["openvino", "tensorrt", "recorded"]
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a backend needs to open the three networks of a set."""
+
+    manifest: Manifest
+    contents: Mapping[str, bytes]
+    """The set's files, hashed."""
+    golden: Golden
+    precision: str
+    threads: int
+    latency: bool
+    """Live: leave a core to capture and display."""
+
+    @property
+    def samples(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one sample of each network's input."""
+        lr_px, hr_px = self.manifest.lr.tile_px, self.manifest.hr.tile_px
+        rows, width = self.golden["rnn_features"].shape[1:]
+        return {
+            "lr": (lr_px, lr_px, 3),
+            "hr": (hr_px, hr_px, 3),
+            "rnn": (rows, width),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkSet:
+    """Three checked networks and what they are; ``with`` closes them."""
+
+    manifest: Manifest
+    lr: Engine
+    hr: Engine
+    rnn: Engine
+    backend: Backend
+    precision: str
+    sha256: str
+    """Digest of the manifest, and through it of every file of the set."""
+    agreement: tuple[Agreement, ...]
+    """Distances from the golden outputs, measured when it was opened."""
+
+    def __enter__(self) -> "NetworkSet":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the device; may be called twice."""
+        for engine in (self.lr, self.hr, self.rnn):
+            engine.close()
+
+
+def find_set(name_or_folder: str | Path) -> Path:
+    """Folder of a set.
+
+    Raises:
+        EngineError: there is none of that name; the message lists those there are.
+    """
+    folder = Path(name_or_folder).expanduser()
+    if (folder / MANIFEST_NAME).is_file():
+        return folder
+    named = str(name_or_folder)
+    if folder.name == named:
+        for root in _roots():
+            if (root / named / MANIFEST_NAME).is_file():
+                return root / named
+    known = ", ".join(sorted({path.name for path in list_sets()})) or "none"
+    raise EngineError(
+        f"no network set {named!r}: expected a folder with a {MANIFEST_NAME} or one of "
+        f"the sets found ({known}); set {SEARCH_PATH} to the folder that holds yours"
+    )
+
+
+def list_sets() -> list[Path]:
+    """Folders of all sets, in the order of search; a name's first one is used."""
+    return [
+        path
+        for root in _roots()
+        for path in sorted(root.glob("*"))
+        if (path / MANIFEST_NAME).is_file()
+    ]
+
+
+def open_set(
+    name: str | Path = DEFAULT_SET,
+    *,
+    backend: str = "auto",
+    precision: str = "native",
+    threads: int = 0,
+    latency: bool = False,
+) -> NetworkSet:
+    """Find, prove and open a network set.
+
+    Raises:
+        EngineError: it is not found, its files are not those of its manifest, the
+            backend is not there, or an output lies outside the golden tolerance.
+    """
+    folder = find_set(name)
+    sha256 = sha256_of(manifest_bytes(folder))
+    manifest = read_manifest(folder)
+    contents = verify(folder, manifest)
+    golden = read_golden(contents[GOLDEN_NAME])
+    opening = Opening(manifest, contents, golden, precision, threads, latency)
+    chosen = _choose(opening, backend)
+    engines = _OPENERS[chosen](opening)
+    try:
+        outputs = run_golden(golden, engines)
+        rows = agreements(golden, outputs, manifest.tolerance)
+        require_agreement(manifest.name, f"{chosen} ({precision})", rows)
+    except BaseException:
+        for engine in engines.values():
+            engine.close()
+        raise
+    return NetworkSet(
+        manifest=manifest,
+        backend=chosen,
+        precision=precision,
+        sha256=sha256,
+        agreement=rows,
+        **engines,
+    )
+
+
+def _roots() -> Iterator[Path]:
+    for folder in os.environ.get(SEARCH_PATH, "").split(os.pathsep):
+        if folder:
+            yield Path(folder).expanduser()
+    yield _PACKAGE / "networks"
+    yield _PACKAGE.parent / "engines"
+
+
+def _open_openvino(opening: Opening) -> dict[str, Engine]:
+    from armicro.engine.openvino import OpenVinoEngine, place
+
+    placement = place(threads=opening.threads, latency=opening.latency)
+    return {
+        name: OpenVinoEngine(
+            name,
+            opening.contents[f"{name}.onnx"],
+            precision=opening.precision,
+            placement=placement,
+            batched=sample,
+        )
+        for name, sample in opening.samples.items()
+    }
+
+
+def _open_recorded(opening: Opening) -> dict[str, Engine]:
+    from armicro.engine.recorded import open_recorded
+
+    return open_recorded(opening.golden, opening.contents)
+
+
+_OPENERS: Mapping[Backend, Callable[[Opening], dict[str, Engine]]] = {
+    "openvino": _open_openvino,
+    "recorded": _open_recorded,
+}
+
+
+def _choose(opening: Opening, backend: str) -> Backend:
+    if backend == "auto":
+        return "openvino"
+    for known in _OPENERS:
+        if backend == known:
+            return known
+    raise EngineError(f"backend {backend!r} is not one of auto, {', '.join(_OPENERS)}")
