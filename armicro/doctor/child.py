@@ -1,8 +1,8 @@
 """Runs a probe in a process of its own, so that nothing it does can hurt the asker.
 
 The child (``python -m armicro.doctor.child NAME``) answers with JSON on the standard
-output that it was given; whatever libraries print goes to standard error, whose last
-line is the best explanation of a crash.
+output that it was given; whatever libraries print goes to standard error, where the
+explanation of a crash is looked for.
 """
 
 import os
@@ -83,10 +83,11 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _reason(status: int, words: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    last = lines[-1] if lines else "no reason given"
     if status < 0:
-        return f"crashed with {signal.Signals(-status).name}: {last}"
-    return last
+        # A library that gives up names its trouble first and its consequences after.
+        first = lines[0] if lines else "no reason given"
+        return f"crashed with {signal.Signals(-status).name}: {first}"
+    return lines[-1] if lines else f"ended with status {status}"
 
 
 def _failed(probe: Probe, found: str) -> Check:

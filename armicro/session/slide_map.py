@@ -20,7 +20,8 @@ HEIGHT_PX = 620.0
 PICTURE_PX = 1600
 """Longest side of the overview as it is put into the page."""
 OUTLINES = 1500
-"""With more fields than this, their outlines would hide the slide."""
+"""With more fields than this, their outlines would hide the slide; so would those of a
+camera's, which overlap."""
 _CLEAR = ("analysed", "blank")
 _HATCHED = ("unreadable", "bad_scale")
 
@@ -64,16 +65,15 @@ def draw_map(session: Session) -> Markup | None:
     parts = [
         _DEFINITIONS.format(_path(view, session.reports, _CLEAR)),
         _slide(session.overview, picture, view),
-        _fields(view, session.reports),
+        _fields(view, session),
         _dots(view, session.findings, session.top),
         _scale_bar(view, height),
     ]
+    # A margin, so that dots at the slide's edge are whole.
     return Markup(
-        '<svg class="map" viewBox="-10 -10 {} {}" style="max-width:{}px" role="img" '
-        'aria-label="Coverage map">{}</svg>'
-    ).format(
-        f"{width + 20:.0f}", f"{height + 20:.0f}", f"{width:.0f}", Markup().join(parts)
-    )
+        '<svg class="map" viewBox="-10 -10 {0} {1}" width="{0}" height="{1}" role="img" '
+        'aria-label="Coverage map">{2}</svg>'
+    ).format(f"{width + 20:.0f}", f"{height + 20:.0f}", Markup().join(parts))
 
 
 _DEFINITIONS = Markup(
@@ -111,14 +111,15 @@ def _slide(
     return image + veil
 
 
-def _fields(view: _View, reports: Sequence[FieldReport]) -> Markup:
+def _fields(view: _View, session: Session) -> Markup:
+    reports = session.reports
     parts = [
         Markup('<path class="blank" d="{}"/>').format(_path(view, reports, ("blank",))),
         Markup('<path class="hatched" fill="url(#hatch)" d="{}"/>').format(
             _path(view, reports, _HATCHED)
         ),
     ]
-    if len(reports) <= OUTLINES:
+    if session.slide.fields_planned and len(reports) <= OUTLINES:
         path = _path(view, reports, _CLEAR)
         parts.append(Markup('<path class="outline" d="{}"/>').format(path))
     return Markup().join(parts)

@@ -47,7 +47,8 @@ time.sleep(60)
     ("code", "found"),
     [
         (
-            "import os, sys; sys.stderr.write('a\\nno xcb\\n'); sys.stderr.flush(); "
+            "import os, sys; print('no xcb\\nplugins: a', file=sys.stderr); "
+            "sys.stderr.flush(); "
             "os.abort()",
             "crashed with SIGABRT: no xcb",
         ),

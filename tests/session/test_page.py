@@ -143,6 +143,12 @@ def test_the_map_shows_fields_and_findings_in_place(finished: Journal) -> None:
         "M0.0 300.0h300.0v300.0h-300.0zM600.0 300.0h300.0v300.0h-300.0z"
     )
     assert len(page.all("image")) == 1
+    assert len(page.all("path", "outline")) == 1
+
+
+def test_a_cameras_overlapping_fields_are_not_outlined(finished: Journal) -> None:
+    finished.set("slide", SlideCard(name="live"))
+    assert not page_of(finished).all("path", "outline")
 
 
 def test_without_places_there_is_no_map_and_it_is_told(tmp_path: Path) -> None:
