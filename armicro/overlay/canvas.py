@@ -6,7 +6,10 @@ newer pixels cannot be had, the older picture stays with its own boxes.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import cv2
+from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QImage,
@@ -14,12 +17,12 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QRegion,
     QResizeEvent,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QWidget
 
-from armicro.field import Pixels
 from armicro.overlay import paint, theme
 from armicro.overlay.guide import Step
 from armicro.overlay.layout import Layout, Shelf, Sight, lay_out, sight_um
@@ -48,8 +51,8 @@ class Scene:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
     cut: Cut
-    pixels: Pixels
-    """Kept, since the image only borrows its memory."""
+    bgra: NDArray[Any]
+    """(height, width, 4) uint8; kept, since the image only borrows its memory."""
     image: QImage
 
 
@@ -170,11 +173,13 @@ class Canvas(QWidget):
         pixels = field.render(cut) if cut else None
         if cut is None or pixels is None:
             return None
-        height, width = pixels.shape[:2]
+        # Qt converts other formats in its thread pool, and waits there for busy cores.
+        bgra = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGRA)
+        height, width = bgra.shape[:2]
         image = QImage(
-            pixels.data, width, height, pixels.strides[0], QImage.Format.Format_RGB888
+            bgra.data, width, height, bgra.strides[0], QImage.Format.Format_RGB32
         )
-        return _Picture(cut, pixels, image)
+        return _Picture(cut, bgra, image)
 
     def _redo(self) -> None:
         if self._field is not None:
@@ -203,8 +208,8 @@ class Canvas(QWidget):
         """Paint the picture, then what belongs on it."""
         painter = QPainter(self)
         room = QRectF(self.rect())
-        painter.fillRect(room, theme.SURROUND)
         if self._picture is None or self._field is None:
+            painter.fillRect(room, theme.SURROUND)
             paint.paint_waiting(painter, self._scene.waiting, room)
         else:
             self._paint_picture(painter, self._picture)
@@ -233,7 +238,13 @@ class Canvas(QWidget):
             # The pixels at this zoom could not be had: stretch those of the last.
             size = wanted
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(QRectF(corner, size), picture.image)
+        covered = QRectF(corner, size)
+        # Only what stays free: filling a megapixel twice costs as much as the boxes.
+        inner = covered.adjusted(1, 1, -1, -1).toAlignedRect()
+        painter.setClipRegion(QRegion(self.rect()) - QRegion(inner))
+        painter.fillRect(self.rect(), theme.SURROUND)
+        painter.setClipping(False)
+        painter.drawImage(covered, picture.image)
 
     def _paint_marks(self, painter: QPainter, room: QRectF, field: LiveField) -> None:
         scene = self._scene

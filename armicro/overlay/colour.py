@@ -20,17 +20,23 @@ _STEPS = (
 )
 
 
+_TABLE = np.stack(
+    [
+        np.interp(np.arange(101) / 100, _AT, channel)
+        for channel in zip(*_STEPS, strict=True)
+    ],
+    axis=1,
+)
+_SHADES: list[Rgb] = [(round(r), round(g), round(b)) for r, g, b in _TABLE.tolist()]
+
+
 def suspicion_rgb(probability: float) -> Rgb:
-    """The colour of a probability.
+    """The colour of a probability, in steps of 0.01 as it is written.
 
     >>> suspicion_rgb(0.5), suspicion_rgb(1.0)
     ((255, 250, 214), (255, 64, 24))
     """
-    red, green, blue = (
-        round(float(np.interp(probability, _AT, channel)))
-        for channel in zip(*_STEPS, strict=True)
-    )
-    return red, green, blue
+    return _SHADES[round(100 * min(1.0, max(0.0, probability)))]
 
 
 def luminance(rgb: Rgb) -> float:

@@ -163,8 +163,7 @@ def _box(
     return Box(
         finding=found,
         box_xyxy_px=box_px,
-        # By what the label says, so that equal labels have one colour.
-        rgb=STALE if sight.stale else suspicion_rgb(round(found.hr_probability, 2)),
+        rgb=STALE if sight.stale else suspicion_rgb(found.hr_probability),
         opacity=opacity,
         weight=1.0 + max(0.0, found.hr_probability - 0.5),
         dashed=sight.stale,

@@ -49,8 +49,15 @@ _MARGIN = 14.0
 def paint_boxes(painter: QPainter, boxes: Sequence[Box], view: Viewport) -> None:
     """Paint all boxes, the most suspicious on top, labels above all brackets."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
+    (left, top), scale = view.origin_px, view.scale
     for box in reversed(boxes):
-        rect = on_screen(box.box_xyxy_px, view)
+        x0, y0, x1, y1 = box.box_xyxy_px
+        rect = QRectF(
+            (x0 - left) * scale,
+            (y0 - top) * scale,
+            (x1 - x0) * scale,
+            (y1 - y0) * scale,
+        )
         if box.chosen:
             _paint_ring(painter, rect.adjusted(-6, -6, 6, 6))
         if box.dashed:
@@ -61,7 +68,8 @@ def paint_boxes(painter: QPainter, boxes: Sequence[Box], view: Viewport) -> None
     for box in reversed(boxes):
         opacity = round(16 * box.opacity) / 16
         label = _label(box.label, box.rgb, opacity, ratio)
-        painter.drawPixmap(on_screen(box.label_xyxy_px, view).topLeft(), label)
+        x0, y0 = box.label_xyxy_px[:2]
+        painter.drawPixmap(QPointF((x0 - left) * scale, (y0 - top) * scale), label)
 
 
 def on_screen(box_xyxy_px: Sequence[float], view: Viewport) -> QRectF:

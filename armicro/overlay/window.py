@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
@@ -338,6 +339,8 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
         on_tick: called ten times a second (heartbeat, signals); False closes.
         picture: a screenshot is saved here before the window closes that way.
     """
+    # A resize that gives half of its work away waits for a core that inference keeps.
+    cv2.setNumThreads(1)
     app = application()
     window = Window(
         feed, title=title, setting=setting, folder=folder, on_close=on_close
