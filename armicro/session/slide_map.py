@@ -71,8 +71,8 @@ def draw_map(session: Session) -> Markup | None:
     ]
     # A margin, so that dots at the slide's edge are whole.
     return Markup(
-        '<svg class="map" viewBox="-10 -10 {0} {1}" width="{0}" height="{1}" role="img" '
-        'aria-label="Coverage map">{2}</svg>'
+        '<svg class="map" viewBox="-10 -10 {0} {1}" width="{0}" height="{1}" '
+        'role="img" aria-label="Coverage map">{2}</svg>'
     ).format(f"{width + 20:.0f}", f"{height + 20:.0f}", Markup().join(parts))
 
 
