@@ -48,9 +48,7 @@ class Writer:
             while (item := self._queue.get()) is not None:
                 report, news, stations, facts = item
                 stations["written"] = time.monotonic_ns()
-                self._journal.write(report, news, stations)
-                for key, value in facts.items():
-                    self._journal.set(key, value)
+                self._journal.write(report, news, stations, facts)
         # Any error of this thread is the process's: the main thread raises it.
         except Exception as error:  # noqa: BLE001
             self.error = error

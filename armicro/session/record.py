@@ -105,7 +105,9 @@ def read_session(journal: Journal) -> Session:
     )
     best = [seen.finding for seen in top(findings, TOP_COUNT)]
     reports = journal.reports()
-    inference_s = journal.get("inference_s", float)
+    # What was spent so far is kept with every field, the sums only at the end.
+    spent = journal.get("spent", Facts) or {}
+    inference_s = journal.get("inference_s", float) or spent.get("inference_s")
     return Session(
         slide=journal.get("slide", SlideCard) or SlideCard(),
         score=journal.get("score", SlideScore) or SlideScore(),
@@ -121,7 +123,8 @@ def read_session(journal: Journal) -> Session:
             if inference_s is None
             else inference_s
         ),
-        fields_dropped=journal.get("fields_dropped", int) or 0,
+        fields_dropped=journal.get("fields_dropped", int)
+        or int(spent.get("fields_dropped", 0)),
         reports=tuple(reports),
         stations=tuple(journal.stations()),
         events=tuple(journal.events()),

@@ -33,6 +33,14 @@ def test_a_crashed_session_reads_with_defaults(journal: Journal) -> None:
     assert [session.count(s) for s in ("analysed", "unreadable")] == [3, 1]
 
 
+def test_a_crashed_session_knows_what_it_had_spent(journal: Journal) -> None:
+    journal.set("spent", {"wall_s": 9.0, "inference_s": 7.5, "fields_dropped": 4})
+    session = read_session(journal)
+    assert (session.wall_s, session.inference_s, session.fields_dropped) == (
+        None, 7.5, 4,
+    )  # fmt: skip
+
+
 def test_planned_fields_that_are_missing_are_counted(finished: Journal) -> None:
     finished.set("slide", SlideCard(fields_planned=10))
     assert read_session(finished).fields_missing == 4
