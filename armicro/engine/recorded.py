@@ -7,6 +7,7 @@ are known one by one, so a recording serves any batch that is made of them.
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def read_recording(data: bytes) -> dict[str, dict[str, Outputs]]:
             for path in arrays.files:
                 network, key, name = path.split("/")
                 kept.setdefault(network, {}).setdefault(key, {})[name] = arrays[path]
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise EngineError(f"{RECORDING_NAME}: {error}; record it again") from error
     return kept
 

@@ -1,0 +1,111 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from armicro.engine.manifest import MANIFEST_NAME, read_manifest, verify
+from armicro.errors import EngineError
+from tests.tiny import MANIFEST, write_manifest
+
+
+@pytest.fixture
+def set_copy(tiny_set: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_set, tmp_path / "tiny"))
+
+
+def test_files_that_match_come_back_as_the_bytes_that_were_hashed(
+    tiny_set: Path,
+) -> None:
+    contents = verify(tiny_set, read_manifest(tiny_set))
+    assert set(contents) == {"lr.onnx", "hr.onnx", "rnn.onnx", "golden.npz"}
+    assert contents["lr.onnx"] == (tiny_set / "lr.onnx").read_bytes()
+
+
+def test_every_missing_changed_and_unlisted_file_is_named(set_copy: Path) -> None:
+    (set_copy / "lr.onnx").unlink()
+    with (set_copy / "hr.onnx").open("ab") as file:
+        file.write(b"!")
+    (set_copy / "more").mkdir()
+    (set_copy / "more" / "weights.bin").write_bytes(b"")
+    with pytest.raises(EngineError) as caught:
+        verify(set_copy, read_manifest(set_copy))
+    message = str(caught.value)
+    assert "lr.onnx is missing" in message
+    assert "hr.onnx has changed" in message
+    assert "more/weights.bin is not listed" in message
+    assert "rnn.onnx" not in message
+    assert caught.value.exit_status == 2
+
+
+def test_one_flipped_bit_is_a_changed_file(set_copy: Path) -> None:
+    data = bytearray((set_copy / "rnn.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (set_copy / "rnn.onnx").write_bytes(data)
+    with pytest.raises(EngineError, match=r"rnn\.onnx has changed"):
+        verify(set_copy, read_manifest(set_copy))
+
+
+def test_a_model_card_needs_no_entry(set_copy: Path) -> None:
+    (set_copy / "README.md").write_text("# Model card", "utf-8")
+    verify(set_copy, read_manifest(set_copy))
+
+
+def test_weights_in_another_file_are_refused(set_copy: Path) -> None:
+    # TensorProto.external_data = {"location": "x.bin"} as ONNX writes it.
+    entry = b"\x0a\x08location\x12\x05x.bin"
+    model = b"\x6a" + bytes([len(entry)]) + entry
+    files = {path.name: path.read_bytes() for path in set_copy.glob("*.[on]*")}
+    files["lr.onnx"] = model
+    (set_copy / "lr.onnx").write_bytes(model)
+    write_manifest(set_copy, MANIFEST, files)
+    with pytest.raises(EngineError, match=r"lr\.onnx keeps weights in another file"):
+        verify(set_copy, read_manifest(set_copy))
+
+
+def test_a_folder_without_a_manifest_is_no_set(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"manifest\.toml cannot be read"):
+        read_manifest(tmp_path)
+
+
+Edit = Callable[[str], str]
+REFUSED: dict[str, tuple[Edit, str]] = {
+    "a misspelt key": (lambda t: t.replace("gate =", "gaet ="), "gaet"),
+    "a gate above one": (lambda t: t.replace("gate = 0.5", "gate = 1.5"), "gate"),
+    "a side that the network cannot halve": (
+        lambda t: t.replace("tile_px = 512", "tile_px = 500"),
+        "tile_px",
+    ),
+    "a digest that is none": (lambda t: t.replace("sha256:", "md5:"), "files"),
+    "a file outside the folder": (
+        lambda t: t.replace('"lr.onnx"', '"../lr.onnx"'),
+        "files",
+    ),
+    "no tolerance": (lambda t: t.replace("[tolerance]", "[metrics2]"), "metrics2"),
+    "not TOML": (lambda t: t + "= =", "TOML|line"),
+    "a network not listed": (
+        lambda t: t.replace('"hr.onnx"', '"xr.onnx"'),
+        r"does not list hr\.onnx",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_manifest_that_is_off_is_refused_with_the_place(
+    set_copy: Path, case: str
+) -> None:
+    edit, said = REFUSED[case]
+    path = set_copy / MANIFEST_NAME
+    text = path.read_text("utf-8")
+    assert edit(text) != text
+    path.write_text(edit(text), "utf-8")
+    with pytest.raises(EngineError, match=said):
+        read_manifest(set_copy)
+
+
+def test_free_tables_take_any_key(set_copy: Path) -> None:
+    path = set_copy / MANIFEST_NAME
+    path.write_text(path.read_text("utf-8") + "\n[training]\nseed = 1\n[gpu]\nx = 2\n")
+    manifest = read_manifest(set_copy)
+    assert manifest.training == {"seed": 1}
+    assert manifest.gpu == {"x": 2}
