@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import cv2
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QKeyEvent
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
 from armicro.errors import ArmicroError
@@ -28,6 +28,8 @@ from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.overlay.status import banner, coverage_words, score_words, status_line
 from armicro.overlay.strip import Heading, StatusStrip
+from armicro.overlay.trend import Trend
+from armicro.overlay.trend_card import TrendCard
 from armicro.overlay.trust import is_stale
 from armicro.report import Finding
 
@@ -36,6 +38,7 @@ TICK_MS = 8
 _PANEL_NS = 200_000_000
 _PANEL_WIDTH_PX = 304
 _SAID_NS = 4_000_000_000
+_TREND_FROM_PX = 800
 
 
 class Window(QWidget):
@@ -71,6 +74,7 @@ class Window(QWidget):
         self._chosen: Finding | None = None
         self._boxes_on, self._help_on = True, False
         self._map_changed = True
+        self._trend, self._trend_changed = Trend(), False
         self._panel_due_ns = 0
         self._said, self._said_until_ns = "", 0
         self._lay_out(title)
@@ -90,6 +94,7 @@ class Window(QWidget):
         self.canvas = Canvas(self._setting)
         self.canvas.painted.connect(self._on_painted)
         self.score, self.map = ScoreCard(), MiniMap()
+        self.trend = TrendCard(self._setting.suspicious_score)
         self.coverage = CoverageCard(self._setting.least_coverage)
         self.findings = FindingList()
         self.findings.chosen.connect(self._choose)
@@ -100,6 +105,7 @@ class Window(QWidget):
         cards.setSpacing(8)
         cards.addWidget(self.score)
         cards.addWidget(self.coverage)
+        cards.addWidget(self.trend)
         cards.addWidget(self.map, 2)
         cards.addWidget(self.findings, 3)
         self._stack()
@@ -159,6 +165,8 @@ class Window(QWidget):
     def _know_slide(self, slide: SlideState, old: SlideState | None) -> None:
         if old is not None and slide.name != old.name:
             self._seen, self._map_changed, self._chosen = Seen(), True, None
+            self._trend = Trend()
+        self._trend_changed = self._trend.update(slide.score) or self._trend_changed
         if old is None or slide.findings != old.findings:
             self._shelf, self._top = Shelf(slide.findings), top(slide.findings)
         report = slide.last
@@ -208,6 +216,9 @@ class Window(QWidget):
         self.coverage.say(coverage_words(snapshot, setting))
         self.map.draw(self._seen, snapshot.overview, changed=self._map_changed)
         self._map_changed = False
+        if self._trend_changed and self.trend.isVisible():
+            self._trend_changed = False
+            self.trend.draw(self._trend)
         self.map.mark(shown, self._top, self._chosen)
         self.findings.say(guide(self._top, self.canvas.sight_xyxy_um), self._chosen)
         reading = self._pace.read(now_ns)
@@ -288,6 +299,11 @@ class Window(QWidget):
             return
         act(self)
         self._show_canvas(None, self._clock())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Leave the trend out where the list needs the room."""
+        self.trend.setVisible(self.height() >= _TREND_FROM_PX)
+        self._panel_due_ns = 0
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Stop ticking and tell whoever runs the session, once."""

@@ -303,9 +303,26 @@ def test_another_slide_begins_a_new_map(stage: Stage) -> None:
     assert extent[0] == 5000.0
 
 
-def test_run_window_ends_when_it_is_told_to(qtbot: QtBot) -> None:
+def test_a_small_window_leaves_out_the_trend_before_the_list(stage: Stage) -> None:
+    stage.window.resize(1200, 1000)
+    stage.play(snapshot_with(field_at(place_at(0, 0))))
+    assert stage.window.trend.height() > 100
+    stage.window.resize(900, 600)
+    QApplication.processEvents()
+    assert not stage.window.trend.isVisible()
+    assert stage.window.findings.height() >= 90
+
+
+def test_run_window_ends_when_it_is_told_to(qtbot: QtBot, tmp_path: Path) -> None:
     told: list[str] = []
     feed = Played(snapshot_with(field_at(place_at(0, 0), seq=3)))
-    run_window(feed, on_close=lambda: told.append("closed"), on_tick=lambda: False)
+    picture = tmp_path / "last.png"
+    run_window(
+        feed,
+        on_close=lambda: told.append("closed"),
+        on_tick=lambda: not feed.seqs,
+        picture=picture,
+    )
     assert told == ["closed"]
     assert feed.seqs == [3]
+    assert not QImage(str(picture)).isNull()
