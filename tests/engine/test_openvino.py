@@ -121,7 +121,7 @@ def test_an_input_that_is_not_the_networks_is_refused(
 
 
 def test_a_field_too_small_for_a_tile_is_an_engine_error(tiny_set: Path) -> None:
-    with pytest.raises(EngineError, match="lr: OpenVINO failed"):
+    with pytest.raises(EngineError, match=r"lr: OpenVINO failed"):
         open_network(tiny_set, "lr").infer({"tiles": noise(1, (128, 128))})
 
 
