@@ -78,6 +78,7 @@ class RegionTiles:
         """Keep the way to open the slide: a failed OpenSlide object fails for ever."""
         self._open_slide = open_slide
         self._slide = open_slide()
+        self._closed = False
         self.background = background_rgb(self._slide)
         self.vendor = self._slide.properties.get("openslide.vendor", "")
         self._levels = tuple(
@@ -137,15 +138,18 @@ class RegionTiles:
             raise SourceError(f"tile at {x}, {y} of level {level}: {error}") from error
 
     def _reopen(self) -> None:
-        self._slide.close()
+        self.close()
         try:
             self._slide = self._open_slide()
         except SourceError as error:
             raise SourceLostError(f"the slide was open and is gone: {error}") from error
+        self._closed = False
 
     def close(self) -> None:
         """Give the file back; may be called twice."""
-        self._slide.close()
+        if not self._closed:
+            self._slide.close()
+        self._closed = True
 
 
 class TileCache:

@@ -1,0 +1,156 @@
+"""Recordings play what was recorded, whatever happened meanwhile."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from armicro.errors import SourceError
+from armicro.field import Field, Pixels, Place
+from armicro.source import Card, Overview
+from armicro.source.recording import RecordingSource, RecordingWriter, is_recording
+
+CARD = Card(name="Emulation 0815-0000", um_per_px=0.25, width_px=64, height_px=48)
+
+
+def noisy_field(seq: int) -> Field:
+    rng = np.random.default_rng(seq)
+    place = Place(seq * 10.5, -3.25, 0.1, "image_registration") if seq % 3 else None
+    return Field(
+        pixels=rng.integers(0, 256, (48, 64, 3), np.uint8),
+        um_per_px=0.25 + seq * 1e-9,
+        seq=seq,
+        taken_ns=10**18 + seq,
+        place=place,
+        fault="unreadable: test" if seq == 4 else "",
+    )
+
+
+def assert_same(played: Field, recorded: Field) -> None:
+    np.testing.assert_array_equal(played.pixels, recorded.pixels)
+    for name in ("um_per_px", "seq", "taken_ns", "place", "fault"):
+        assert getattr(played, name) == getattr(recorded, name), name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "session" / "recording"
+    with RecordingWriter(path, CARD) as writer:
+        for seq in (0, 1, 2, 4, 7):
+            writer.write(noisy_field(seq))
+    return path
+
+
+def test_fields_come_back_exactly(folder: Path) -> None:
+    source = RecordingSource(folder)
+    fields = list(source.fields())
+    assert [field.seq for field in fields] == [0, 1, 2, 4, 7]
+    for field in fields:
+        assert_same(field, noisy_field(field.seq))
+    assert source.card.name == CARD.name
+    assert source.card.fields_planned == 5
+    assert [field.seq for field in source.fields(done={1, 4})] == [0, 2, 7]
+    source.close()
+    source.close()
+
+
+def test_overview_comes_back(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    card = Card("slide", 0.25, 64, 48, 9, Overview(pixels, 8.0, 100.0, 50.5), 0.243)
+    RecordingWriter(tmp_path / "r", card).close()
+    played = RecordingSource(tmp_path / "r").card
+    assert played.overview is not None
+    np.testing.assert_array_equal(played.overview.pixels, pixels)
+    assert (played.overview.um_per_px, played.overview.x_um) == (8.0, 100.0)
+    assert (played.overview.y_um, played.pixel_um) == (50.5, 0.243)
+
+
+def cut_line(folder: Path) -> None:
+    index = folder / "fields.jsonl"
+    index.write_bytes(index.read_bytes()[:-20])
+
+
+def keep_line_but_its_end(folder: Path) -> None:
+    index = folder / "fields.jsonl"
+    index.write_bytes(index.read_bytes()[:-1])
+
+
+def leave_pixels_without_a_line(folder: Path) -> None:
+    cut_line(folder)
+    pixels = folder / "pixels" / "000004.png"
+    pixels.write_bytes(pixels.read_bytes()[:500])
+
+
+@pytest.mark.parametrize(
+    "kill", [cut_line, keep_line_but_its_end, leave_pixels_without_a_line]
+)
+def test_record_that_a_kill_cut_short_is_dropped_and_the_rest_goes_on(
+    folder: Path, kill: Callable[[Path], None]
+) -> None:
+    kill(folder)
+    assert [f.seq for f in RecordingSource(folder).fields()] == [0, 1, 2, 4]
+    with RecordingWriter(folder, CARD) as writer:
+        writer.write(noisy_field(9))
+    fields = list(RecordingSource(folder).fields())
+    assert [field.seq for field in fields] == [0, 1, 2, 4, 9]
+    for field in fields:
+        assert_same(field, noisy_field(field.seq))
+
+
+@pytest.mark.parametrize("damage", [b"", b"no picture", None])
+def test_damaged_pixels_are_an_unreadable_field(
+    folder: Path, damage: bytes | None
+) -> None:
+    file = folder / "pixels" / "000001.png"
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage)
+    fields = list(RecordingSource(folder).fields())
+    assert fields[1].fault == "unreadable: 000001.png"
+    assert fields[1].pixels.shape == (48, 64, 3)
+    assert_same(fields[2], noisy_field(2))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (None, "recording.json"),
+        (b"{", "damaged"),
+        (b'{"armicro_recording": 9}', "damaged"),
+        (
+            b'{"armicro_recording":9,"name":"","um_per_px":1,"width_px":1,"height_px":1}',
+            "version 9, expected 1",
+        ),
+    ],
+)
+def test_what_is_not_a_recording_is_refused(
+    folder: Path, header: bytes | None, message: str
+) -> None:
+    assert is_recording(folder)
+    if header is None:
+        (folder / "recording.json").unlink()
+        assert not is_recording(folder)
+    else:
+        (folder / "recording.json").write_bytes(header)
+    with pytest.raises(SourceError, match=message):
+        RecordingSource(folder)
+
+
+def test_another_camera_does_not_write_into_it(folder: Path) -> None:
+    with pytest.raises(SourceError, match="another folder"):
+        RecordingWriter(folder, Card("other", 0.25, 64, 48))
+
+
+def test_folder_that_cannot_be_written_is_a_source_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SourceError, match="file"):
+        RecordingWriter(tmp_path / "file" / "recording", CARD)
+
+
+def test_pixels_are_plain_png(folder: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    with image.open(folder / "pixels" / "000002.png") as picture:
+        pixels: Pixels = np.asarray(picture)
+    np.testing.assert_array_equal(pixels, noisy_field(2).pixels)
