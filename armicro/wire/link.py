@@ -39,7 +39,7 @@ MOST_PIXEL_BYTES = 1 << 28
 MOST_AT_ONCE = 256
 """Messages taken in one call, so that a flood cannot hold the caller."""
 _PICTURED = ("fields", "view")
-_QUEUED, _QUEUED_PICTURES = 64, 2
+_QUEUED, _QUEUED_PICTURES = 64, 1
 _LINGER_MS = 200
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS, _HANDSHAKE_MS = 2_000, 10_000, 10_000
 _RECONNECT_MS, _RECONNECT_MOST_MS = 50, 500
