@@ -136,15 +136,17 @@ def lay_out(
     if reason or field.place is None:
         return Layout(reason=reason)
     origin_um = np.array([field.place.x_um, field.place.y_um] * 2)
-    found, boxes_um = shelf.within(
-        sight_um(field.place, field.um_per_px, sight.visible_xyxy_px),
-        least_probability=setting.least_probability,
-    )
+    seen_um = sight_um(field.place, field.um_per_px, sight.visible_xyxy_px)
+    found, boxes_um = shelf.within(seen_um, least_probability=setting.least_probability)
     hidden = max(0, len(found) - setting.most_boxes)
-    found = found[: setting.most_boxes]
+    found, boxes_um = found[: setting.most_boxes], boxes_um[: setting.most_boxes]
+    if sight.chosen is not None and sight.chosen not in found:
+        # Who picks a finding from the list wants to see it, however improbable.
+        picked, picked_um = Shelf((sight.chosen,)).within(seen_um, least_probability=0)
+        found, boxes_um = [*found, *picked], np.vstack([boxes_um, picked_um])
     boxes_px = [
         (float(x0), float(y0), float(x1), float(y1))
-        for x0, y0, x1, y1 in (boxes_um[: len(found)] - origin_um) / field.um_per_px
+        for x0, y0, x1, y1 in (boxes_um - origin_um) / field.um_per_px
     ]
     labels_px = place_labels(
         boxes_px, [sight.label_size_px] * len(found), sight.visible_xyxy_px

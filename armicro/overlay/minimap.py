@@ -10,7 +10,7 @@ from armicro.overlay import theme
 from armicro.overlay.card import Card
 from armicro.overlay.colour import suspicion_rgb
 from armicro.overlay.picture import XyXy
-from armicro.overlay.seen import Seen
+from armicro.overlay.seen import PITCH_UM, Seen
 from armicro.overlay.snapshot import LiveField, Overview
 from armicro.report import Finding
 
@@ -23,6 +23,8 @@ _FILLS = np.array(
     np.uint8,
 )
 """Without an overview: what was seen is drawn."""
+_FINEST = 1024
+"""Squares a side of the painted raster."""
 
 
 class MiniMap(Card):
@@ -34,6 +36,7 @@ class MiniMap(Card):
         self.setMinimumHeight(110)
         self._seen = Seen()
         self._raster = QImage()
+        self._raster_um: XyXy = (0.0, 0.0, 0.0, 0.0)
         self._overview: Overview | None = None
         self._ground = QPixmap()
         self._field: LiveField | None = None
@@ -51,7 +54,17 @@ class MiniMap(Card):
             changed = True
         if changed:
             table = _VEILS if overview else _FILLS
-            self._raster = _rgba_image(table[seen.marks])
+            # No finer than the card can show: a whole slide has millions of squares.
+            step = 1 + max(seen.marks.shape) // _FINEST
+            self._raster = _rgba_image(table[seen.marks[::step, ::step]])
+            x0, y0, _, _ = seen.raster_xyxy_um
+            pitch_um = step * PITCH_UM
+            self._raster_um = (
+                x0,
+                y0,
+                x0 + self._raster.width() * pitch_um,
+                y0 + self._raster.height() * pitch_um,
+            )
             self.update()
 
     def mark(
@@ -104,7 +117,7 @@ class MiniMap(Card):
         if self._overview is not None:
             painter.drawPixmap(whole, self._ground, QRectF(self._ground.rect()))
             painter.setClipRect(whole)
-        raster = _on_card(self._seen.raster_xyxy_um, origin, scale)
+        raster = _on_card(self._raster_um, origin, scale)
         # Half covered edges would leave seams between the veils.
         raster = QRectF(raster.toRect())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)

@@ -34,7 +34,7 @@ KEYS = (
     ("Space", "freeze the picture, and go on"),
     ("+  –  0", "zoom in, out, whole field (or mouse wheel; drag to move)"),
     ("Up  Down", "pick a finding from the list"),
-    ("Esc", "let the picked finding go; else close"),
+    ("Esc", "one step back: help, finding, full screen, then close"),
     ("S", "save a picture of this window"),
     ("F", "full screen"),
     ("P", "side panel on or off"),

@@ -69,6 +69,11 @@ class StatusStrip(QWidget):
         self._items: tuple[Item, ...] = ()
         self._said = ""
 
+    @property
+    def said(self) -> str:
+        """What has just been done."""
+        return self._said
+
     def say(self, items: tuple[Item, ...], said: str = "") -> None:
         """Show figures, and at the right what has just been done."""
         if (items, said) != (self._items, self._said):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import cv2
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -39,6 +39,8 @@ _PANEL_NS = 200_000_000
 _PANEL_WIDTH_PX = 304
 _SAID_NS = 4_000_000_000
 _TREND_FROM_PX = 800
+_HEADLESS = QSize(1600, 1050)
+_LARGEST = QSize(1920, 1200)
 
 
 class Window(QWidget):
@@ -157,7 +159,12 @@ class Window(QWidget):
         Raises:
             ArmicroError: the file cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArmicroError(
+                f"screenshot {path}: {error.strerror or error}; choose another folder"
+            ) from error
         if not self.grab().save(str(path), "PNG"):
             raise ArmicroError(f"screenshot {path}: not written; is the disk full?")
         return path
@@ -263,14 +270,19 @@ class Window(QWidget):
     def _save(self) -> None:
         seq = self.canvas.field.seq if self.canvas.field else 0
         name = f"window_{seq:06d}_{self._clock() // 1_000_000}.png"
-        path = self.screenshot(self._folder / name)
-        self._say(f"saved {path.name}")
+        try:
+            self._say(f"saved {self.screenshot(self._folder / name).name}")
+        except ArmicroError as error:
+            # Said where its reader looks: a full disk must not end a session.
+            self._say(str(error))
 
     def _back(self) -> None:
         if self._help_on:
             self._help_on = False
         elif self._chosen is not None:
             self._choose(None)
+        elif self.isFullScreen():
+            self._toggle_full_screen()
         else:
             self.close()
 
@@ -281,6 +293,7 @@ class Window(QWidget):
         Qt.Key.Key_S: _save,
         Qt.Key.Key_Space: _toggle_freeze,
         Qt.Key.Key_Question: _toggle_help,
+        Qt.Key.Key_F1: _toggle_help,
         Qt.Key.Key_Plus: lambda self: self.canvas.zoom(1.25),
         Qt.Key.Key_Equal: lambda self: self.canvas.zoom(1.25),
         Qt.Key.Key_Minus: lambda self: self.canvas.zoom(0.8),
@@ -361,8 +374,10 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
     window = Window(
         feed, title=title, setting=setting, folder=folder, on_close=on_close
     )
-    screen = app.primaryScreen().availableGeometry()
-    window.resize(min(1600, screen.width()), min(1050, screen.height()))
+    room = _HEADLESS
+    if app.platformName() != "offscreen":
+        room = app.primaryScreen().availableSize()
+    window.resize(room.boundedTo(_LARGEST))
     window.show()
     window.start()
     beat = QTimer()

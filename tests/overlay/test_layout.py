@@ -119,6 +119,19 @@ def test_the_chosen_finding_is_marked() -> None:
     }
 
 
+def test_a_chosen_finding_gets_its_box_however_improbable() -> None:
+    field = field_at(place_at(0.0, 0.0))
+    one, faint = finding_at(50, 40), finding_at(80, 60, 0.2)
+    assert len(boxes_on(field, one, faint).boxes) == 1
+    layout = boxes_on(field, one, faint, sight=replace(WHOLE, chosen=faint))
+    assert [(box.finding, box.chosen) for box in layout.boxes] == [
+        (one, False),
+        (faint, True),
+    ]
+    away = replace(WHOLE, chosen=finding_at(5000, 60, 0.2))
+    assert len(boxes_on(field, one, sight=away).boxes) == 1
+
+
 def test_order_of_findings_does_not_change_the_layout() -> None:
     field = field_at(place_at(0.0, 0.0))
     findings = [finding_at(10.0 + 9 * i, 40.0, 0.6 + 0.03 * i) for i in range(9)]

@@ -244,6 +244,13 @@ def test_down_picks_findings_and_escape_lets_go_before_it_closes(
     assert not stage.window.isVisible()
 
 
+def test_escape_leaves_full_screen_before_it_closes(stage: Stage) -> None:
+    press(stage, Qt.Key.Key_F)
+    assert stage.window.isFullScreen()
+    press(stage, Qt.Key.Key_Escape)
+    assert (stage.window.isFullScreen(), stage.window.isVisible()) == (False, True)
+
+
 def test_a_click_in_the_list_picks_that_finding(stage: Stage) -> None:
     stage.play(snapshot_with(field_at(place_at(0, 0))))
     chosen: list[object] = []
@@ -260,6 +267,20 @@ def test_s_saves_what_is_shown(stage: Stage, tmp_path: Path) -> None:
     (path,) = tmp_path.glob("window_000012_*.png")
     image = QImage(str(path))
     assert (image.width(), image.height()) == (1000, 700)
+
+
+def test_a_picture_that_cannot_be_saved_is_said_and_ends_nothing(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("not a folder")
+    window = Window(Played(), folder=occupied / "below")
+    qtbot.addWidget(window)
+    window.show()
+    QTest.keyClick(window, Qt.Key.Key_S)
+    window.tick()
+    assert "screenshot" in window.status.said
+    assert window.isVisible()
 
 
 def test_closing_is_told_once(qtbot: QtBot) -> None:
