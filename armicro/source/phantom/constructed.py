@@ -43,6 +43,8 @@ GLASS_FIELDS = 12
 """So many fields are looked at for the glass of a slide."""
 HUE_LIMIT = 0.30
 """Fields further from the first one's hue are taken for another stain."""
+LARGE_SHARE = 0.55
+"""Share of the slide that whole fields may take before the lesion cells are laid."""
 BYTES_PER_PX = 0.5
 
 
@@ -193,7 +195,9 @@ class ConstructedSlide:
         rng = np.random.default_rng([spec.seed, 22])
         thumbnails = [field.thumbnail() for field in fields]
         self.glass_rgb = _glass_colour(thumbnails)
-        self._glass = patch_glass(self.glass_rgb, _glass_texture(fields), rng)
+        self._glass = patch_glass(
+            self.glass_rgb, _glass_texture(fields, thumbnails), rng
+        )
         surfaces: list[Surface] = [surface_of(small) for small in thumbnails]
         self._workshop = Workshop(fields, surfaces, self.glass_rgb, spec.seed)
         self._placed = self._lay_out(rng)
@@ -229,7 +233,7 @@ class ConstructedSlide:
     def account(self) -> Account:
         """What the slide was made of."""
         pieces = [placed.piece for placed in self._placed]
-        area_px = sum(piece.width_px * piece.height_px for piece in pieces)
+        area_px = _area_px(pieces)
         return Account(
             group=self._fields[0].group,
             whole_fields=sum(piece.whole for piece in pieces),
@@ -253,22 +257,45 @@ class ConstructedSlide:
         picture[v0:v1, u0:u1] = cv2.blendLinear(above, under, weight, 1 - weight)
 
     def _lay_out(self, rng: np.random.Generator) -> list[Placed]:
-        """Lesions first, so that they find room; then whole fields, then cut-outs."""
+        """Whole fields, then lesions, then whatever else there is and fits.
+
+        Raises:
+            SourceError: the lesion cells find no room.
+        """
         spec = self._spec
         sizes: list[Size] = [field.size_px() for field in self._fields]
         cutter = Cutter(self._fields, sizes, rng)
-        collage = Collage(spec.width_px, spec.height_px, rng)
-        for piece in cutter.lesion_pieces(spec.lesions):
-            if not collage.place(piece):
-                raise SourceError(
-                    f"{spec.lesions} lesion cells find no room on {spec.width_px} x "
-                    f"{spec.height_px} px: expected fewer; ask for more megapixels"
-                )
-        collage.fill(cutter.whole_pieces(), misses=3)
+        lesions, whole = cutter.lesion_pieces(spec.lesions), cutter.whole_pieces()
+        first = _within_area(
+            whole, LARGE_SHARE * spec.width_px * spec.height_px - _area_px(lesions)
+        )
+        for large in (first, []):
+            collage = Collage(spec.width_px, spec.height_px, rng)
+            collage.fill(large, misses=3)
+            # Without the large pieces when these leave too little room.
+            if all(collage.place(piece) for piece in lesions):
+                break
+        else:
+            raise SourceError(
+                f"{spec.lesions} lesion cells find no room on {spec.width_px} x "
+                f"{spec.height_px} px: expected fewer; ask for more megapixels"
+            )
+        placed = {there.piece for there in collage.placed}
+        collage.fill((p for p in whole if p not in placed), misses=3)
         # A window of which no known cell would be shown is not worth its room.
         worth = (p for p in cutter.normal_pieces() if self._workshop.cutout(p).cells)
         collage.fill(worth, misses=25)
         return collage.placed
+
+
+def _area_px(pieces: Sequence[Piece]) -> int:
+    return sum(piece.width_px * piece.height_px for piece in pieces)
+
+
+def _within_area(pieces: Sequence[Piece], area_px: float) -> list[Piece]:
+    """The first pieces that together take no more than an area."""
+    areas = np.cumsum([piece.width_px * piece.height_px for piece in pieces])
+    return list(pieces[: int(np.searchsorted(areas, area_px, side="right"))])
 
 
 def _glass_colour(thumbnails: Sequence[Pixels]) -> Rgb:
@@ -278,10 +305,12 @@ def _glass_colour(thumbnails: Sequence[Pixels]) -> Rgb:
     return red, green, blue
 
 
-def _glass_texture(fields: Sequence[RealField]) -> list[Floats]:
+def _glass_texture(
+    fields: Sequence[RealField], thumbnails: Sequence[Pixels]
+) -> list[Floats]:
     """Texture of the clear glass of one stain, from its first fields."""
     return [
         patch
-        for field in fields[:GLASS_FIELDS]
-        for patch in texture_patches(field.read(), glass_rgb_of(field.thumbnail()))
+        for field, small in list(zip(fields, thumbnails, strict=True))[:GLASS_FIELDS]
+        for patch in texture_patches(field.read(), glass_rgb_of(small))
     ]

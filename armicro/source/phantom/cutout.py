@@ -17,7 +17,7 @@ from armicro.source.phantom.piece import INSIDE_PX, Piece
 
 BYTES_KEPT = 120_000_000
 FILES_KEPT = 8
-HALF = 128
+SHOWN = 192
 """From this share (of 255) on a cell counts as shown."""
 
 
@@ -97,7 +97,7 @@ class Workshop:
         cells = tuple(
             (float(x), float(y), field.classes[row])
             for row, (x, y) in enumerate(xy)
-            if inside[row] and share[int(y), int(x)] >= HALF
+            if inside[row] and share[int(y), int(x)] >= SHOWN
         )
         return Cutout(pixels, share, cells)
 
