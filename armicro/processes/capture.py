@@ -30,7 +30,7 @@ TURN_MS = 2
 AHEAD = 2
 """Fields that a replay has in the ring before infer asks."""
 TELL_S = 0.25
-"""A problem is told to the display that often."""
+"""The display is told at least that often how things stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class _Capture:
         )
         self._shots = [shot] if self._live else [*self._shots, shot]
         self._newest = shot
-        self._view.send(View(shot, source=self._job.folder.name))
+        self._show(shot)
 
     def _answer(self) -> None:
         if self._asker is None:
@@ -174,9 +174,13 @@ class _Capture:
             messages_dropped=self._answers.dropped.total(),
         )
         now = time.monotonic()
-        if problem and now >= self._tell_at:
-            self._tell_at = now + TELL_S
-            self._view.send(View(None, source=self._job.folder.name, problem=problem))
+        if now >= self._tell_at:
+            # Said again, since a display that starts now has not heard it.
+            self._show(None if problem else self._newest, problem)
+
+    def _show(self, shot: Shot | None, problem: str = "") -> None:
+        self._tell_at = time.monotonic() + TELL_S
+        self._view.send(View(shot, source=self._job.folder.name, problem=problem))
 
 
 def _interval_s(job: Job) -> float:

@@ -48,7 +48,9 @@ class WireFeed:
         heard_ns = before.heard_ns
         if isinstance(view, View):
             source, problem, heard_ns = view.source, view.problem, now_ns
-            field = self._field(view.shot) if view.shot is not None else field
+            shown = field.seq if field is not None else -1
+            if view.shot is not None and view.shot.seq != shown:
+                field = self._field(view.shot)
         state = before.slide
         if isinstance(slide, Slide):
             state = _state(slide, now_ns)

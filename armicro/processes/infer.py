@@ -113,7 +113,7 @@ class _Session:
         self._recent_ms: deque[float] = deque(maxlen=32)
         self._last: FieldReport | None = None
         self._tell_at = 0.0
-        self._finished = False
+        self._finished = self._closed = False
         journal.set("engine", provenance(networks))
         kept = _resume(journal, self._pipeline)
         self._score = self._pipeline.score()
@@ -133,9 +133,17 @@ class _Session:
                     self._finished = True
                     break
             self._tell()
+        self.close()
+        # What was found stays to be seen until the supervisor ends the session.
+        while not self._life.stopping:
+            self._tell()
+            time.sleep(0.05)
 
     def close(self) -> None:
-        """Write what is queued and the sums of the session."""
+        """Write what is queued and the sums of the session; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
         self._intake.close()
         self._writer.close()
         spent = self._spent()
@@ -151,8 +159,6 @@ class _Session:
         for key, value in facts.items():
             self._journal.set(key, value)
         self._tell(at_once=True)
-        # A socket that closes drops what it has not sent yet.
-        time.sleep(0.05)
 
     def _work(self, ready: Ready) -> None:
         spent_ns = self._spent_ns()
@@ -169,6 +175,7 @@ class _Session:
 
     def _tell(self, *, at_once: bool = False) -> None:
         self._life.beat(
+            "finished" if self._closed and self._finished else "running",
             fields=self._score.fields,
             fields_dropped=self._intake.skipped,
             messages_dropped=self._intake.messages_dropped,

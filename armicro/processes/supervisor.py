@@ -1,9 +1,10 @@
 """The parent of capture, infer and display: starts, watches, restarts, ends them.
 
 It holds what must outlive a child (the ring's memory, the run's private folder with the
-sockets) and nothing that belongs to the slide: that is infer's journal. A child that
-ends with status 0 has done its work; status 2 is bad input, which no restart mends;
-anything else, or silence, and it is started again after a growing pause.
+sockets) and nothing that belongs to the slide: that is infer's journal. A
+session ends when infer says that it has finished and the window has shown it, when the
+window is closed, or by a signal. Bad input ends it too, since no restart mends that; a
+child that ends otherwise, or is silent, is started again after a growing pause.
 """
 
 import contextlib
@@ -40,6 +41,11 @@ PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Before each restart in a row; one more in a minute and the session fails."""
 END_S = 10.0
 """A child that was told to end has this long to do it."""
+
+
+FINISHED = "finished"
+SHOWN_S = 20.0
+"""So long a session that has finished waits for its window to show it."""
 
 
 class ChildError(ArmicroError):
@@ -88,6 +94,7 @@ class Supervisor:
         self._end_at = time.monotonic() + seconds if seconds else float("inf")
         self._children = {name: _Child(name) for name in self._names}
         self._stop = ""
+        self._finished_at: float | None = None
         self._log = structlog.get_logger()
         self.events: list[Event] = []
 
@@ -133,7 +140,7 @@ class Supervisor:
                     self._watch(child, run, ring)
                 if time.monotonic() >= self._end_at:
                     self.stop("its time is over")
-            return "" if self._stop == "finished" else self._stop
+            return "" if self._stop == FINISHED else self._stop
 
     def pid(self, name: Name) -> int | None:
         """Process id of a child that runs now (tests kill it)."""
@@ -159,17 +166,30 @@ class Supervisor:
             return
         status = child.process.poll()
         if status is None:
-            if now - child.heard > (SILENT_S if child.beaten else STARTING_S):
+            if self._has_finished():
+                self.stop(FINISHED)
+            elif now - child.heard > (SILENT_S if child.beaten else STARTING_S):
                 self._note(f"{child.name} is silent and was killed")
                 child.process.kill()
             return
         child.process = None
-        if status == 0 and child.name != "capture":
-            self._stop = "finished" if child.name == "infer" else "window closed"
+        if status == 0 and child.name == "display":
+            self.stop("window closed")
         elif status == 2 or (run / f"{child.name}.error").exists():
             raise _error_of(run / f"{child.name}.error", child.name)
         else:
             self._restart_later(child, now, status)
+
+    def _has_finished(self) -> bool:
+        infer, display = self._children.get("infer"), self._children.get("display")
+        if infer is None or infer.beat is None or infer.beat.state != "finished":
+            return False
+        if self._finished_at is None:
+            self._finished_at = time.monotonic()
+        shown = display is None or (
+            display.beat is not None and display.beat.fields > 0
+        )
+        return shown or time.monotonic() - self._finished_at > SHOWN_S
 
     def _start(self, child: _Child, run: Path, ring: Ring) -> None:
         command = [sys.executable, "-m", "armicro.processes", child.name]
@@ -180,7 +200,7 @@ class Supervisor:
             # Ctrl-C is the supervisor's; it tells the children in order.
             process_group=0 if sys.platform != "win32" else None,
         )
-        child.heard, child.beaten = time.monotonic(), False
+        child.heard, child.beaten, child.beat = time.monotonic(), False, None
 
     def _restart_later(self, child: _Child, now: float, status: int) -> None:
         recent = [at for at in child.restarts if now - at < 60.0]

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from armicro.processes.job import Job
+from armicro.rig import Camera, Network, Rig
+from armicro.source.phantom import PhantomSpec, write_phantom
+
+
+@pytest.fixture(scope="session")
+def drawn_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn slide of 6 megapixels with 12 lesion cells."""
+    path = tmp_path_factory.mktemp("slide") / "drawn.tif"
+    write_phantom(path, PhantomSpec(2800, 2100, seed=11, lesions=12))
+    return path
+
+
+@pytest.fixture
+def small_rig(tiny_set: Path) -> Rig:
+    """A rig whose fields are small and whose networks are hand-made."""
+    return Rig(
+        camera=Camera(width_px=640, height_px=512, um_per_px=0.4, frames_per_second=10),
+        network=Network(set=str(tiny_set), threads=1),
+    )
+
+
+@pytest.fixture
+def replay_job(small_rig: Rig, drawn_slide: Path, tmp_path: Path) -> Job:
+    """A headless replay of the drawn slide."""
+    return Job(
+        session="",
+        mode="replay",
+        rig=small_rig,
+        out=str(tmp_path / "drawn"),
+        slide=str(drawn_slide),
+    )

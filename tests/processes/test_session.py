@@ -1,0 +1,241 @@
+"""Whole sessions through the real processes, on a drawn slide and tiny networks."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from armicro.engine.registry import open_set
+from armicro.errors import SourceError
+from armicro.pipeline import Pipeline
+from armicro.processes.begin import begin, open_job_source
+from armicro.processes.job import Job
+from armicro.processes.run import run_job
+from armicro.processes.supervisor import Supervisor
+from armicro.session.output import write_outputs
+from armicro.session.table import findings_csv
+from armicro.slide.journal import Journal
+from armicro.wire.topic import Beat
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def replaced(job: Job, folder: Path, **changes: object) -> Job:
+    return msgspec.structs.replace(job, out=str(folder), **changes)
+
+
+def findings_of(folder: Path) -> str:
+    return (folder / "findings.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Findings of undisturbed runs, by slide, so that each is read once."""
+    return {}
+
+
+def expected_findings(job: Job, folder: Path, known: dict[str, str]) -> str:
+    if job.slide not in known:
+        run_job(replaced(job, folder / "undisturbed"), quiet=True)
+        known[job.slide] = findings_of(folder / "undisturbed")
+    return known[job.slide]
+
+
+def test_replay_gives_every_field_once_and_writes_its_folder(replay_job: Job) -> None:
+    session, ended = run_job(replay_job, quiet=True)
+    assert ended == ""
+    with contextlib.closing(open_job_source(replay_job)) as source:
+        planned = source.card.fields_planned
+    assert session.score.fields == planned == len(session.reports)
+    assert [report.seq for report in session.reports] == list(range(planned or 0))
+    assert session.score.coverage == pytest.approx(1.0, abs=0.01)
+    assert session.score.findings > 0
+    assert session.score.score is not None
+    for name in (
+        "slide.json",
+        "findings.csv",
+        "findings.geojson",
+        "latency.csv",
+        "session.sqlite",
+        "report.html",
+    ):
+        assert (replay_job.folder / name).stat().st_size > 0
+    assert any((replay_job.folder / "top").glob("01_*.jpg"))
+
+
+def test_batch_run_of_the_pipeline_finds_what_the_processes_find(
+    replay_job: Job, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    expected = expected_findings(replay_job, tmp_path, undisturbed)
+    rig = replay_job.rig
+    with (
+        open_set(rig.network.set, threads=1) as networks,
+        contextlib.closing(open_job_source(replay_job)) as source,
+    ):
+        pipeline = Pipeline(networks, rig.cascade)
+        for field in reversed(list(source.fields())):
+            pipeline.step(field)
+    assert findings_csv(pipeline.findings()) == expected
+
+
+def kill_once(name: str, after: int) -> Callable[[Supervisor], Callable[[Beat], None]]:
+    """Kill a child, as the system would, when so many fields are kept."""
+
+    def hook(supervisor: Supervisor) -> Callable[[Beat], None]:
+        killed = []
+
+        def on_beat(beat: Beat) -> None:
+            pid = supervisor.pid(name)  # type: ignore[arg-type]
+            if beat.process == "infer" and beat.fields >= after and pid and not killed:
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+
+        return on_beat
+
+    return hook
+
+
+@pytest.mark.parametrize("name", ["capture", "infer", "display"])
+def test_killed_child_is_started_again_and_nothing_is_lost(
+    replay_job: Job, tmp_path: Path, undisturbed: dict[str, str], name: str
+) -> None:
+    expected = expected_findings(replay_job, tmp_path, undisturbed)
+    display = "offscreen" if name == "display" else "none"
+    job = replaced(replay_job, tmp_path / "killed", pace="realtime", display=display)
+    job = begin(job)
+    supervisor = Supervisor(job)
+    supervisor._on_beat = kill_once(name, 2)(supervisor)
+    assert supervisor.run() == ""
+    assert [name in event.text for event in supervisor.events] == [True]
+    with Journal(job.journal) as journal:
+        session = write_outputs(job.folder, journal)
+    assert findings_of(job.folder) == expected
+    assert session.score.fields == len(session.reports)
+    if display == "offscreen":
+        assert (job.folder / "window.png").stat().st_size > 10_000
+
+
+def test_session_that_was_stopped_goes_on_where_it_was(
+    replay_job: Job, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    expected = expected_findings(replay_job, tmp_path, undisturbed)
+    job = begin(replaced(replay_job, tmp_path / "stopped", pace="realtime"))
+    supervisor = Supervisor(job)
+
+    def stop_early(beat: Beat) -> None:
+        if beat.process == "infer" and beat.fields >= 3:
+            supervisor.stop("enough")
+
+    supervisor._on_beat = stop_early
+    assert supervisor.run() == "enough"
+    with Journal(job.journal) as journal:
+        kept = len(journal.reports())
+    session, ended = run_job(replaced(replay_job, tmp_path / "stopped"), quiet=True)
+    assert ended == ""
+    assert 3 <= kept < session.score.fields
+    assert findings_of(tmp_path / "stopped") == expected
+
+
+def test_session_of_another_rig_is_not_resumed(replay_job: Job) -> None:
+    begin(replay_job)
+    scan = msgspec.structs.replace(replay_job.rig.scan, overlap=0.5)
+    other = msgspec.structs.replace(replay_job.rig, scan=scan)
+    with pytest.raises(SourceError, match="another slide, region, scale or rig"):
+        begin(msgspec.structs.replace(replay_job, rig=other))
+
+
+def command(job: Job, *more: str) -> list[str]:
+    rig = job.folder.with_suffix(".toml")
+    rig.parent.mkdir(parents=True, exist_ok=True)
+    camera, network = job.rig.camera, job.rig.network
+    rig.write_text(
+        f"[camera]\nwidth_px = {camera.width_px}\nheight_px = {camera.height_px}\n"
+        f"um_per_px = {camera.um_per_px}\nframes_per_second = 1\n"
+        f"[network]\nset = '{network.set}'\nthreads = 1\n"
+    )
+    return [
+        *(sys.executable, "-m", "armicro", "replay", job.slide, "--headless"),
+        *("--rig", str(rig), "--out", str(job.folder.parent), *more),
+    ]
+
+
+def wait_for_fields(job: Job, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if job.journal.exists():
+            with contextlib.suppress(SourceError), Journal(job.journal) as journal:
+                if sum(b - a + 1 for a, b in journal.done()) >= count:
+                    return
+        time.sleep(0.1)
+    raise AssertionError("no fields within a minute")
+
+
+def shared_memory() -> set[str]:
+    folder = Path("/dev/shm")
+    return {p.name for p in folder.iterdir()} if folder.exists() else set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_and_no_memory_outlives_the_supervisor(
+    replay_job: Job, number: signal.Signals
+) -> None:
+    before = shared_memory()
+    parent = subprocess.Popen(
+        command(replay_job, "--pace", "realtime"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    with parent:
+        wait_for_fields(replay_job, 1)
+        children = psutil.Process(parent.pid).children()
+        assert len(children) == 2
+        parent.send_signal(number)
+        output = parent.communicate(timeout=30)[0].decode()
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert alive == []
+    assert shared_memory() <= before
+    if number != signal.SIGKILL:
+        assert parent.returncode == 1
+        assert "--resume" in output
+        assert (replay_job.folder / "report.html").exists()
+
+
+BAD_INPUT = [
+    # arguments, word of the one line that is said
+    (("{folder}/absent.svs",), "no such slide"),
+    (("{folder}/text.svs",), "text.svs"),
+    (("{slide}", "--engines", "absent"), "absent"),
+    (("{slide}", "--rig", "{folder}/absent.toml"), "absent.toml"),
+    (("{slide}", "--rig", "{folder}/misspelt.toml"), "widht_px"),
+    (("{slide}", "--region", "0,0,10"), "X,Y,W,H"),
+    (("{slide}", "--um-per-px", "-1"), "scale above 0"),
+    (("{slide}", "--scan", "spiral"), "spiral"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), BAD_INPUT)
+def test_bad_input_is_one_line_and_status_2(
+    drawn_slide: Path, tmp_path: Path, arguments: tuple[str, ...], word: str
+) -> None:
+    (tmp_path / "text.svs").write_text("this is no slide")
+    (tmp_path / "misspelt.toml").write_text("[camera]\nwidht_px = 640\n")
+    given = [a.format(folder=tmp_path, slide=drawn_slide) for a in arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "armicro", "replay", *given, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    said = done.stderr.strip().splitlines()
+    assert word in said[-1]
+    assert "Traceback" not in done.stderr
