@@ -306,7 +306,7 @@ else:
 
     def _anonymous_file() -> int:
         if hasattr(os, "memfd_create"):
-            return os.memfd_create("armicro-ring")
+            return os.memfd_create(f"armicro-ring-{os.getpid()}")
         with tempfile.TemporaryFile() as file:
             return os.dup(file.fileno())
 
