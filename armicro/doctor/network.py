@@ -42,9 +42,11 @@ def look_at_gpu() -> list[Check]:
         found = first_line(error.stdout or error.stderr) or "nvidia-smi fails"
         todo = "install the driver again, or restart after an update of it"
         return [Check(GROUP, "NVIDIA GPU", "missing", found, todo)]
-    return [
-        Check(GROUP, "NVIDIA GPU", "ok", line.strip()) for line in said.splitlines()
-    ]
+    gpus = [line.strip() for line in said.splitlines() if line.strip()]
+    if not gpus:
+        todo = "check that it is plugged in and powered; OpenVINO is used meanwhile"
+        return [Check(GROUP, "NVIDIA GPU", "missing", "the driver sees no GPU", todo)]
+    return [Check(GROUP, "NVIDIA GPU", "ok", gpu) for gpu in gpus]
 
 
 def look_at_tensorrt() -> list[Check]:

@@ -181,6 +181,17 @@ def _flatten(facts: Facts, prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
+def _share(value: float) -> str:
+    """Return a probability with three decimals that never claims certainty.
+
+    >>> [_share(p) for p in (0.00002, 0.5, 0.99996)]
+    ['< 0.001', '0.500', '> 0.999']
+    """
+    if value > 0.9995:
+        return "> 0.999"
+    return "< 0.001" if value < 0.0005 else f"{value:.3f}"
+
+
 def _duration(seconds: float) -> str:
     """Return a duration as people say it.
 
@@ -223,6 +234,11 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": _duration, "count": _count, "moment": _moment}
+    environment.filters |= {
+        "count": _count,
+        "duration": _duration,
+        "moment": _moment,
+        "share": _share,
+    }
     text = files("armicro.session").joinpath("page.html.j2").read_text("utf-8")
     return environment.from_string(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from armicro.doctor.device import look_at_slide_formats, look_at_video
-from armicro.doctor.network import look_at_outputs, look_at_sets
+from armicro.doctor.network import look_at_gpu, look_at_outputs, look_at_sets
 from armicro.engine.registry import DEFAULT_SET, SEARCH_PATH
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="video4linux is Linux's")
@@ -46,6 +46,38 @@ def test_no_video_device_is_no_fault(tmp_path: Path) -> None:
 
 def test_openslide_reads_on_this_machine() -> None:
     assert look_at_slide_formats()[0].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "found"),
+    [
+        (
+            "echo 'NVIDIA T1, 580.1, 4096 MiB'; echo 'NVIDIA T2, 580.1, 8192 MiB'",
+            "ok",
+            ["NVIDIA T1, 580.1, 4096 MiB", "NVIDIA T2, 580.1, 8192 MiB"],
+        ),
+        ("echo 'Driver/library version mismatch'; exit 18", "missing",
+         ["Driver/library version mismatch"]),
+        ("exit 0", "missing", ["the driver sees no GPU"]),
+    ],
+)  # fmt: skip
+def test_gpus_are_those_of_the_driver(
+    script: str, state: str, found: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\n{script}\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checks = look_at_gpu()
+    assert [check.found for check in checks] == found
+    assert {check.state for check in checks} == {state}
+
+
+def test_no_driver_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (check,) = look_at_gpu()
+    assert (check.state, check.found) == ("missing", "no driver found")
 
 
 def test_a_spoilt_default_set_is_broken(
