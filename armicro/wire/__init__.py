@@ -5,7 +5,7 @@ refuses any bytes that are not such a message, by the bounds in ``rule``; both a
 ``ring`` holds the pixels in shared memory on one machine, ``link`` moves everything
 else and is the only file that imports zmq. ``keys`` reads and writes the folder of
 CURVE keys that links between machines need, ``address`` says which addresses may be
-used with and without them.
+used with and without them, ``clock`` makes sense of another machine's times.
 
 =========  ==============================  =========================================
 kind       binds                           connects

@@ -21,6 +21,16 @@ def is_remote(address: str) -> bool:
     return address.startswith("tcp://")
 
 
+def is_local(address: str) -> bool:
+    """Whether the peer is on this machine and shares its clock.
+
+    >>> is_local("tcp://127.0.0.1:5600"), is_local("tcp://192.0.2.1:5600")
+    (True, False)
+    """
+    host = address.removeprefix("tcp://").rpartition(":")[0]
+    return not is_remote(address) or _is_loopback(host)
+
+
 def check_address(address: str, *, keyed: bool, binds: bool) -> None:
     """Refuse an address that cannot work, or that strangers could use.
 

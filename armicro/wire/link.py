@@ -9,6 +9,7 @@ so that closing one frees its threads and sockets, and belongs to one thread.
   with the reasons of ``codec.FrameError`` and "late", "refused" and "not sent".
 - Over tcp with keys every byte is encrypted (CURVE), a server lets in the clients whose
   public key lies in its folder, and a peer that went silent is noticed by heartbeats.
+- Times in messages from another machine are put on this one's clock (``clock``).
 - ``newest`` conflates at the subscriber. Conflation at the publisher would starve all
   subscribers but one, and splits messages of several frames; so pixels share the frame.
 """
@@ -27,7 +28,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 from armicro.errors import RigError
 from armicro.field import Pixels
-from armicro.wire.address import check_address, is_remote
+from armicro.wire.address import check_address, is_local, is_remote
+from armicro.wire.clock import PeerClock
 from armicro.wire.codec import FrameError, Parcel, decode_parcel, encode_parcel
 from armicro.wire.keys import read_client_keys, read_server_keys
 from armicro.wire.topic import TOPICS, Message
@@ -86,6 +88,9 @@ class _End:
         self.dropped: Counter[str] = Counter()
         self.carries_pixels = is_remote(address)
         """Whether a shot's pixels travel with it, since the peer may lack the ring."""
+        # Several machines may report to one collector: no beat is worth a clock each.
+        elsewhere = not self._BINDS and not is_local(address)
+        self._clock = PeerClock() if elsewhere else None
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(self._KIND)
         try:
@@ -165,10 +170,13 @@ class _End:
 
     def _decode(self, frame: memoryview) -> Parcel | None:
         try:
-            return decode_parcel(self.topic, frame)
+            message, pixels = decode_parcel(self.topic, frame)
         except FrameError as error:
             self._drop(error.fault)
             return None
+        if self._clock is not None:
+            message = self._clock.update(message, time.monotonic_ns())
+        return Parcel(message, pixels)
 
     def _receive(self) -> list[memoryview] | None:
         """Take one message that is there; None when there is none."""

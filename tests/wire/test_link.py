@@ -2,6 +2,7 @@
 
 import queue
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -454,3 +455,19 @@ def test_closing_is_quick_and_leaves_no_thread_or_descriptor(
     assert time.monotonic() - begun < 5.0
     assert descriptors() == before
     assert threading.active_count() == threads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="0.0.0.0 is this machine on Linux")
+def test_times_from_another_machine_are_put_on_this_ones_clock(keys: str) -> None:
+    other_clock_ns = 5_000_000_000
+    shot = Shot(0, 1, 1, 0.25, other_clock_ns - 30_000_000, other_clock_ns)
+    pixels = np.zeros((1, 1, 3), np.uint8)
+    with closing(Capture(LOOPBACK, lambda _: (shot, pixels), keys=keys)) as capture:
+        address = capture.address.replace("127.0.0.1", "0.0.0.0")
+        with Asker(address, "fields", keys=keys) as asker:
+            parcel = asker.ask(Ask("run"), timeout_ms=PATIENCE_MS)
+            now_ns = time.monotonic_ns()
+    assert parcel is not None
+    assert isinstance(parcel.message, Shot)
+    assert 0 <= now_ns - parcel.message.sent_ns < 2_000_000_000
+    assert parcel.message.sent_ns - parcel.message.taken_ns == 30_000_000
