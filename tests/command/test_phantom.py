@@ -41,11 +41,22 @@ def test_a_small_slide_gets_as_many_lesions_as_it_holds(
         (["--megapixels", "1", "--split", "val"], "--fields and --cells"),
         (["--megapixels", "1", "--fields", "f.csv"], "give the other too"),
         (
-            [*"--megapixels 1 --fields f.csv --cells c.csv --stain blue".split()],
+            [
+                *[
+                    "--megapixels",
+                    "1",
+                    "--fields",
+                    "f.csv",
+                    "--cells",
+                    "c.csv",
+                    "--stain",
+                    "blue",
+                ]
+            ],
             "the stain of its fields",
         ),
         (
-            [*"--megapixels 1 --fields f.csv --cells c.csv".split()],
+            [*["--megapixels", "1", "--fields", "f.csv", "--cells", "c.csv"]],
             "f.csv cannot be read",
         ),
         (["--megapixels", "1", "--defocus", "-2"], "expected 0 to 20"),

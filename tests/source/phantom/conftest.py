@@ -29,7 +29,7 @@ def make_material(tmp_path: Path) -> Callable[..., Material]:
         (tmp_path / "images").mkdir()
         fields, cells = [], []
         for index, count in enumerate(lesions):
-            name = f"field{index}.png"
+            name = f"field{index}.bmp"
             shape = (620, 700, 3)
             noise = np.random.default_rng(index).integers(-1, 2, shape)
             picture = (GLASS + noise).astype(np.uint8)

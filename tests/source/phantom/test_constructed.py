@@ -19,7 +19,7 @@ MakeMaterial = Callable[..., Material]
 
 
 def specification(material: Material, lesions: int) -> ConstructedSpec:
-    return ConstructedSpec(*material, 2400, 1700, seed=1, lesions=lesions)
+    return ConstructedSpec(*material, 1900, 1500, seed=1, lesions=lesions)
 
 
 def pixels_of(path: Path) -> Pixels:
@@ -156,7 +156,7 @@ def test_what_cannot_be_built_is_said(
         ("fields.csv", "0.27", "fine", "expected a number"),
         ("fields.csv", "0.27", "27", "expected 0.02 to 2"),
         ("cells.csv", "110", "", "expected a number"),
-        ("fields.csv", "field1.png", "gone.png", "'gone.png' .* is missing"),
+        ("fields.csv", "field1.bmp", "gone.bmp", "'gone.bmp' .* is missing"),
     ],
 )
 def test_a_wrong_table_is_named_with_its_fault(
@@ -182,8 +182,8 @@ def test_missing_tables_and_broken_pictures_are_named(
         write_constructed(
             tmp_path / "slide.tif", replace(spec, cells_csv=tmp_path / "none.csv")
         )
-    (tmp_path / "images" / "field1.png").write_bytes(b"no picture")
-    with pytest.raises(SourceError, match=r"field1\.png cannot be read"):
+    (tmp_path / "images" / "field1.bmp").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"field1\.bmp cannot be read"):
         write_constructed(tmp_path / "slide.tif", spec)
 
 
