@@ -148,7 +148,7 @@ class MiniMap(Card):
             middle = box.center()
             box = QRectF(middle.x() - 3.5, middle.y() - 3.5, 7, 7)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for pen in (QPen(theme.SURROUND, 3.5), QPen(theme.TEXT, 1.6)):
+        for pen in (QPen(theme.SURROUND, 4.0), QPen(theme.ACCENT, 2.0)):
             painter.setPen(pen)
             painter.drawRect(box)
 

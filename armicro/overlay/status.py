@@ -8,6 +8,7 @@ coverage; no colour in the window means "all clear".
 from dataclasses import dataclass
 from typing import Literal
 
+from armicro.overlay.layout import probability_text
 from armicro.overlay.pace import Reading
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
@@ -95,12 +96,14 @@ def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWo
     high = score.score >= setting.suspicious_score
     partial = snapshot.overview is None or score.coverage < setting.least_coverage
     rows = tuple(
-        (f"top {k}", f"{score.scores[k][0]:.2f}", f"{score.scores[k][1]:.2f}")
-        for k in sorted(score.scores, key=int)
+        (f"top {k}", probability_text(first), probability_text(second))
+        for k, (first, second) in sorted(
+            score.scores.items(), key=lambda it: int(it[0])
+        )
     )
     return ScoreWords(
         title="Score so far" if partial else "Slide score",
-        number=f"{score.score:.2f}",
+        number=probability_text(score.score),
         share=score.score,
         tone=_score_tone(high=high, partial=partial, stale=stale),
         note=_score_note(snapshot, high=high, partial=partial, stale=stale),

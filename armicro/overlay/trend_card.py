@@ -23,6 +23,8 @@ class TrendCard(Card):
         plot.setMenuEnabled(False)
         plot.hideButtons()
         plot.setYRange(0, 1, padding=0.04)
+        plot.setXRange(0, 10)
+        plot.setLimits(xMin=0, minXRange=10)
         for side, ticks in (("left", [0, 0.5, 1]), ("bottom", None)):
             axis = plot.getAxis(side)
             axis.setTickFont(theme.font(10))
@@ -38,12 +40,14 @@ class TrendCard(Card):
         self._high = plot.plot(pen=clear)
         plot.addItem(pg.FillBetweenItem(self._low, self._high, brush=_BAND))
         self._line = plot.plot(pen=pg.mkPen(theme.ACCENT, width=2), antialias=True)
+        self._plot = plot
         room = QVBoxLayout(self)
         room.setContentsMargins(8, 28, 12, 4)
         room.addWidget(plot)
 
     def draw(self, trend: Trend) -> None:
         """Show a trend."""
+        self._plot.enableAutoRange(axis="x")
         fields, score, low, high = trend.table.T
         for curve, values in (
             (self._low, low),

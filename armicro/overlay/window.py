@@ -218,7 +218,8 @@ class Window(QWidget):
         snapshot, setting = self._snapshot, self._setting
         shown = self.canvas.field
         stale = is_stale(snapshot, now_ns, setting)
-        self.heading.say(snapshot.slide.name if snapshot.slide else "", snapshot.source)
+        name = snapshot.slide.name if snapshot.slide else ""
+        self.heading.say(name, snapshot.source if snapshot.source != name else "")
         self.score.say(score_words(snapshot, stale=stale, setting=setting))
         self.coverage.say(coverage_words(snapshot, setting))
         self.map.draw(self._seen, snapshot.overview, changed=self._map_changed)
