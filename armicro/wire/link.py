@@ -243,6 +243,7 @@ class Asker(_End):
     """
 
     _KIND, _BINDS = zmq.DEALER, False
+    _monitor: zmq.Socket[bytes] | None = None
 
     def __init__(self, address: str, topic: str, *, keys: str = "") -> None:
         """Open the end; see ``Answerer``."""
@@ -282,7 +283,8 @@ class Asker(_End):
         events = zmq.POLLIN if self._sent_at else zmq.POLLIN | zmq.POLLOUT
         poller = zmq.Poller()
         poller.register(self._socket, events)
-        poller.register(self._monitor, zmq.POLLIN)
+        if self._monitor is not None:
+            poller.register(self._monitor, zmq.POLLIN)
         poller.poll(min(timeout_ms, 200))
 
     def _send_if_due(self) -> None:
@@ -304,7 +306,7 @@ class Asker(_End):
         return None
 
     def _look_at_connection(self) -> None:
-        while self._monitor.poll(0):
+        while self._monitor is not None and self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.trouble = ""
@@ -321,6 +323,8 @@ class Asker(_End):
         self._monitor = self._socket.get_monitor_socket(_WATCHED)
 
     def _sockets(self) -> list[zmq.Socket[bytes]]:
+        if self._monitor is None or self._monitor.closed:
+            return [self._socket]
         self._socket.disable_monitor()
         return [self._monitor, self._socket]
 

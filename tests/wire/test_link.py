@@ -422,6 +422,22 @@ def test_tcp_to_other_machines_needs_keys(
             end(f"tcp://{host}:5600", "fields")
 
 
+@pytest.mark.parametrize("end", [Answerer, Asker, Publisher, Reporter])
+def test_keys_that_are_not_there_say_so(
+    end: type[Answerer | Asker | Publisher | Reporter], tmp_path: Path
+) -> None:
+    with pytest.raises(RigError, match="client"):
+        end("tcp://127.0.0.1:5600", "fields", keys=str(tmp_path))
+
+
+@pytest.mark.parametrize("end", [Asker, Subscriber, Reporter])
+def test_closing_twice_is_closing_once(
+    end: type[Asker | Subscriber | Reporter], folder: Path
+) -> None:
+    with end(f"ipc://{folder}/end", "fields") as opened:
+        opened.close()
+
+
 def test_an_address_in_use_says_so() -> None:
     with (
         Answerer(LOOPBACK, "fields") as first,
