@@ -1,0 +1,261 @@
+"""``armicro validate crops|cells|fields|slides``: figures of a network set, with proof.
+
+Each writes ``metrics.json`` (figures, intervals, counts, set and command), a CSV with
+one row a thing judged, and plots, so that every figure can be traced to what it came
+from.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from armicro import __version__
+from armicro.cascade.choice import Choice
+from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
+from armicro.validate.cells import Looked, look_at_cells, look_at_crops
+from armicro.validate.fields import field_figures, judge_fields, screen_field
+from armicro.validate.metrics import (
+    Judged,
+    by_category,
+    calibration,
+    calibration_error,
+    judge,
+)
+from armicro.validate.plot import plot_features, plot_scores
+from armicro.validate.slides import add_slide_arguments, run_slides
+from armicro.validate.table import read_cells, read_crops, read_fields
+
+EXAMPLES = """examples:
+  armicro validate crops data/herlev/cells.csv --um-per-px 0.201 --out out/herlev
+  armicro validate cells data/cric/cells.csv --fields data/cric/fields.csv \\
+      --split val --out out/cells
+  armicro validate fields data/cric/cells.csv --fields data/cric/fields.csv \\
+      --split val --out out/fields
+  armicro validate slides SLIDES.csv --out out/slides
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``armicro validate``."""
+    parser.epilog = EXAMPLES
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for name, (text, add, _) in KINDS.items():
+        kind = kinds.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add(kind)
+        kind.add_argument(
+            "--out", type=Path, required=True, help="folder to write into"
+        )
+        kind.add_argument(
+            "--engines", default=DEFAULT_SET, help="network set or folder"
+        )
+        kind.add_argument("--backend", default="auto", help="auto, openvino, tensorrt")
+        kind.add_argument("--precision", default="native", help="native, bf16 or fp32")
+        kind.add_argument("--threads", type=int, default=0, help="0: all cores")
+        kind.add_argument("--no-plots", action="store_true", help="figures only")
+        kind.add_argument("--json", action="store_true", help="print metrics.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Validate, write the folder and print the figures; return 0.
+
+    Raises:
+        SourceError: a table or picture cannot be used.
+        EngineError: the set cannot be used.
+    """
+    metrics = KINDS[args.kind][2](args)
+    sys.stdout.write(json.dumps(metrics, indent=2) if args.json else summary(metrics))
+    sys.stdout.write("\n")
+    return 0
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """Return the figures that have an interval, a line each."""
+    lines = [
+        f"{name:32} {value}  ({metrics[f'{name}_low']} - {metrics[f'{name}_high']})"
+        for name, value in metrics.items()
+        if f"{name}_low" in metrics
+    ]
+    lines.append(f"{metrics['n_positive']} positive, {metrics['n_negative']} negative")
+    return "\n".join(lines)
+
+
+def open_networks(args: argparse.Namespace) -> NetworkSet:
+    """Open the set that the arguments name."""
+    return open_set(
+        args.engines,
+        backend=args.backend,
+        precision=args.precision,
+        threads=args.threads,
+    )
+
+
+def run_crops(args: argparse.Namespace) -> dict[str, Any]:
+    """Judge crops of single cells."""
+    crops = read_crops(args.cells)
+    if args.held_out_percent:
+        crops = [crop for crop in crops if in_split(crop.group, args)]
+    with open_networks(args) as networks:
+        looked = look_at_crops(
+            networks.hr, tqdm(crops, desc="crops", disable=None), args.um_per_px
+        )
+        return write_cells(looked, args, networks)
+
+
+def in_split(group: str, args: argparse.Namespace) -> bool:
+    """Say whether a group is among those that training held out.
+
+    The share is that of ``armicro.train.data``: the hash of the group's name decides.
+    """
+    import hashlib
+
+    digest = hashlib.sha256(group.encode()).digest()
+    held = int.from_bytes(digest[:4], "big") % 100
+    return bool(held < args.held_out_percent)
+
+
+def run_cells(args: argparse.Namespace) -> dict[str, Any]:
+    """Judge nuclei of fields."""
+    fields = read_fields(args.fields, split=args.split)
+    with open_networks(args) as networks:
+        looked = look_at_cells(
+            networks.hr,
+            tqdm(fields, desc="fields", disable=None),
+            read_cells(args.cells),
+        )
+        return write_cells(looked, args, networks)
+
+
+def run_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the cascade on fields."""
+    fields = read_fields(args.fields, split=args.split)
+    cells = read_cells(args.cells)
+    choice = Choice(candidates=args.candidates, lr_mode=args.lr_mode)
+    with open_networks(args) as networks:
+        seen = [
+            screen_field(
+                networks,
+                choice,
+                row,
+                [cell for cell in cells if cell.image == row.image],
+            )
+            for row in tqdm(fields, desc="fields", disable=None)
+        ]
+        judged = judge_fields(seen)
+        figures = judge(judged)
+        extra = field_figures(seen) | {
+            f"field_auc{end}": figures[f"auc{end}"] for end in ("", "_low", "_high")
+        }
+        names = tuple(field.name for field in seen)
+        return write_folder(args, networks, judged, names, figures | extra)
+
+
+def write_cells(
+    looked: Looked, args: argparse.Namespace, networks: NetworkSet
+) -> dict[str, Any]:
+    """Write the folder of crops or cells; t-SNE only where it was asked for."""
+    rows = calibration(looked.judged)
+    extra = {
+        "by_class": by_category(looked.judged),
+        "calibration": rows,
+        "calibration_error": calibration_error(rows),
+    }
+    figures = judge(looked.judged) | extra
+    metrics = write_folder(args, networks, looked.judged, looked.name, figures)
+    if args.tsne:
+        path = args.out / "features_tsne.png"
+        plot_features(looked.features, looked.judged, path, f"HR features, {args.kind}")
+    return metrics
+
+
+def write_folder(
+    args: argparse.Namespace,
+    networks: NetworkSet,
+    judged: Judged,
+    names: Sequence[str],
+    figures: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write ``metrics.json``, ``scores.csv`` and the plots; return the metrics."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    metrics = {
+        **figures,
+        "kind": args.kind,
+        "engine": {
+            "set": networks.manifest.name,
+            "hash": networks.sha256,
+            "backend": networks.backend,
+            "precision": networks.precision,
+        },
+        "version": __version__,
+        "command": " ".join(["armicro", "validate", *sys.argv[2:]]),
+    }
+    text = json.dumps(metrics, indent=2, ensure_ascii=False)
+    (args.out / "metrics.json").write_text(text, encoding="utf-8")
+    with (args.out / "scores.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["name", "group", "class", "lesion", "score"])
+        for row in zip(
+            names,
+            judged.group.tolist(),
+            judged.category.tolist(),
+            judged.lesion.astype(np.int64).tolist(),
+            np.round(judged.score, 5).tolist(),
+            strict=True,
+        ):
+            writer.writerow(row)
+    if not args.no_plots:
+        plot_scores(judged, args.out, f"armicro validate {args.kind}")
+    return metrics
+
+
+def add_crops(parser: argparse.ArgumentParser) -> None:
+    """Arguments of crops."""
+    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
+    parser.add_argument("--um-per-px", type=float, required=True, help="scale of crops")
+    parser.add_argument(
+        "--held-out-percent",
+        type=int,
+        default=0,
+        help="only the groups that training held out: its validation share in percent "
+        "(15 for SIPaKMeD, 25 for Herlev)",
+    )
+    parser.add_argument("--tsne", action="store_true", help="plot the features too")
+
+
+def add_cells(parser: argparse.ArgumentParser) -> None:
+    """Arguments of cells."""
+    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
+    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
+    parser.add_argument("--split", default="", help="only fields of this split")
+    parser.add_argument("--tsne", action="store_true", help="plot the features too")
+
+
+def add_fields(parser: argparse.ArgumentParser) -> None:
+    """Arguments of fields."""
+    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
+    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
+    parser.add_argument("--split", default="", help="only fields of this split")
+    parser.add_argument("--candidates", choices=("peaks", "release"), default="peaks")
+    parser.add_argument("--lr-mode", choices=("tiles", "whole"), default="tiles")
+
+
+Adder = Callable[[argparse.ArgumentParser], None]
+Runner = Callable[[argparse.Namespace], dict[str, Any]]
+KINDS: Mapping[str, tuple[str, Adder, Runner]] = {
+    "crops": ("the HR network on pictures of single cells", add_crops, run_crops),
+    "cells": ("the HR network on nuclei of fields", add_cells, run_cells),
+    "fields": ("the whole cascade on each field", add_fields, run_fields),
+    "slides": ("replay of whole slides", add_slide_arguments, run_slides),
+}

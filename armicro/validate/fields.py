@@ -1,0 +1,150 @@
+"""The whole cascade on single fields: does it find each lesion cell, and what else?
+
+Every field is taken for a slide of its own, so that findings of different fields do not
+meet. A lesion is found when its nucleus lies inside the HR tile (62 µm) of a finding
+with HR probability 0.5 or above (DESIGN.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Screen
+from armicro.engine.registry import NetworkSet
+from armicro.field import Field, Place
+from armicro.report import Finding
+from armicro.validate.metrics import Judged, interval
+from armicro.validate.table import CellRow, FieldRow, read_image
+
+CALLED = 0.5
+REACH_UM = 256 * 0.243 / 2
+TOP = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenField:
+    """What the cascade found in a field, against what is there."""
+
+    name: str
+    group: str
+    findings_xy_um: NDArray[np.float64]
+    """(n, 2), highest HR probability first."""
+    probability: NDArray[np.float64]
+    """(n,) HR probability."""
+    lesions_xy_um: NDArray[np.float64]
+    """(m, 2)"""
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(m,) whether a lesion lies in the tile of a finding at 0.5 or above."""
+        called = self.findings_xy_um[self.probability >= CALLED]
+        return within(self.lesions_xy_um, called)
+
+    @property
+    def score(self) -> float:
+        """The field's own score: its highest HR probability, 0 without a finding."""
+        return float(self.probability.max(initial=0.0))
+
+    @property
+    def top_rate(self) -> float | None:
+        """Share of the k highest findings that hold a lesion, k = min(10, lesions)."""
+        count = min(TOP, len(self.lesions_xy_um))
+        if not count:
+            return None
+        best = self.findings_xy_um[:count]
+        return float(within(best, self.lesions_xy_um).sum()) / count
+
+
+def within(
+    points_xy_um: NDArray[np.float64], centres_xy_um: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return for each point whether it lies in the HR tile of any centre.
+
+    >>> within(np.array([[0.0, 0.0], [90.0, 0.0]]), np.array([[30.0, -30.0]])).tolist()
+    [True, False]
+    """
+    if not len(points_xy_um) or not len(centres_xy_um):
+        return np.zeros(len(points_xy_um), np.bool_)
+    gaps = np.abs(points_xy_um[:, None] - centres_xy_um[None]).max(axis=2)
+    return np.asarray((gaps <= REACH_UM).any(axis=1), np.bool_)
+
+
+def screen_field(
+    networks: NetworkSet, choice: Choice, row: FieldRow, cells: Sequence[CellRow]
+) -> SeenField:
+    """Run the cascade on one field.
+
+    Raises:
+        SourceError: the picture cannot be read.
+        EngineError: the engine failed.
+    """
+    screen = Screen(networks, choice)
+    place = Place(0.0, 0.0, 0.0, "slide_file")
+    field = Field(read_image(row.path), row.um_per_px, seq=0, taken_ns=0, place=place)
+    report, _ = screen.analyse(screen.prepare(field))
+    return seen_field(row, report.findings, cells)
+
+
+def seen_field(
+    row: FieldRow, findings: Sequence[Finding], cells: Sequence[CellRow]
+) -> SeenField:
+    """Put findings and truth of a field side by side, in micrometres."""
+    ranked = sorted(findings, key=lambda finding: -finding.hr_probability)
+    lesions = [(cell.x_px, cell.y_px) for cell in cells if cell.lesion]
+    return SeenField(
+        row.image,
+        row.group,
+        np.array([(f.x_um, f.y_um) for f in ranked], float).reshape(-1, 2),
+        np.array([f.hr_probability for f in ranked], float),
+        np.array(lesions, float).reshape(-1, 2) * row.um_per_px,
+    )
+
+
+def judge_fields(seen: Sequence[SeenField]) -> Judged:
+    """Return the fields as scored things: a lesion where any lesion point lies."""
+    return Judged(
+        np.array([field.score for field in seen]),
+        np.array([len(field.lesions_xy_um) > 0 for field in seen]),
+        np.array([field.name for field in seen]),
+        np.array(["lesion" if len(f.lesions_xy_um) else "normal" for f in seen]),
+    )
+
+
+def field_figures(seen: Sequence[SeenField]) -> dict[str, float | int | None]:
+    """Return the cascade's figures with intervals over fields."""
+    names = np.array([field.name for field in seen])
+    found = [field.found for field in seen]
+    called = [int((field.probability >= CALLED).sum()) for field in seen]
+    rates = [field.top_rate for field in seen]
+
+    def recall(rows: NDArray[np.int64]) -> float:
+        total = sum(len(found[row]) for row in rows)
+        return sum(int(found[row].sum()) for row in rows) / total if total else np.nan
+
+    def per_field(rows: NDArray[np.int64]) -> float:
+        return float(np.mean([called[row] for row in rows]))
+
+    def top_rate(rows: NDArray[np.int64]) -> float:
+        held = [rate for row in rows if (rate := rates[row]) is not None]
+        return float(np.mean(held)) if held else np.nan
+
+    table: dict[str, float | int | None] = {}
+    everything = np.arange(len(seen))
+    for name, figure in (
+        ("lesion_recall", recall),
+        ("findings_per_field", per_field),
+        ("top10_tpr", top_rate),
+    ):
+        low, high = interval(figure, names)
+        value = figure(everything)
+        for key, one in ((name, value), (f"{name}_low", low), (f"{name}_high", high)):
+            table[key] = round(one, 4) if np.isfinite(one) else None
+    table["fields"] = len(seen)
+    table["lesions"] = sum(len(field.lesions_xy_um) for field in seen)
+    table["candidates_per_field"] = round(
+        float(np.mean([len(field.probability) for field in seen])), 3
+    )
+    return table

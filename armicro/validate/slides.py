@@ -1,0 +1,232 @@
+"""Whole slides: every slide read through the pipeline, then ROC and the top findings.
+
+A slide's score is a function of its findings alone, so reading it here, in one process,
+gives the score that a replay gives. A finished slide leaves a JSON file, so a stopped
+run goes on with the next one; with ``--ray`` the slides spread over a cluster.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from armicro import __version__
+from armicro.engine.registry import open_set
+from armicro.errors import SourceError
+from armicro.pipeline import Pipeline
+from armicro.report import Observation
+from armicro.rig import Rig, read_rig
+from armicro.slide.track import FindingSet, top
+from armicro.source.open import open_source
+from armicro.validate.metrics import Judged, interval, judge
+from armicro.validate.plot import plot_scores
+from armicro.validate.table import read_rows
+
+TOP_SHOWN = 10
+SHOWN_PX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class SlideTask:
+    """One slide to read, as it travels to another process."""
+
+    slide: str
+    positive: bool
+    out: str
+    rig: Rig
+    backend: str
+    precision: str
+    threads: int
+    um_per_px: float | None
+
+    @property
+    def result(self) -> Path:
+        """Where the slide's figures lie when it is done."""
+        return Path(self.out) / "slides" / f"{Path(self.slide).stem}.json"
+
+
+def add_slide_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of slides."""
+    parser.add_argument("slides", type=Path, metavar="SLIDES.csv", help="slide,label")
+    parser.add_argument("--rig", type=Path, help="rig file (default: simulated)")
+    parser.add_argument("--um-per-px", type=float, help="scale of the slide files")
+    parser.add_argument("--ray", metavar="ADDRESS", help='Ray cluster, or "local"')
+
+
+def run_slides(args: argparse.Namespace) -> dict[str, Any]:
+    """Read every slide and judge the scores."""
+    tasks = list_tasks(args)
+    (args.out / "slides").mkdir(parents=True, exist_ok=True)
+    todo = [task for task in tasks if not task.result.exists()]
+    run = run_on_ray if args.ray else run_here
+    for _ in tqdm(run(todo, args.ray), total=len(todo), desc="slides", disable=None):
+        pass
+    results = [json.loads(task.result.read_text("utf-8")) for task in tasks]
+    judged = judge_slides(tasks, results)
+    figures = judge(judged) | full_sensitivity(judged)
+    metrics = {
+        **figures,
+        "kind": "slides",
+        "slides": len(tasks),
+        "version": __version__,
+    }
+    text = json.dumps(metrics | {"engine": results[0]["engine"]}, indent=2)
+    (args.out / "metrics.json").write_text(text, "utf-8")
+    if not args.no_plots:
+        plot_scores(
+            judged, args.out, "armicro validate slides", kinds=("roc", "histogram")
+        )
+    return metrics
+
+
+def list_tasks(args: argparse.Namespace) -> list[SlideTask]:
+    """Return a task for each row of SLIDES.csv.
+
+    Raises:
+        SourceError: the table is bad, or two slides share a name.
+    """
+    rig = read_rig(args.rig) if args.rig else Rig()
+    replace = msgspec.structs.replace
+    rig = replace(rig, network=replace(rig.network, set=str(args.engines)))
+    tasks = []
+    for row in read_rows(args.slides, ("slide", "label")):
+        if row["label"] not in LABELS:
+            raise SourceError(
+                f"{args.slides}: label is {row['label']!r}; expected one of "
+                f"{', '.join(LABELS)}"
+            )
+        path = Path(row["slide"])
+        tasks.append(
+            SlideTask(
+                str(path if path.is_absolute() else args.slides.parent / path),
+                LABELS[row["label"]],
+                str(args.out),
+                rig,
+                args.backend,
+                args.precision,
+                args.threads,
+                args.um_per_px,
+            )
+        )
+    if len({task.result for task in tasks}) < len(tasks):
+        raise SourceError(f"{args.slides}: two slides have the same name; rename one")
+    return tasks
+
+
+LABELS = {"1": True, "positive": True, "0": False, "negative": False}
+
+
+def read_slide(task: SlideTask) -> str:
+    """Read one slide and write its figures; return its path."""
+    source = open_source(task.rig, slide=Path(task.slide), um_per_px=task.um_per_px)
+    with open_set(
+        task.rig.network.set,
+        backend=task.backend,
+        precision=task.precision,
+        threads=task.threads,
+    ) as networks:
+        pipeline = Pipeline(networks, task.rig.cascade)
+        seen = FindingSet(merge_um=task.rig.cascade.merge_um)
+        try:
+            for field in source.fields():
+                prepared = pipeline.screen.prepare(field)
+                report, observations = pipeline.screen.analyse(prepared)
+                seen.update(pipeline.keep(report, observations))
+        finally:
+            source.close()
+        score = pipeline.score()
+        engine = {
+            "set": networks.manifest.name,
+            "hash": networks.sha256,
+            "backend": networks.backend,
+            "precision": networks.precision,
+        }
+    write_sheet(top(seen.merged(), TOP_SHOWN), task.result.with_suffix(".jpg"))
+    content = {
+        "slide": task.slide,
+        "score": score.score,
+        "scores": score.scores,
+        "coverage": score.coverage,
+        "findings": score.findings,
+        "fields": score.fields,
+        "fields_unreadable": score.fields_unreadable,
+        "engine": engine,
+    }
+    part = task.result.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2), "utf-8")
+    part.replace(task.result)
+    return task.slide
+
+
+def write_sheet(best: Iterable[Observation], path: Path) -> None:
+    """Write the highest findings of a slide side by side."""
+    side = (SHOWN_PX, SHOWN_PX)
+    crops = [cv2.resize(seen.crop, side, interpolation=cv2.INTER_AREA) for seen in best]
+    crops += [np.full((*side, 3), 255, np.uint8)] * (TOP_SHOWN - len(crops))
+    cv2.imwrite(str(path), np.hstack(crops)[..., ::-1])
+
+
+def run_here(tasks: Iterable[SlideTask], address: str | None) -> Iterator[str]:
+    """Read slides one after another."""
+    del address
+    for task in tasks:
+        yield read_slide(task)
+
+
+def run_on_ray(tasks: Iterable[SlideTask], address: str | None) -> Iterator[str]:
+    """Read slides on a Ray cluster.
+
+    Raises:
+        SourceError: ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise SourceError(
+            "--ray needs ray; pip install 'armicro[cluster]', or leave it out"
+        ) from error
+    ray.init(address=None if address == "local" else address, include_dashboard=False)
+    try:
+        remote: Callable[..., Any] = ray.remote(read_slide).remote
+        waiting = [remote(task) for task in tasks]
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            yield from ray.get(done)
+    finally:
+        ray.shutdown()
+
+
+def judge_slides(tasks: list[SlideTask], results: list[Mapping[str, Any]]) -> Judged:
+    """Return the slides as scored things; one without any analysed field scores 0."""
+    return Judged(
+        np.array([float(result["score"] or 0.0) for result in results]),
+        np.array([task.positive for task in tasks]),
+        np.array([task.slide for task in tasks]),
+        np.array(["positive" if task.positive else "negative" for task in tasks]),
+    )
+
+
+def full_sensitivity(judged: Judged) -> dict[str, float | None]:
+    """Return the share of negatives below the lowest positive, with its interval."""
+
+    def share(rows: NDArray[np.int64]) -> float:
+        score, lesion = judged.score[rows], judged.lesion[rows]
+        if lesion.all() or not lesion.any():
+            return float("nan")
+        return float((score[~lesion] < score[lesion].min()).mean())
+
+    low, high = interval(share, judged.group)
+    figures = (share(np.arange(len(judged.score))), low, high)
+    name = "specificity_at_full_sensitivity"
+    return {
+        f"{name}{end}": round(value, 4) if np.isfinite(value) else None
+        for end, value in zip(("", "_low", "_high"), figures, strict=True)
+    }

@@ -1,0 +1,175 @@
+"""The tables that say what to validate on, read strictly: bad rows are named."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from armicro.errors import SourceError
+from armicro.field import Pixels
+
+NORMAL_CLASS = "NILM"
+
+
+@dataclass(frozen=True, slots=True)
+class CellRow:
+    """A nucleus of a field."""
+
+    image: str
+    category: str
+    x_px: float
+    y_px: float
+
+    @property
+    def lesion(self) -> bool:
+        """Everything but NILM is a lesion."""
+        return self.category != NORMAL_CLASS
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """A field with its scale and where its picture lies."""
+
+    image: str
+    path: Path
+    um_per_px: float
+    split: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class CropRow:
+    """A picture of one cell."""
+
+    file: str
+    path: Path
+    lesion: bool
+    category: str
+    group: str
+    """Field or case; the file itself where the table has neither."""
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file that has these columns.
+
+    Raises:
+        SourceError: it cannot be read, is empty, or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: cannot be read as CSV ({error})") from error
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    if missing:
+        raise SourceError(
+            f"{path}: has no column {', '.join(missing)}; expected {', '.join(columns)}"
+        )
+    if not rows:
+        raise SourceError(f"{path}: has no rows; expected at least one")
+    return rows
+
+
+def number(row: dict[str, str], name: str, path: Path) -> float:
+    """Return a finite number of a row.
+
+    Raises:
+        SourceError: it is none.
+    """
+    try:
+        value = float(row[name])
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not np.isfinite(value):
+        raise SourceError(f"{path}: {name} is {row[name]!r}; expected a number")
+    return value
+
+
+def read_cells(path: Path) -> list[CellRow]:
+    """Read nuclei: ``image,bethesda,x_px,y_px``."""
+    rows = read_rows(path, ("image", "bethesda", "x_px", "y_px"))
+    return [
+        CellRow(
+            row["image"],
+            row["bethesda"],
+            number(row, "x_px", path),
+            number(row, "y_px", path),
+        )
+        for row in rows
+    ]
+
+
+def read_fields(path: Path, *, split: str = "") -> list[FieldRow]:
+    """Read fields: ``image,um_per_px`` and perhaps ``split`` and ``slide_group``.
+
+    Raises:
+        SourceError: the table is bad, or no field is of the split.
+    """
+    fields = [
+        FieldRow(
+            row["image"],
+            find_image(path.parent, row["image"]),
+            number(row, "um_per_px", path),
+            row.get("split") or "",
+            row.get("slide_group") or row["image"],
+        )
+        for row in read_rows(path, ("image", "um_per_px"))
+    ]
+    chosen = [field for field in fields if not split or field.split == split]
+    if not chosen:
+        found = ", ".join(sorted({field.split for field in fields}))
+        raise SourceError(f"{path}: no field of split {split!r}; it has {found!r}")
+    return chosen
+
+
+def read_crops(path: Path) -> list[CropRow]:
+    """Read crops: ``file,abnormal`` and perhaps ``class`` and a field or case.
+
+    Raises:
+        SourceError: the table is bad, or ``abnormal`` is neither 0 nor 1.
+    """
+    crops = []
+    for row in read_rows(path, ("file", "abnormal")):
+        if row["abnormal"] not in ("0", "1"):
+            raise SourceError(
+                f"{path}: abnormal is {row['abnormal']!r} for {row['file']}; "
+                "expected 0 or 1"
+            )
+        file = Path(row["file"])
+        crops.append(
+            CropRow(
+                row["file"],
+                file if file.is_absolute() else find_crop(path.parent, file),
+                row["abnormal"] == "1",
+                row.get("class") or row["abnormal"],
+                row.get("field_id") or row.get("case_id") or row["file"],
+            )
+        )
+    return crops
+
+
+def find_crop(folder: Path, file: Path) -> Path:
+    """Return a crop beside its table, or in ``images/`` there."""
+    beside = folder / file
+    return beside if beside.exists() else folder / "images" / file
+
+
+def find_image(folder: Path, name: str) -> Path:
+    """Return a field's picture: in ``images/`` beside its table, or beside it."""
+    inside = folder / "images" / name
+    return inside if inside.exists() else folder / name
+
+
+def read_image(path: Path) -> Pixels:
+    """Return (h, w, 3) RGB.
+
+    Raises:
+        SourceError: the file is missing or is no picture.
+    """
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise SourceError(f"{path}: is not a readable picture; check its table")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
