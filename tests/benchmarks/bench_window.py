@@ -8,7 +8,6 @@ reaches from a camera of 30 a second. Time on the core is what a busy machine ca
 blur.
 """
 
-# ruff: noqa: T201 (a benchmark prints)
 import os
 import time
 from collections.abc import Callable
