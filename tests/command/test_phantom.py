@@ -7,6 +7,8 @@ import pytest
 
 from armicro.__main__ import main
 
+TABLES = ["--megapixels", "1", "--fields", "f.csv", "--cells", "c.csv"]
+
 
 def test_a_drawn_slide_is_described_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -40,25 +42,8 @@ def test_a_small_slide_gets_as_many_lesions_as_it_holds(
         (["--megapixels", "1", "--stain", "green"], "unknown stain 'green'"),
         (["--megapixels", "1", "--split", "val"], "--fields and --cells"),
         (["--megapixels", "1", "--fields", "f.csv"], "give the other too"),
-        (
-            [
-                *[
-                    "--megapixels",
-                    "1",
-                    "--fields",
-                    "f.csv",
-                    "--cells",
-                    "c.csv",
-                    "--stain",
-                    "blue",
-                ]
-            ],
-            "the stain of its fields",
-        ),
-        (
-            [*["--megapixels", "1", "--fields", "f.csv", "--cells", "c.csv"]],
-            "f.csv cannot be read",
-        ),
+        ([*TABLES, "--stain", "blue"], "the stain of its fields"),
+        (TABLES, "f.csv cannot be read"),
         (["--megapixels", "1", "--defocus", "-2"], "expected 0 to 20"),
     ],
 )

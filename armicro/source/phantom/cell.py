@@ -155,8 +155,7 @@ def draw_cell(kind: str, stain: Stain, rng: np.random.Generator) -> Sprite:
     nucleus_px = rng.uniform(*plan.nucleus_um) / UM_PER_PX
     # A small cell must still hold its nucleus.
     radius_px = max(radius_px, 1.3 * nucleus_px)
-    where = plane((REACH + 0.12) * radius_px)
-    outline = _outline(plan, radius_px, where.shape, rng)
+    outline, where = _outline(plan, radius_px, rng)
     thickness, inside = _cytoplasm(plan, outline, where, radius_px, rng)
     if plan.halo:
         halo_px = min(plan.halo * nucleus_px, 0.66 * radius_px)
@@ -174,22 +173,29 @@ def _focus_px(rng: np.random.Generator) -> float:
 
 
 def _outline(
-    plan: CellPlan, radius_px: float, shape: tuple[int, int], rng: np.random.Generator
-) -> Outline:
+    plan: CellPlan, radius_px: float, rng: np.random.Generator
+) -> tuple[Outline, Plane]:
+    """The border of a cell, and a plane no larger than the cell needs."""
     sides = int(rng.integers(plan.sides[0], plan.sides[1] + 1))
     turns = np.arange(sides) + rng.uniform(-0.3, 0.3, sides)
     angles = 2 * np.pi * turns / sides + rng.uniform(0, 2 * np.pi)
     stretch = 1 + 0.22 * np.cos(2 * (angles - rng.uniform(0, np.pi)))
     distances = 0.86 * radius_px * stretch * rng.uniform(0.86, 1.14, sides)
-    ripple = 0.035 * radius_px * smooth_noise(rng, shape, 0.35 * radius_px)
-    ripple += 0.9 * smooth_noise(rng, shape, 9)
-    return Outline(
+    limit_px = REACH * radius_px
+    bearings = np.linspace(0, 2 * np.pi, 90)
+    facing = np.maximum(np.cos(bearings[:, None] - angles), 1e-3)
+    reach_px = np.minimum((distances / facing).min(axis=1), limit_px).max()
+    where = plane(reach_px + 0.09 * radius_px + 5)
+    ripple = 0.035 * radius_px * smooth_noise(rng, where.shape, 0.35 * radius_px)
+    ripple += 0.9 * smooth_noise(rng, where.shape, 9)
+    outline = Outline(
         normals=np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32),
         distances_px=distances.astype(np.float32),
-        limit_px=REACH * radius_px,
+        limit_px=limit_px,
         softness_px=0.07 * radius_px,
         ripple_px=ripple,
     )
+    return outline, where
 
 
 def _cytoplasm(
