@@ -1,4 +1,4 @@
-"""Sockets: the only file that imports zmq.
+"""Sockets: the only file that imports zmq, and long since it must hold all that does.
 
 Six ends, two a kind of traffic (see the package). Each has a ZeroMQ context of its own,
 so that closing one frees its threads and sockets, and belongs to one thread.
