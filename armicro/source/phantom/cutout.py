@@ -16,7 +16,7 @@ from armicro.source.phantom.material import RealField
 from armicro.source.phantom.piece import INSIDE_PX, Piece
 
 BYTES_KEPT = 120_000_000
-FILES_KEPT = 8
+FILES_KEPT = 16
 SHOWN = 192
 """From this share (of 255) on a cell counts as shown."""
 

@@ -115,6 +115,11 @@ def read_material(fields_csv: Path, cells_csv: Path, split: str) -> list[RealFie
     columns = (*FIELD_COLUMNS, "split") if split else FIELD_COLUMNS
     rows = _read_table(fields_csv, columns)
     cells: dict[str, list[dict[str, str]]] = {row["image"]: [] for row in rows}
+    if len(cells) < len(rows):
+        raise SourceError(
+            f"{fields_csv} names an image twice: expected one row a field, so that no "
+            "cell is used twice; take the second out"
+        )
     for cell in _read_table(cells_csv, CELL_COLUMNS):
         if cell["image"] in cells:
             cells[cell["image"]].append(cell)

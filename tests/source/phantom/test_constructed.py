@@ -157,6 +157,7 @@ def test_what_cannot_be_built_is_said(
         ("fields.csv", "0.27", "27", "expected 0.02 to 2"),
         ("cells.csv", "110", "", "expected a number"),
         ("fields.csv", "field1.bmp", "gone.bmp", "'gone.bmp' .* is missing"),
+        ("fields.csv", "field1.bmp", "field2.bmp", "an image twice"),
     ],
 )
 def test_a_wrong_table_is_named_with_its_fault(
