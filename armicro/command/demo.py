@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.epilog = EXAMPLE
     parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
-    parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument("--headless", action="store_true", help="open no window")
     parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
     parser.add_argument(
         "--megapixels",
@@ -60,7 +60,12 @@ def run(args: argparse.Namespace) -> int:
             rig=choose_rig(None, engines=args.engines),
             out=str(folder),
             slide=str(slide),
-            display=choose_display(headless=args.headless),
+            # Without a screen the same window is painted for its picture alone.
+            display=(
+                "window"
+                if choose_display(headless=args.headless) == "window"
+                else "offscreen"
+            ),
         )
         session, ended = run_job(job, quiet=args.json)
     show(session, folder, as_json=args.json)

@@ -18,6 +18,7 @@ EXAMPLE = """\
 examples:
   armicro live --rig hardware/rigs/basler-usb3-20x.toml
   armicro live --rig hardware/rigs/emulated-camera.toml --out out --headless
+  armicro live --rig rig.toml --part inference   (on the machine with the GPU)
 """
 
 
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record",
         action="store_true",
         help="also save the analysed fields, losslessly",
+    )
+    parser.add_argument(
+        "--part",
+        choices=("all", "microscope", "inference"),
+        default="all",
+        help="run only this part here; [wire] in the rig says where the other is",
     )
     parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
     parser.add_argument("--seconds", type=float, help="end by itself after that long")
@@ -54,6 +61,12 @@ def run(args: argparse.Namespace) -> int:
     if args.engines:
         network = msgspec.structs.replace(rig.network, set=args.engines)
         rig = msgspec.structs.replace(rig, network=network)
+    if args.part != "all" and not (rig.wire.capture and rig.wire.infer):
+        raise RigError(
+            f"rig {args.rig}: --part {args.part} needs capture and infer under [wire], "
+            'such as capture = "tcp://*:5600" on the machine that has it and '
+            '"tcp://NAME:5600" on the other'
+        )
     name = args.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
     folder = args.out / name
     if folder.exists():
@@ -65,9 +78,11 @@ def run(args: argparse.Namespace) -> int:
         out=str(folder),
         display=choose_display(headless=args.headless),
         record=args.record,
+        part=args.part,
     )
     session, ended = run_job(job, quiet=args.json, seconds=args.seconds)
-    show(session, folder, as_json=args.json)
+    if args.part != "microscope":
+        show(session, folder, as_json=args.json)
     if not args.json and ended:
         tqdm.write(ended)
     return 0

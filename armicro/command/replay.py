@@ -9,6 +9,7 @@ import msgspec
 from tqdm import tqdm
 
 from armicro.errors import SourceError
+from armicro.overlay.screen import why_no_screen
 from armicro.processes.job import Display, Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job, set_aside
@@ -96,16 +97,12 @@ def choose_rig(
 
 def choose_display(*, headless: bool) -> Display:
     """A window where there is a screen, else none."""
-    return "none" if headless or not has_screen() else "window"
-
-
-def has_screen() -> bool:
-    """Whether a window could be opened: on Linux somebody must serve a display."""
-    if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
-        return False
-    if sys.platform != "linux":
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if headless:
+        return "none"
+    why = why_no_screen(os.environ)
+    if why:
+        tqdm.write(f"no window: {why}", file=sys.stderr)
+    return "none" if why else "window"
 
 
 def show(session: Session, folder: Path, *, as_json: bool) -> None:

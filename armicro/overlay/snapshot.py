@@ -1,7 +1,10 @@
 """What the window is given: the newest field, the slide's state, the link's health."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from armicro.field import Pixels, Place
 from armicro.overlay.picture import Cut
@@ -46,6 +49,9 @@ class SlideState:
     inference_ms: float = 0.0
     problem: str = ""
     """Why no boxes may be drawn at all; empty when they may."""
+    seen: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 5), "f4"))
+    """(fields, 5): x, y, width, height in µm, and 1 where the field could be read;
+    rows are only ever added at the end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
 from armicro.errors import ArmicroError
+from armicro.field import Place
 from armicro.overlay import Feed, theme
 from armicro.overlay.canvas import Canvas, Scene
 from armicro.overlay.finding_list import FindingList
@@ -176,12 +177,11 @@ class Window(QWidget):
         self._trend_changed = self._trend.update(slide.score) or self._trend_changed
         if old is None or slide.findings != old.findings:
             self._shelf, self._top = Shelf(slide.findings), top(slide.findings)
-        report = slide.last
-        if report is not None and report.place is not None and report.width_um:
-            seen = report.state in {"analysed", "blank"}
-            size_um = report.width_um, report.height_um
-            mark = ANALYSED if seen else UNREADABLE
-            changed = self._seen.update(report.place, size_um, mark)
+        known = 0 if old is None or slide.name != old.name else len(old.seen)
+        for x_um, y_um, width_um, height_um, readable in slide.seen[known:].tolist():
+            place = Place(x_um, y_um, 0.0, "slide_file")
+            mark = ANALYSED if readable else UNREADABLE
+            changed = self._seen.update(place, (width_um, height_um), mark)
             self._map_changed = self._map_changed or changed
 
     def _mark_seen(self, field: LiveField, mark: int) -> None:

@@ -184,10 +184,12 @@ class _Capture:
 
 
 def _interval_s(job: Job) -> float:
-    """Time between fields in a replay at the pace of a real stage."""
-    if job.mode == "live" or job.pace == "fast":
-        return 0.0
+    """Time between the fields of a source that has no pace of its own."""
     camera, scan = job.rig.camera, job.rig.scan
+    if job.mode == "live" and camera.driver != "recording":
+        return 0.0
+    if job.mode == "replay" and job.pace == "fast":
+        return 0.0
     if not scan.stage_um_per_s:
         return 1.0 / camera.frames_per_second
     step_um = camera.width_px * camera.um_per_px * (1.0 - scan.overlap)

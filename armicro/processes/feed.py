@@ -55,8 +55,9 @@ class WireFeed:
         if isinstance(slide, Slide):
             state = _state(slide, now_ns)
         if view is not None or slide is not None:
+            finished = slide.finished if isinstance(slide, Slide) else before.finished
             self._snapshot = Snapshot(
-                field, state, source, problem, heard_ns, before.overview
+                field, state, source, problem, heard_ns, before.overview, finished
             )
         return self._snapshot
 
@@ -92,7 +93,9 @@ class WireFeed:
 
 
 def read_overview(job: Job) -> Overview | None:
-    """The slide's small picture from the journal; None where there is none yet."""
+    """The slide's small picture from the journal; None where there is none."""
+    if not job.journal.exists():
+        return None
     with Journal(job.journal) as journal:
         seen = overview_of(journal)
     if seen is None:
@@ -110,4 +113,5 @@ def _state(slide: Slide, now_ns: int) -> SlideState:
         fields_dropped=slide.fields_dropped,
         inference_ms=slide.inference_ms,
         problem=slide.problem,
+        seen=np.frombuffer(slide.seen, "<f4").reshape(-1, 5),
     )

@@ -9,7 +9,10 @@ A field counts once it is in the journal. Until then its ``seq`` is only held in
 so an infer that is killed gets it again after its restart.
 """
 
+import os
 import queue
+import struct
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -20,19 +23,23 @@ import msgspec
 
 from armicro.engine import Array, Engine
 from armicro.engine.registry import NetworkSet, open_set
-from armicro.pipeline import Pipeline
+from armicro.pipeline import SEEN, Pipeline
 from armicro.processes.begin import overview_of
 from armicro.processes.intake import Intake, Ready
 from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.writer import Facts, Writer
 from armicro.report import FieldReport, Observation
+from armicro.slide.coverage import BIN_UM
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
 
+MOST_SEEN = 50_000
+"""Places of fields that the display is told of: 1 MB a message at the most."""
 DRAWN = 2000
 """Findings that the display is told of, the most suspicious first."""
+LIVE_NICENESS = 5
 TELL_S = 0.25
 """The slide's state is told at least that often, so that its age can be seen."""
 
@@ -72,6 +79,9 @@ def run(job: Job, life: Life) -> None:
         ArmicroError: the network set or the journal cannot be used.
     """
     life.beat("starting", at_once=True)
+    if job.mode == "live" and sys.platform != "win32":
+        # The operator's picture comes before the cascade when cores are short.
+        os.nice(LIVE_NICENESS)
     network = job.rig.network
     with (
         open_set(
@@ -115,7 +125,8 @@ class _Session:
         self._tell_at = 0.0
         self._finished = self._closed = False
         journal.set("engine", provenance(networks))
-        kept = _resume(journal, self._pipeline)
+        self._seen = SeenFields()
+        kept = _resume(journal, self._pipeline, self._seen)
         self._score = self._pipeline.score()
         self._writer = Writer(journal)
         self._intake = Intake(job, self._pipeline.screen, kept)
@@ -164,6 +175,7 @@ class _Session:
         spent_ns = self._spent_ns()
         report, observations = self._pipeline.screen.analyse(ready.prepared)
         news = self._pipeline.keep(report, observations)
+        self._seen.add(report)
         self._score = self._pipeline.score()
         inference_ns = self._spent_ns() - spent_ns
         ready.stations["analysed"] = time.monotonic_ns()
@@ -195,6 +207,8 @@ class _Session:
                 fields_dropped=self._intake.skipped,
                 inference_ms=median(self._recent_ms) if self._recent_ms else 0.0,
                 problem=self._intake.problem,
+                seen=self._seen.rows,
+                finished=self._finished,
             )
         )
 
@@ -210,6 +224,25 @@ class _Session:
         )
 
 
+class SeenFields:
+    """Where fields were seen, as the display is told: each place once."""
+
+    def __init__(self) -> None:
+        self.rows = b""
+        self._known: set[tuple[int, ...]] = set()
+
+    def add(self, report: FieldReport) -> None:
+        """Take a field's place; one that differs by less than a bin is not news."""
+        if report.place is None or len(self._known) >= MOST_SEEN:
+            return
+        box = report.place.x_um, report.place.y_um, report.width_um, report.height_um
+        readable = report.state in SEEN
+        key = (*(round(value / BIN_UM) for value in box), int(readable))
+        if key not in self._known:
+            self._known.add(key)
+            self.rows += struct.pack("<5f", *box, readable)
+
+
 def provenance(networks: NetworkSet) -> dict[str, str]:
     """What ran: enough to find the same networks again."""
     return {
@@ -221,7 +254,7 @@ def provenance(networks: NetworkSet) -> dict[str, str]:
     }
 
 
-def _resume(journal: Journal, pipeline: Pipeline) -> set[int]:
+def _resume(journal: Journal, pipeline: Pipeline, seen_fields: SeenFields) -> set[int]:
     """Give the slide back what the journal kept; return the fields that it holds."""
     seen = overview_of(journal)
     if seen is not None:
@@ -232,5 +265,6 @@ def _resume(journal: Journal, pipeline: Pipeline) -> set[int]:
     kept = set()
     for report in journal.reports():
         pipeline.keep(report, found.get(report.seq, ()))
+        seen_fields.add(report)
         kept.add(report.seq)
     return kept

@@ -11,6 +11,8 @@ from armicro.rig import Rig
 Mode = Literal["replay", "live"]
 Display = Literal["window", "offscreen", "none"]
 Pace = Literal["fast", "realtime"]
+Part = Literal["all", "microscope", "inference"]
+"""Which processes run here; the rig's ``[wire]`` says where the others are."""
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +32,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """x, y, width, height in pixels of the slide file; None: all of it."""
     pace: Pace = "fast"
     display: Display = "none"
+    part: Part = "all"
     record: bool = False
     """Save the fields that infer takes, losslessly, beside the journal."""
     field_bytes: int = 0

@@ -32,10 +32,13 @@ def run_job(
     Raises:
         ArmicroError: a process ended for bad input, or kept dying.
     """
-    job = begin(job)
+    job = begin(job) if job.part != "microscope" else job
     with _bar(job, quiet=quiet) as on_beat:
         supervisor = Supervisor(job, on_beat=on_beat, seconds=seconds)
         ended = supervisor.run()
+    if job.part == "microscope":
+        # The slide is kept where infer runs.
+        return Session(), ended
     with Journal(job.journal) as journal:
         for event in supervisor.events:
             journal.note("process", event.text, event.at_ns)

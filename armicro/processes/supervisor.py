@@ -25,7 +25,7 @@ import msgspec
 import structlog
 
 from armicro.errors import ArmicroError
-from armicro.processes.job import Job, write_job
+from armicro.processes.job import Job, Part, write_job
 from armicro.processes.life import Name
 from armicro.wire.link import Collector
 from armicro.wire.ring import Ring
@@ -43,6 +43,11 @@ END_S = 10.0
 """A child that was told to end has this long to do it."""
 
 
+PARTS: dict[Part, tuple[Name, ...]] = {
+    "all": ("capture", "infer", "display"),
+    "microscope": ("capture", "display"),
+    "inference": ("infer",),
+}
 FINISHED = "finished"
 SHOWN_S = 20.0
 """So long a session that has finished waits for its window to show it."""
@@ -82,17 +87,17 @@ class Supervisor:
         self,
         job: Job,
         *,
-        names: tuple[Name, ...] = ("capture", "infer", "display"),
         on_beat: Callable[[Beat], None] = lambda beat: None,
         seconds: float | None = None,
     ) -> None:
         self._job = job
-        self._names = tuple(
-            name for name in names if name != "display" or job.display != "none"
-        )
         self._on_beat = on_beat
         self._end_at = time.monotonic() + seconds if seconds else float("inf")
-        self._children = {name: _Child(name) for name in self._names}
+        self._children = {
+            name: _Child(name)
+            for name in PARTS[job.part]
+            if name != "display" or job.display != "none"
+        }
         self._stop = ""
         self._finished_at: float | None = None
         self._log = structlog.get_logger()
@@ -122,10 +127,9 @@ class Supervisor:
             )
             job = msgspec.structs.replace(
                 self._job,
-                session=self._job.session or uuid.uuid4().hex,
+                session=self._job.session or _session_of(self._job),
                 ring=ring.handle,
-                addresses={name: _address(run, name) for name in TOPICS}
-                | self._job.addresses,
+                addresses=_addresses(self._job, run),
                 supervisor_pid=os.getpid(),
             )
             write_job(job, run / "job.json")
@@ -247,8 +251,16 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def _address(run: Path, topic: str) -> str:
-    return f"ipc://{run / topic}"
+def _session_of(job: Job) -> str:
+    # Parts on two machines must agree without a word between them.
+    return uuid.uuid4().hex if job.part == "all" else f"parts of {job.rig.name}"
+
+
+def _addresses(job: Job, run: Path) -> dict[str, str]:
+    addresses = {name: f"ipc://{run / name}" for name in TOPICS}
+    if job.part != "all":
+        addresses |= {"fields": job.rig.wire.capture, "slide": job.rig.wire.infer}
+    return addresses | job.addresses
 
 
 def _error_of(path: Path, name: str) -> ChildError:

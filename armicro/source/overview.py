@@ -8,7 +8,7 @@ from armicro.source import Overview
 from armicro.source.sampling import Box, Shape, plan_sampling, resample
 from armicro.source.tile import TileCache
 
-_LEAST_UM_PER_PX = 8.0
+_LEAST_UM_PER_PX = 4.0
 _MOST_PX = 4_000_000
 _MOST_READ_PX = 500_000_000
 """A slide without a pyramid that needs more than this gets no overview."""
@@ -17,7 +17,7 @@ _STRIP_ROWS = 1024
 
 
 def read_overview(cache: TileCache, shape: Shape, region: Box) -> Overview | None:
-    """Shrink a region of level 0 to 8 µm/px, or coarser to stay under 4 Mpx.
+    """Shrink a region of level 0 to 4 µm/px, or coarser to stay under 4 Mpx.
 
     Returns:
         None when that would mean reading a huge slide in full.

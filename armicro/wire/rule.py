@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from armicro.field import Place
 from armicro.report import CellBits, FieldReport, Finding, SlideScore
@@ -111,8 +112,16 @@ def _cell_bits(cells: CellBits) -> str:
     return ""
 
 
+def _slide(slide: Slide) -> str:
+    if len(slide.seen) % 20:
+        return f"seen has {len(slide.seen)} bytes, a row has 20"
+    rows = np.frombuffer(slide.seen, "<f4")
+    return "" if np.abs(rows).max(initial=0.0) <= PLACE_UM[1] else "seen lies nowhere"
+
+
 CHECKS: Mapping[type, Callable[[Any], str]] = {
     Ask: _ask,
+    Slide: _slide,
     SlideScore: _slide_score,
     CellBits: _cell_bits,
 }

@@ -109,6 +109,11 @@ class Slide(_Message, frozen=True):
     """Median over the last fields."""
     problem: str = ""
     """Why no boxes may be drawn at all; empty when they may."""
+    seen: bytes = b""
+    """Where fields were seen: rows of five little-endian float32, x, y, width and
+    height in µm, and 1 where the field could be read, else 0."""
+    finished: bool = False
+    """The path is done: silence is no fault from here on."""
 
 
 class Beat(_Message, frozen=True):

@@ -1,8 +1,10 @@
 """Whole sessions through the real processes, on a drawn slide and tiny networks."""
 
 import contextlib
+import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import msgspec
 import psutil
 import pytest
 
+from armicro.__main__ import main
 from armicro.engine.registry import open_set
 from armicro.errors import SourceError
 from armicro.pipeline import Pipeline
@@ -20,9 +23,11 @@ from armicro.processes.begin import begin, open_job_source
 from armicro.processes.job import Job
 from armicro.processes.run import run_job
 from armicro.processes.supervisor import Supervisor
+from armicro.rig import Wire
 from armicro.session.output import write_outputs
 from armicro.session.table import findings_csv
 from armicro.slide.journal import Journal
+from armicro.source.recording import RecordingWriter
 from armicro.wire.topic import Beat
 
 pytestmark = pytest.mark.timeout(300)
@@ -90,7 +95,7 @@ def kill_once(name: str, after: int) -> Callable[[Supervisor], Callable[[Beat], 
     """Kill a child, as the system would, when so many fields are kept."""
 
     def hook(supervisor: Supervisor) -> Callable[[Beat], None]:
-        killed = []
+        killed: list[int] = []
 
         def on_beat(beat: Beat) -> None:
             pid = supervisor.pid(name)  # type: ignore[arg-type]
@@ -239,3 +244,59 @@ def test_bad_input_is_one_line_and_status_2(
     said = done.stderr.strip().splitlines()
     assert word in said[-1]
     assert "Traceback" not in done.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_infer_on_another_machine_gets_its_fields_over_curve(
+    replay_job: Job, tmp_path: Path
+) -> None:
+    recording = tmp_path / "recording"
+    with (
+        contextlib.closing(open_job_source(replay_job)) as source,
+        RecordingWriter(recording, source.card) as writer,
+    ):
+        for seen in itertools.islice(source.fields(), 4):
+            writer.write(seen)
+    assert main(["keys", str(tmp_path / "keys")]) == 0
+    camera = msgspec.structs.replace(
+        replay_job.rig.camera,
+        driver="recording",
+        device=str(recording),
+        frames_per_second=2,
+    )
+    wire = Wire(
+        capture=f"tcp://127.0.0.1:{free_port()}",
+        infer=f"tcp://127.0.0.1:{free_port()}",
+        keys=str(tmp_path / "keys"),
+    )
+    rig = msgspec.structs.replace(replay_job.rig, camera=camera, wire=wire)
+    job = Job(session="", mode="live", rig=rig, out=str(tmp_path / "far"))
+    near = subprocess.Popen(
+        [
+            *(sys.executable, "-c"),
+            "import sys, msgspec\n"
+            "from armicro.processes.job import Job\n"
+            "from armicro.processes.run import run_job\n"
+            "job = msgspec.json.decode(sys.argv[1], type=Job)\n"
+            "run_job(job, quiet=True, seconds=90)\n",
+            msgspec.json.encode(
+                msgspec.structs.replace(
+                    job, part="microscope", out=str(tmp_path / "near")
+                )
+            ).decode(),
+        ]
+    )
+    try:
+        far = msgspec.structs.replace(job, part="inference")
+        session, ended = run_job(far, quiet=True, seconds=90)
+    finally:
+        near.terminate()
+        near.wait(20)
+    assert ended == ""
+    assert 1 <= session.score.fields <= 4
+    assert session.score.findings > 0

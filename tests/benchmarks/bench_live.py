@@ -1,0 +1,95 @@
+"""Live at an emulated camera: painted frames, age, and memory, while the cascade runs.
+
+    python tests/benchmarks/bench_live.py --seconds 600
+
+pylon's emulated camera pans a 2448×2048 window over a drawn picture at 30 frames a
+second (constructed with --image); capture, infer and display run as in `armicro live`,
+the window painted offscreen. Needs the extra `camera`.
+"""
+
+import argparse
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from armicro.processes.begin import begin
+from armicro.processes.job import Job
+from armicro.processes.supervisor import Supervisor
+from armicro.rig import Camera, Network, Rig
+from armicro.source.phantom import paint_field
+from armicro.wire.topic import Beat
+
+SETTLE_S = 10.0
+"""Left out of every figure: processes start and networks compile."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--engines", default="cervical-r50")
+    parser.add_argument("--image", type=Path, help="picture to pan over (else drawn)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="armicro-bench-") as folder:
+        image = args.image or draw(Path(folder) / "drawn.bmp")
+        rig = Rig(
+            camera=Camera(
+                driver="basler",
+                um_per_px=0.243,
+                emulated_image=str(image),
+                emulated_pan_um_per_s=60.0,
+            ),
+            network=Network(set=args.engines),
+        )
+        out = str(Path(folder) / "live")
+        run(Job(session="", mode="live", rig=rig, out=out, display="offscreen"), args)
+
+
+def draw(path: Path) -> Path:
+    pixels, _ = paint_field(seed=5, width_px=6144, height_px=6144, lesions=60)
+    cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return path
+
+
+def run(job: Job, args: argparse.Namespace) -> None:
+    beats: dict[str, list[Beat]] = {"capture": [], "infer": [], "display": []}
+    memory: list[tuple[float, float]] = []
+    begun = time.monotonic()
+
+    def on_beat(beat: Beat) -> None:
+        if beat.state == "starting" or time.monotonic() < begun + SETTLE_S:
+            return
+        beats[beat.process].append(beat)
+        if beat.process == "display":
+            children = psutil.Process().children()
+            memory.append(
+                (time.monotonic() - begun, sum(c.memory_info().rss for c in children))
+            )
+
+    supervisor = Supervisor(begin(job), on_beat=on_beat, seconds=args.seconds)
+    supervisor.run()
+    for name, unit in (
+        ("capture", "grabbed"),
+        ("display", "painted"),
+        ("infer", "analysed"),
+    ):
+        first, last = beats[name][0], beats[name][-1]
+        seconds = (last.sent_ns - first.sent_ns) / 1e9
+        rate = (last.fields - first.fields) / seconds
+        print(f"{unit:9} {rate:6.2f} fields/s over {seconds:.0f} s")
+    p50, p95 = re.findall(r"p\d+=([\d.]+)", beats["display"][-1].text)
+    print(f"grab to painted: median {p50} ms, 95th percentile {p95} ms")
+    seconds_, bytes_ = np.array(memory).T
+    slope = np.polyfit(seconds_, bytes_, 1)[0] * 60 / 1e6
+    print(
+        f"memory of the three processes: {bytes_[-1] / 1e6:.0f} MB, "
+        f"{slope:+.1f} MB/min; restarts: {len(supervisor.events)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
