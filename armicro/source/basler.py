@@ -16,13 +16,15 @@ from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field, Place
 from armicro.rig import Camera
 from armicro.source import Card
-from armicro.source.node import set_up
+from armicro.source.node import pace, set_up
 from armicro.source.pan import pan_xy
 from armicro.source.raw import apply_gains, to_rgb
 from armicro.source.shutter import Shutter
 
 _POLL_MS = 100
 _LEAST_SILENCE_S = 0.8
+_IMAGE_S = 20.0
+"""Pylon decodes the whole emulated image for the first frame."""
 _MOST_SKIPPED = 100_000
 """A frame number that jumps further than this has wrapped or is not given."""
 
@@ -64,6 +66,8 @@ class BaslerSource:
         try:
             self._device.Open()
             self._setting = set_up(self._device, camera)
+            if camera.emulated_image:
+                self._try_image()
             width, height = self._device.Width.Value, self._device.Height.Value
         except self._pylon.GenericException as error:
             self.close()
@@ -105,30 +109,48 @@ class BaslerSource:
                 "close other programs that use it"
             ) from error
 
+    def _try_image(self) -> None:
+        """Take a frame, since the emulated camera only then reads its image."""
+        self._device.TriggerMode.Value = "Off"
+        self._device.StartGrabbingMax(1)
+        wait_ms = round(_IMAGE_S * 1000)
+        frame = self._device.RetrieveResult(wait_ms, self._pylon.TimeoutHandling_Return)
+        failed = not frame.IsValid() or not frame.GrabSucceeded()
+        frame.Release()
+        self._device.StopGrabbing()
+        if failed:
+            raise SourceError(
+                f"emulated image {self._camera.emulated_image}: pylon cannot read it; "
+                "save it as PNG or BMP"
+            )
+        pace(self._device, self._camera)
+
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
         """Yield the newest field each time, for as long as the camera lives.
 
         Raises:
             SourceLostError: the camera is unplugged or silent.
         """
-        device = self._device
         shutter = Shutter(transfer_ns=self._transfer_ns())
-        started_ns = self._clock()
+        started_ns = good_ns = self._clock()
         seq, last_block = -1, -1
         with self._lost_when_it_fails():
-            device.StartGrabbing(self._pylon.GrabStrategy_LatestImageOnly)
+            self._device.StartGrabbing(self._pylon.GrabStrategy_LatestImageOnly)
             while True:
                 self._move(self._clock() - started_ns)
                 with self._next_frame() as frame:
-                    now_ns = self._clock()
-                    block = int(frame.BlockID)
+                    now_ns, block = self._clock(), int(frame.BlockID)
                     skipped = block - last_block
                     counts = seq < 0 or not 0 < skipped <= _MOST_SKIPPED
                     seq, last_block = seq + (1 if counts else skipped), block
-                    if not frame.GrabSucceeded() or seq in done:
+                    if not frame.GrabSucceeded():
+                        if now_ns - good_ns > self._silence_s() * 1e9:
+                            raise self._lost(frame.GetErrorDescription())
                         continue
+                    good_ns = now_ns
                     field = self._field(frame, seq, shutter, now_ns)
-                yield field
+                if seq not in done:
+                    yield field
 
     @contextlib.contextmanager
     def _lost_when_it_fails(self) -> Iterator[None]:
@@ -155,9 +177,7 @@ class BaslerSource:
     def _next_frame(self) -> Iterator[Any]:
         """Wait for the newest frame; its buffer goes back to the camera afterwards."""
         device, pylon = self._device, self._pylon
-        period_s = 1 / self._camera.frames_per_second
-        exposure_s = (self._camera.exposure_us or 0.0) * 1e-6
-        limit_s = max(_LEAST_SILENCE_S, 3 * period_s + exposure_s)
+        limit_s = self._silence_s()
         if self._camera.trigger == "software":
             wait_ms = round(limit_s * 1000)
             device.WaitForFrameTriggerReady(wait_ms, pylon.TimeoutHandling_Return)
@@ -175,6 +195,12 @@ class BaslerSource:
                     frame.Release()
                 return
         raise self._lost(f"no frame for {limit_s:.1f} s")
+
+    def _silence_s(self) -> float:
+        """How long a camera may give no frame before it counts as lost."""
+        period_s = 1 / self._camera.frames_per_second
+        exposure_s = (self._camera.exposure_us or 0.0) * 1e-6
+        return max(_LEAST_SILENCE_S, 3 * period_s + exposure_s)
 
     def _lost(self, what: str) -> SourceLostError:
         return SourceLostError(

@@ -51,7 +51,7 @@ def set_up(device: Any, camera: Camera) -> Setting:
     device.PixelFormat.Value = chosen
     _expose(device, camera)
     gains = _balance(device, camera)
-    _pace(device, camera)
+    pace(device, camera)
     return Setting(pixel_format=chosen, gains=gains, stage_wh_px=stage)
 
 
@@ -71,7 +71,8 @@ def _show(device: Any, camera: Camera) -> tuple[int, int]:
             f"camera's {camera.width_px}×{camera.height_px}; "
             "give a larger image or a smaller camera"
         )
-    device.WidthMax.Value, device.HeightMax.Value = width, height
+    device.WidthMax.Value = max(width, device.WidthMax.Min)
+    device.HeightMax.Value = max(height, device.HeightMax.Min)
     device.ImageFilename.Value = str(image)
     device.ImageFileMode.Value = "On"
     device.TestImageSelector.Value = "Off"
@@ -119,7 +120,8 @@ def _balance(device: Any, camera: Camera) -> tuple[float, float, float] | None:
     return None
 
 
-def _pace(device: Any, camera: Camera) -> None:
+def pace(device: Any, camera: Camera) -> None:
+    """Set the trigger and the rate of frames."""
     _choose(device, ("TriggerSelector",), "FrameStart")
     if camera.trigger == "software":
         _require(device, "trigger", ("TriggerMode",), "On")

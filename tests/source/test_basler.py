@@ -153,6 +153,27 @@ def test_what_the_camera_cannot_do_is_said(
         BaslerSource(panning(image, **changes))
 
 
+def test_emulated_image_that_pylon_cannot_read_is_refused(
+    tmp_path: Path, coordinate_pixels: Draw
+) -> None:
+    path = tmp_path / "slide.webp"
+    cv2.imwrite(str(path), coordinate_pixels(800, 600))
+    with pytest.raises(SourceError, match="PNG or BMP"):
+        BaslerSource(panning(path))
+
+
+def test_camera_whose_frames_all_fail_is_lost_within_a_second(image: Path) -> None:
+    with contextlib.closing(BaslerSource(panning(image))) as source:
+        fields = source.fields()
+        next(fields)
+        source._device.ForceFailedBufferCount.Value = 1000
+        source._device.ForceFailedBuffer.Execute()
+        failing = time.monotonic()
+        with pytest.raises(SourceLostError):
+            list(islice(fields, 10_000))
+        assert time.monotonic() - failing < 1.5
+
+
 def test_test_image_of_the_emulator_comes_as_rgb_without_a_place() -> None:
     camera = Camera(driver="basler", width_px=640, height_px=480)
     with contextlib.closing(BaslerSource(camera)) as source:
