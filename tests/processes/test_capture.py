@@ -1,0 +1,204 @@
+"""Capture's loop with a fake source, a real ring and real links."""
+
+import contextlib
+import time
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from armicro.errors import SourceLostError
+from armicro.field import Field, Place
+from armicro.processes import capture as capturing
+from armicro.processes.intake import Ranges
+from armicro.processes.job import Job, Mode
+from armicro.processes.life import Life
+from armicro.rig import Camera, Rig
+from armicro.source import Card, Source
+from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
+from armicro.wire.ring import Ring
+from armicro.wire.topic import Ask, Shot, View, Wait
+
+
+@dataclass
+class FakeLife:
+    beats: list[dict[str, object]] = field(default_factory=list)
+
+    def beat(self, state: str = "running", **facts: object) -> None:
+        self.beats.append({"state": state, **facts})
+
+
+class CountingSource:
+    """Fields whose pixels tell their number; breaks down when told to."""
+
+    def __init__(self, count: int, *, pause_s: float = 0.0, breaks: bool = False):
+        self.card = Card("counting", 0.25, 16, 8, fields_planned=count)
+        self._count, self._pause_s, self._breaks = count, pause_s, breaks
+
+    def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
+        for seq in range(self._count):
+            if seq not in done:
+                time.sleep(self._pause_s)
+                pixels = np.full((8, 16, 3), seq, np.uint8)
+                yield Field(pixels, 0.25, seq, 1, Place(seq, 0, 0, "slide_file"))
+        if self._breaks:
+            raise SourceLostError("camera 4711 was unplugged; plug it in again")
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Bench:
+    """Capture and the ends that infer and display hold."""
+
+    capture: capturing._Capture
+    asker: Asker
+    view: Subscriber
+    ring: Ring
+
+    def ask(self, *, after: int = -1, done: Ranges | None = None) -> Shot | Wait | None:
+        """Ask as infer does, turning capture's loop meanwhile."""
+        question = Ask("test", after, done)
+        for _ in range(400):
+            self.capture.turn()
+            reply = self.asker.ask(question, timeout_ms=5)
+            if reply is not None:
+                assert isinstance(reply.message, Shot | Wait)
+                return reply.message
+        return None
+
+    def number(self, shot: Shot | Wait | None) -> int:
+        """What the pixels say, which must be what the message says."""
+        assert isinstance(shot, Shot)
+        pixels = self.ring.read(shot)
+        assert pixels is not None
+        assert pixels[0, 0, 0] == shot.seq % 256
+        return shot.seq
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    with contextlib.ExitStack() as stack:
+
+        def make(mode: Mode, *sources: Source) -> Bench:
+            queue = list(sources)
+
+            def opener(job: Job) -> Source:
+                return queue.pop(0) if len(queue) > 1 else queue[0]
+
+            monkeypatch.setattr(capturing, "open_job_source", opener)
+            tmp_path.chmod(0o700)
+            rig = Rig(camera=Camera(driver="basler", width_px=16, height_px=8))
+            job = Job("test", mode, rig, str(tmp_path / "out"))
+            enter = stack.enter_context
+            address = f"ipc://{tmp_path}"
+            ring = enter(Ring.create(6, slot_bytes=16 * 8 * 3))
+            answers = enter(Answerer(f"{address}/fields", "fields"))
+            view = enter(Publisher(f"{address}/view", "view"))
+            life = cast(Life, FakeLife())
+            capture = capturing._Capture(job, life, ring, answers, view)
+            stack.callback(capture.close)
+            asker = enter(Asker(f"{address}/fields", "fields"))
+            return Bench(
+                capture, asker, enter(Subscriber(f"{address}/view", "view")), ring
+            )
+
+        yield make
+
+
+def test_replay_gives_nothing_before_it_is_told_what_is_done(make_bench: Make) -> None:
+    bench = make_bench("replay", CountingSource(5))
+    assert bench.ask() == Wait("say_done")
+
+
+def test_replay_gives_each_field_once_in_order_then_says_so(make_bench: Make) -> None:
+    bench = make_bench("replay", CountingSource(9))
+    seqs = [bench.number(bench.ask(done=()))]
+    while isinstance(shot := bench.ask(after=seqs[-1]), Shot):
+        seqs.append(bench.number(shot))
+    assert seqs == list(range(9))
+    assert shot == Wait("finished")
+
+
+def test_answer_that_was_lost_is_given_again(make_bench: Make) -> None:
+    bench = make_bench("replay", CountingSource(9))
+    first = bench.number(bench.ask(done=()))
+    assert bench.number(bench.ask(after=-1)) == first
+    assert bench.number(bench.ask(after=first)) == first + 1
+
+
+def test_infer_that_started_again_gets_what_it_has_not_kept(make_bench: Make) -> None:
+    bench = make_bench("replay", CountingSource(9))
+    given = bench.number(bench.ask(done=()))
+    for _ in range(3):
+        given = bench.number(bench.ask(after=given))
+    # Fields 2 and 3 were taken and never written: killed in between.
+    again = [bench.number(bench.ask(done=((0, 1),)))]
+    while isinstance(shot := bench.ask(after=again[-1]), Shot):
+        again.append(bench.number(shot))
+    assert again == list(range(2, 9))
+
+
+def test_ask_of_another_run_is_not_answered(make_bench: Make) -> None:
+    bench = make_bench("replay", CountingSource(9))
+    for _ in range(20):
+        bench.capture.turn()
+        assert bench.asker.ask(Ask("another run"), timeout_ms=5) is None
+
+
+def test_live_gives_the_newest_field_and_counts_the_skipped(make_bench: Make) -> None:
+    bench = make_bench("live", CountingSource(250, pause_s=0.004))
+    first = bench.ask(done=())
+    assert isinstance(first, Shot)
+    deadline = time.monotonic() + 0.4
+    while time.monotonic() < deadline:
+        bench.capture.turn()
+    later = bench.ask(after=first.seq)
+    assert isinstance(later, Shot)
+    assert later.seq > first.seq + 10
+    assert later.skipped == later.seq - first.seq - 1
+
+
+def test_live_session_never_counts_a_field_twice(make_bench: Make) -> None:
+    bench = make_bench("live", CountingSource(250, pause_s=0.004))
+    shot = bench.ask(done=((0, 700),))
+    deadline = time.monotonic() + 5
+    while isinstance(shot, Shot) and shot.seq <= 700 and time.monotonic() < deadline:
+        shot = bench.ask(after=shot.seq)
+    assert isinstance(shot, Shot)
+    assert shot.seq > 700
+
+
+def test_unplugged_camera_is_told_within_a_second_and_comes_back(
+    make_bench: Make,
+) -> None:
+    bench = make_bench(
+        "live",
+        CountingSource(20, pause_s=0.01, breaks=True),
+        CountingSource(200, pause_s=0.01),
+    )
+    problem_at: float | None = None
+    last_shot_at = back_at = 0.0
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and not back_at:
+        bench.capture.turn()
+        view = bench.view.newest()
+        if not isinstance(view, View):
+            continue
+        now = time.monotonic()
+        if view.shot is None and "4711" in view.problem:
+            problem_at = problem_at or now
+        elif view.shot is not None and problem_at is None:
+            last_shot_at = now
+        elif view.shot is not None and not view.problem:
+            back_at = now
+    assert problem_at is not None
+    assert problem_at - last_shot_at < 1.0
+    assert back_at
