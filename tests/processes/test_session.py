@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,10 +15,11 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+import tifffile
 
 from armicro.__main__ import main
 from armicro.engine.registry import open_set
-from armicro.errors import SourceError
+from armicro.errors import ArmicroError, SourceError
 from armicro.pipeline import Pipeline
 from armicro.processes.begin import begin, open_job_source
 from armicro.processes.job import Job
@@ -300,3 +302,40 @@ def test_infer_on_another_machine_gets_its_fields_over_curve(
     assert ended == ""
     assert 1 <= session.score.fields <= 4
     assert session.score.findings > 0
+
+
+def test_slide_with_a_broken_tile_is_read_to_its_end(
+    replay_job: Job, drawn_slide: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.tif"
+    with tifffile.TiffFile(drawn_slide) as slide:
+        page = slide.pages[0]
+        offset, size = page.dataoffsets[20], page.databytecounts[20]
+    content = bytearray(drawn_slide.read_bytes())
+    content[offset : offset + size] = bytes(size)
+    broken.write_bytes(content)
+    session, ended = run_job(
+        msgspec.structs.replace(replay_job, slide=str(broken)), quiet=True
+    )
+    assert ended == ""
+    planned = session.slide.fields_planned
+    assert session.score.fields == planned
+    assert 1 <= session.score.fields_unreadable < (planned or 0)
+    assert session.score.coverage < 1.0
+    faults = [r.reason for r in session.reports if r.state == "unreadable"]
+    assert all(faults)
+
+
+def test_network_file_that_was_changed_is_not_run(
+    replay_job: Job, tiny_set: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(tiny_set, changed)
+    content = bytearray((changed / "hr.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (changed / "hr.onnx").write_bytes(content)
+    network = msgspec.structs.replace(replay_job.rig.network, set=str(changed))
+    rig = msgspec.structs.replace(replay_job.rig, network=network)
+    with pytest.raises(ArmicroError, match=r"hr\.onnx") as caught:
+        run_job(msgspec.structs.replace(replay_job, rig=rig), quiet=True)
+    assert caught.value.exit_status == 2
