@@ -25,6 +25,7 @@ import numpy as np
 import openvino
 
 from armicro.engine import Array
+from armicro.engine.signature import InputSpec, check_inputs
 from armicro.errors import EngineError
 
 _SHAPES_KEPT = 4
@@ -121,7 +122,7 @@ class OpenVinoEngine:
                 f"{name}: OpenVINO {openvino.__version__} cannot read it: "
                 f"{_reason(error)}; export the set again"
             ) from error
-        self._inputs = {port.any_name: _Input.of(port) for port in self._model.inputs}
+        self._inputs = {port.any_name: _spec(port) for port in self._model.inputs}
         self._compiled: OrderedDict[tuple[tuple[int, ...], ...], _Compiled] = (
             OrderedDict()
         )
@@ -133,7 +134,7 @@ class OpenVinoEngine:
             EngineError: an input's name, dtype or shape is not the network's, or
                 OpenVINO failed.
         """
-        arrays = self._checked(inputs)
+        arrays = check_inputs(self._name, self._inputs, inputs)
         shapes = tuple(array.shape[1:] for array in arrays.values())
         try:
             return self._at(shapes).run(arrays)
@@ -180,45 +181,11 @@ class OpenVinoEngine:
         ]
         return _Compiled(compiled, self._outputs)
 
-    def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        if set(inputs) != set(self._inputs):
-            raise EngineError(
-                f"{self._name}: inputs are {sorted(inputs)}, "
-                f"expected {sorted(self._inputs)}"
-            )
-        counts = {len(inputs[name]) if inputs[name].ndim else 0 for name in inputs}
-        for name, wanted in self._inputs.items():
-            wanted.check(self._name, name, inputs[name])
-        if len(counts) != 1:
-            raise EngineError(f"{self._name}: inputs of different batch sizes {counts}")
-        return {name: np.ascontiguousarray(inputs[name]) for name in self._inputs}
 
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """What an input takes: dtype and sides after the batch, None where free."""
-
-    dtype: np.dtype[Any]
-    sides: tuple[int | None, ...]
-
-    @classmethod
-    def of(cls, port: Any) -> "_Input":
-        shape = port.partial_shape
-        sides = [None if side.is_dynamic else side.get_length() for side in shape]
-        return cls(np.dtype(port.element_type.to_dtype()), tuple(sides[1:]))
-
-    def check(self, network: str, name: str, array: Array) -> None:
-        fits = array.ndim == 1 + len(self.sides) and all(
-            side is None or side == seen
-            for side, seen in zip(self.sides, array.shape[1:], strict=True)
-        )
-        if array.dtype == self.dtype and fits:
-            return
-        sides = ", ".join("any" if side is None else str(side) for side in self.sides)
-        raise EngineError(
-            f"{network}: input {name} is {array.dtype} {array.shape}, "
-            f"expected {self.dtype} (n, {sides})"
-        )
+def _spec(port: Any) -> InputSpec:
+    shape = port.partial_shape
+    sides = [None if side.is_dynamic else side.get_length() for side in shape]
+    return InputSpec(np.dtype(port.element_type.to_dtype()), tuple(sides[1:]))
 
 
 class _Compiled:

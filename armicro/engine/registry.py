@@ -40,10 +40,13 @@ Backend = Literal["openvino", "tensorrt", "recorded"]
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Opening:
-    """What a backend needs to open the three networks of a set."""
+    """A set whose files are proved: what a backend needs to open its networks."""
 
+    folder: Path
+    sha256: str
+    """Digest of the manifest, and through it of every file."""
     manifest: Manifest
     contents: Mapping[str, bytes]
     """The set's files, hashed."""
@@ -79,6 +82,8 @@ class NetworkSet:
     """Digest of the manifest, and through it of every file of the set."""
     agreement: tuple[Agreement, ...]
     """Distances from the golden outputs, measured when it was opened."""
+    rnn_shape: tuple[int, ...] = (30, 2048)
+    """Findings and features of one slide."""
 
     def __enter__(self) -> "NetworkSet":
         return self
@@ -123,6 +128,44 @@ def list_sets() -> list[Path]:
     ]
 
 
+def read_set(
+    name: str | Path = DEFAULT_SET,
+    *,
+    precision: str = "native",
+    threads: int = 0,
+    latency: bool = False,
+) -> Opening:
+    """Find a set and prove its files, without opening a network.
+
+    Raises:
+        EngineError: it is not found, or its files are not those of its manifest.
+    """
+    folder = find_set(name)
+    sha256 = sha256_of(manifest_bytes(folder))
+    manifest = read_manifest(folder)
+    contents = verify(folder, manifest)
+    return Opening(
+        folder=folder,
+        sha256=sha256,
+        manifest=manifest,
+        contents=contents,
+        golden=read_golden(contents[GOLDEN_NAME]),
+        precision=precision,
+        threads=threads,
+        latency=latency,
+    )
+
+
+def open_engines(opening: Opening, backend: str) -> tuple[Backend, dict[str, Engine]]:
+    """Open the three networks on a backend; they are not checked yet.
+
+    Raises:
+        EngineError: the backend is not there or cannot open a network.
+    """
+    chosen = _choose(opening, backend)
+    return chosen, _OPENERS[chosen](opening)
+
+
 def open_set(
     name: str | Path = DEFAULT_SET,
     *,
@@ -137,17 +180,12 @@ def open_set(
         EngineError: it is not found, its files are not those of its manifest, the
             backend is not there, or an output lies outside the golden tolerance.
     """
-    folder = find_set(name)
-    sha256 = sha256_of(manifest_bytes(folder))
-    manifest = read_manifest(folder)
-    contents = verify(folder, manifest)
-    golden = read_golden(contents[GOLDEN_NAME])
-    opening = Opening(manifest, contents, golden, precision, threads, latency)
-    chosen = _choose(opening, backend)
-    engines = _OPENERS[chosen](opening)
+    opening = read_set(name, precision=precision, threads=threads, latency=latency)
+    manifest = opening.manifest
+    chosen, engines = open_engines(opening, backend)
     try:
-        outputs = run_golden(golden, engines)
-        rows = agreements(golden, outputs, manifest.tolerance)
+        outputs = run_golden(opening.golden, engines)
+        rows = agreements(opening.golden, outputs, manifest.tolerance)
         require_agreement(manifest.name, f"{chosen} ({precision})", rows)
     except BaseException:
         for engine in engines.values():
@@ -157,8 +195,9 @@ def open_set(
         manifest=manifest,
         backend=chosen,
         precision=precision,
-        sha256=sha256,
+        sha256=opening.sha256,
         agreement=rows,
+        rnn_shape=opening.samples["rnn"],
         **engines,
     )
 
@@ -193,15 +232,24 @@ def _open_recorded(opening: Opening) -> dict[str, Engine]:
     return open_recorded(opening.golden, opening.contents)
 
 
+def _open_tensorrt(opening: Opening) -> dict[str, Engine]:
+    from armicro.engine.tensorrt import open_tensorrt
+
+    return dict(open_tensorrt(opening))
+
+
 _OPENERS: Mapping[Backend, Callable[[Opening], dict[str, Engine]]] = {
     "openvino": _open_openvino,
+    "tensorrt": _open_tensorrt,
     "recorded": _open_recorded,
 }
 
 
 def _choose(opening: Opening, backend: str) -> Backend:
     if backend == "auto":
-        return "openvino"
+        from armicro.engine import tensorrt
+
+        return "tensorrt" if tensorrt.ready(opening) else "openvino"
     for known in _OPENERS:
         if backend == known:
             return known
