@@ -20,16 +20,21 @@ COARSE = 16
 GLASS_DENSITY = 0.03
 """Up to this optical density against the brightest a place counts as glass."""
 LARGEST_GAIN = 1.25
+REIN = 0.02
+"""How strongly a fitted glass is held level."""
+FILM_WEIGHT = 0.12
+"""Weight of a place darker than the fitted glass; one brighter has the rest of 1."""
 ENOUGH_FOR_CURVE = 0.30
 ENOUGH_FOR_SLOPE = 0.10
 """Shares of glass in a field that a curved, or a sloping, surface is fitted to."""
 
 
 def glass_rgb_of(thumbnail: Pixels) -> Triple:
-    """Colour of a field's clear glass: its brightest tenth, in the median."""
+    """Colour of a field's clear glass: its brightest places, in the median."""
     flat = thumbnail.reshape(-1, 3)
     darkest = flat.min(axis=1)
-    bright = flat[darkest >= np.percentile(darkest, 90)]
+    # A crowded field has little glass: take no more than it surely has.
+    bright = flat[darkest >= np.percentile(darkest, 96)]
     return np.asarray(np.median(bright, axis=0), dtype=np.float64)
 
 
@@ -72,8 +77,28 @@ def surface_of(thumbnail: Pixels) -> Surface:
     terms = 6 if share > ENOUGH_FOR_CURVE else 3 if share > ENOUGH_FOR_SLOPE else 0
     if terms:
         basis = _basis((-1, -1, 1, 1), small.shape[:2])[clear][:, :terms]
-        surface[:terms] = np.linalg.solve(basis.T @ basis, basis.T @ small[clear])
+        surface[:terms] = _upper_fit(basis, small[clear])
     return surface
+
+
+def _upper_fit(
+    basis: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Least squares that lean to the bright side, where film lies on part of the glass.
+
+    Asymmetric weights as in the baselines of spectra (Eilers and Boelens 2005).
+    """
+    weight = np.ones(len(values))
+    fit = np.zeros((basis.shape[1], values.shape[1]))
+    # Slopes need evidence, or glass in one corner tilts the whole field.
+    rein = np.diag(np.where(np.arange(basis.shape[1]) == 0, 0.0, REIN))
+    for _ in range(5):
+        weighted = basis * (weight / weight.sum())[:, None]
+        normal = basis.T @ weighted + rein
+        fit = np.asarray(np.linalg.solve(normal, weighted.T @ values), np.float64)
+        above = (values - basis @ fit).mean(axis=1) > 0
+        weight = np.where(above, 1 - FILM_WEIGHT, FILM_WEIGHT)
+    return fit
 
 
 def balanced(
@@ -93,8 +118,8 @@ def balanced(
     """
     height, width = picture.shape[:2]
     nodes = (max(2, height // COARSE), max(2, width // COARSE))
-    own = _basis(place, nodes) @ surface
-    gain = np.asarray(glass_rgb, float) / np.maximum(own, 1)
+    own = np.clip(_basis(place, nodes) @ surface, 1, 255)
+    gain = np.asarray(glass_rgb, float) / own
     gain = np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
     grown = cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.multiply(picture, grown, dtype=cv2.CV_8U), dtype=np.uint8)

@@ -194,11 +194,11 @@ class ConstructedSlide:
         self._spec, self._fields = spec, fields
         rng = np.random.default_rng([spec.seed, 22])
         thumbnails = [field.thumbnail() for field in fields]
+        surfaces: list[Surface] = [surface_of(small) for small in thumbnails]
         self.glass_rgb = _glass_colour(thumbnails)
         self._glass = patch_glass(
             self.glass_rgb, _glass_texture(fields, thumbnails), rng
         )
-        surfaces: list[Surface] = [surface_of(small) for small in thumbnails]
         self._workshop = Workshop(fields, surfaces, self.glass_rgb, spec.seed)
         self._placed = self._lay_out(rng)
         self._cells = [self._workshop.cutout(p.piece).cells for p in self._placed]

@@ -10,9 +10,9 @@ import numpy as np
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.source.phantom.canvas import Canvas
-from armicro.source.phantom.cell import LESION_CLASSES, NORMAL_CLASSES
 from armicro.source.phantom.library import KINDS, Library, library_of
 from armicro.source.phantom.output import slide_file
+from armicro.source.phantom.plan import LESION_CLASSES, NORMAL_CLASSES
 from armicro.source.phantom.pyramid import Sheet, write_pyramid
 from armicro.source.phantom.specification import UM_PER_PX, Optics, PhantomSpec
 from armicro.source.phantom.truth import Truth, write_truth

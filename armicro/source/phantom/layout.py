@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.source.phantom.cell import LESION_CLASSES, NORMAL_CLASSES
 from armicro.source.phantom.lesion import place_lesions
 from armicro.source.phantom.library import KINDS, SPRITES_OF
 from armicro.source.phantom.noise import value_noise
+from armicro.source.phantom.plan import LESION_CLASSES, NORMAL_CLASSES
 from armicro.source.phantom.specification import PhantomSpec
 
 BLOCK_PX = 1024

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.source.phantom.cell import LESION_CLASSES
+from armicro.source.phantom.plan import LESION_CLASSES
 from armicro.source.phantom.specification import LESION_ROOM_PX, PhantomSpec
 
 Spot = tuple[float, float]

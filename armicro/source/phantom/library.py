@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from armicro.source.phantom.cell import PLANS, draw_cell
+from armicro.errors import SourceError
+from armicro.source.phantom.cell import draw_cell
 from armicro.source.phantom.litter import (
     draw_debris,
     draw_dust,
@@ -15,6 +16,7 @@ from armicro.source.phantom.litter import (
     draw_neutrophil,
     draw_strand,
 )
+from armicro.source.phantom.plan import PLANS
 from armicro.source.phantom.sprite import Sprite
 from armicro.source.phantom.stain import Stain, stain_named
 
@@ -58,8 +60,10 @@ class Library:
         """Open the library; nothing is drawn yet.
 
         Raises:
-            SourceError: there is no such stain.
+            SourceError: there is no such stain, or the seed is negative.
         """
+        if seed < 0:
+            raise SourceError(f"seed {seed}: expected 0 or more; choose another")
         self.stain = stain_named(stain)
         self._seed = seed
         self._drawn: dict[tuple[int, int], Sprite] = {}
