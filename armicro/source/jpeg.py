@@ -17,6 +17,7 @@ import tifffile
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.source.reader import TIFF_ERRORS
 from armicro.source.tile import RegionTiles
 
 _VENDORS = frozenset({"aperio", "generic-tiff"})
@@ -135,7 +136,7 @@ def _find_levels(path: Path, regions: RegionTiles) -> dict[int, _Level]:
     found: dict[int, _Level] = {}
     # What tifffile does not understand, OpenSlide reads.
     with (
-        contextlib.suppress(tifffile.TiffFileError, ValueError),
+        contextlib.suppress(*TIFF_ERRORS),
         tifffile.TiffFile(path) as tiff,
     ):
         for page in tiff.pages:

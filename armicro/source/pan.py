@@ -5,6 +5,9 @@ import math
 _ROWS_PER_WINDOW = 0.7
 """Share of the window's height that a row of the path lies below the last."""
 
+_NEVER_CLOSES = 0.0618
+"""Makes the next round run beside the last, so that in time all is seen."""
+
 
 def pan_xy(
     travelled_px: float, range_wh_px: tuple[int, int], window_h_px: int
@@ -27,7 +30,7 @@ def pan_xy(
     """
     width, height = range_wh_px
     swings = travelled_px / (math.pi / 2 * max(width, height, 1))
-    rows = max(1.0, height / (_ROWS_PER_WINDOW * window_h_px))
+    rows = max(1.0, height / (_ROWS_PER_WINDOW * window_h_px)) + _NEVER_CLOSES
     x = width * (1 - math.cos(math.pi * swings)) / 2
     y = height * (1 - math.cos(math.pi * swings / rows)) / 2
     return round(x), round(y)

@@ -6,6 +6,7 @@ the entry-point group ``armicro.slide_reader``: the entry's name is the file suf
 """
 
 import contextlib
+import struct
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +19,17 @@ from PIL import Image
 from armicro.errors import SourceError
 
 ENTRY_POINT_GROUP = "armicro.slide_reader"
+_PLAIN_TIFF = frozenset({"aperio", "generic-tiff", "leica", "philips", "trestle"})
+"""Vendors whose offsets mean what the TIFF standard says."""
+TIFF_ERRORS = (
+    tifffile.TiffFileError,
+    IndexError,
+    KeyError,
+    OSError,
+    ValueError,
+    struct.error,
+)
+"""What tifffile raises on files that it does not understand."""
 
 
 class SlideReader(Protocol):
@@ -99,7 +111,8 @@ def open_reader(path: Path) -> SlideReader:
     if suffix == "kfb":
         return _open_kfb(path)
     reader = _open_openslide(path)
-    missing = missing_bytes(path)
+    vendor = reader.properties.get("openslide.vendor", "")
+    missing = missing_bytes(path) if vendor in _PLAIN_TIFF else 0
     if missing:
         reader.close()
         raise SourceError(
@@ -116,9 +129,9 @@ def missing_bytes(path: Path) -> int:
     is not there, which may be an hour later.
     """
     end = 0
-    # Formats that tifffile does not know are OpenSlide's business.
+    # What it does not understand is OpenSlide's business.
     with (
-        contextlib.suppress(tifffile.TiffFileError, ValueError),
+        contextlib.suppress(*TIFF_ERRORS),
         tifffile.TiffFile(path) as tiff,
     ):
         for page in tiff.pages:

@@ -18,7 +18,12 @@ from armicro.errors import SourceError
 from armicro.field import Field, Pixels, Place
 from armicro.rig import Rig
 from armicro.source import Card
-from armicro.source.degrade import Degrader, draw_chance, numerical_aperture
+from armicro.source.degrade import (
+    Chance,
+    Degrader,
+    draw_chance,
+    numerical_aperture,
+)
 from armicro.source.jpeg import JpegTiles
 from armicro.source.overview import read_overview
 from armicro.source.reader import open_reader
@@ -99,16 +104,16 @@ class SlideSource:
         for seq in range(len(self._path)):
             chance = draw_chance(self._scan, seq)
             if seq not in done and not chance.dropped:
-                yield self._field(seq)
+                yield self._field(seq, chance)
 
-    def _field(self, seq: int) -> Field:
+    def _field(self, seq: int, chance: Chance) -> Field:
         sampling = self._sampling
         x, y = (int(v) for v in self._path[seq])
         pixels, fault = self._look((x, y))
         if not fault:
             pixels = self._degrader.apply(
                 pixels,
-                draw_chance(self._scan, seq),
+                chance,
                 direction=_direction(self._path, seq),
                 aperture=self._aperture,
             )

@@ -237,7 +237,7 @@ def test_overview_shows_the_region_small(write_slide: Write) -> None:
     ) as source:
         overview = source.card.overview
     assert overview is not None
-    assert 8 <= overview.um_per_px <= 16
+    assert 4 <= overview.um_per_px <= 16
     assert (overview.x_um, overview.y_um) == (200.0, 0.0)
     height, width = overview.pixels.shape[:2]
     assert width * overview.um_per_px == pytest.approx(400, abs=10)
