@@ -17,6 +17,7 @@ from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field, Pixels
 from armicro.rig import Camera
 from armicro.source import Card
+from armicro.source.raw import apply_gains
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -95,7 +96,7 @@ class VideoSource:
                 f"video {device}: no picture; expected the number of a camera (0 is "
                 "the first), a video file or a folder of images in camera.device"
             )
-        self._first: Pixels | None = _to_rgb(first)
+        self._first: Pixels | None = self._coloured(first)
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.card = Card(
             name=f"camera {device}" if self._live else Path(device).stem,
@@ -126,7 +127,12 @@ class VideoSource:
             first, self._first = self._first, None
             return first
         ok, picture = self._capture.read()
-        return _to_rgb(picture) if ok and picture is not None else None
+        return self._coloured(picture) if ok and picture is not None else None
+
+    def _coloured(self, picture: object) -> Pixels:
+        pixels = _to_rgb(picture)
+        gains = self._camera.white_balance
+        return pixels if gains is None else apply_gains(pixels, gains)
 
     def close(self) -> None:
         """Give the camera or file back; may be called twice."""
@@ -134,6 +140,19 @@ class VideoSource:
 
 
 def _open_camera(number: int, camera: Camera) -> cv2.VideoCapture:
+    """Open a UVC camera and set what such cameras have.
+
+    Raises:
+        SourceError: the rig asks for what it has not.
+    """
+    for key, asked in (
+        ("gain_db", camera.gain_db is not None),
+        ("trigger", camera.trigger != "continuous"),
+    ):
+        if asked:
+            raise SourceError(
+                f"camera {number}: a UVC camera has no {key}; remove it from the rig"
+            )
     capture = cv2.VideoCapture(number)
     settings = {
         cv2.CAP_PROP_FRAME_WIDTH: float(camera.width_px),
@@ -144,6 +163,15 @@ def _open_camera(number: int, camera: Camera) -> cv2.VideoCapture:
     }
     for name, value in settings.items():
         capture.set(name, value)
+    if camera.exposure_us is not None and capture.isOpened():
+        # Video4Linux: 1 is manual, and exposure counts in 100 µs.
+        capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, 1.0)
+        if not capture.set(cv2.CAP_PROP_EXPOSURE, camera.exposure_us / 100):
+            capture.release()
+            raise SourceError(
+                f"camera {number}: its exposure cannot be set; "
+                "remove exposure_us from the rig"
+            )
     return capture
 
 

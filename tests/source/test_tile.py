@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
+from PIL import Image
 
-from armicro.errors import SourceError
+from armicro.errors import SourceError, SourceLostError
 from armicro.field import Pixels
-from armicro.source.tile import TileCache, composite
+from armicro.source.tile import RegionTiles, TileCache, composite
 
 Draw = Callable[[int, int], Pixels]
 
@@ -95,3 +97,47 @@ def test_transparent_pixels_lie_on_the_background() -> None:
     rgba = np.array([[[200, 100, 0, 255], [200, 100, 0, 0], [200, 100, 0, 51]]])
     mixed = composite(rgba.astype(np.uint8), (255, 255, 255))
     assert mixed[0].tolist() == [[200, 100, 0], [255, 255, 255], [244, 224, 204]]
+
+
+class FailingSlide:
+    """A slide that fails for ever once it has failed, as OpenSlide's do."""
+
+    level_dimensions = ((1024, 512),)
+    level_downsamples = (1.0,)
+    properties: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def read_region(
+        self, location: tuple[int, int], level: int, size: tuple[int, int]
+    ) -> Image.Image:
+        self.failed = self.failed or location == (0, 0)
+        if self.failed:
+            raise RuntimeError("cannot decode")
+        return Image.new("RGBA", size, (1, 2, 3, 255))
+
+    def close(self) -> None:
+        self.failed = True
+
+
+def test_slide_that_failed_is_opened_again_for_the_next_tile() -> None:
+    tiles = RegionTiles(FailingSlide)
+    with pytest.raises(SourceError, match="cannot decode"):
+        tiles.read(0, 0, 0)
+    assert (tiles.read(0, 1, 0) == (1, 2, 3)).all()
+    tiles.close()
+
+
+def test_slide_that_cannot_be_opened_again_is_lost() -> None:
+    slides = [FailingSlide()]
+
+    def open_once() -> FailingSlide:
+        if not slides:
+            raise SourceError("no such file")
+        return slides.pop()
+
+    cache = TileCache(RegionTiles(open_once))
+    with pytest.raises(SourceLostError, match="no such file"):
+        cache.read(0, (0, 0, 10, 10))
+    cache.close()

@@ -83,6 +83,27 @@ def test_video_file_plays_to_its_end(tmp_path: Path) -> None:
     assert source.card.name == "stage"
 
 
+def test_white_balance_multiplies_the_colours(tmp_path: Path) -> None:
+    path = tmp_path / "stage.avi"
+    write_video(path)
+    camera = Camera(driver="video", device=str(path), white_balance=(0.5, 1.0, 2.0))
+    with contextlib.closing(VideoSource(camera)) as source:
+        red, green, blue = list(source.fields())[2].pixels.mean(axis=(0, 1))
+    assert (red, green, blue) == pytest.approx((100, 0, 160), abs=8)
+
+
+@pytest.mark.parametrize(
+    ("camera", "key"),
+    [
+        (Camera(driver="video", gain_db=3.0), "gain_db"),
+        (Camera(driver="video", trigger="software"), "trigger"),
+    ],
+)
+def test_setting_that_uvc_cameras_lack_is_refused(camera: Camera, key: str) -> None:
+    with pytest.raises(SourceError, match=key):
+        VideoSource(camera)
+
+
 @pytest.mark.parametrize("device", ["/nowhere.avi", "977"])
 def test_video_that_is_not_there_is_refused(device: str) -> None:
     with pytest.raises(SourceError, match="no picture"):
