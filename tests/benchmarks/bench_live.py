@@ -57,6 +57,7 @@ def draw(path: Path) -> Path:
 
 def run(job: Job, args: argparse.Namespace) -> None:
     beats: dict[str, list[Beat]] = {"capture": [], "infer": [], "display": []}
+    core: dict[str, list[float]] = {"capture": [], "infer": [], "display": []}
     memory: list[tuple[float, float]] = []
     begun = time.monotonic()
 
@@ -64,6 +65,8 @@ def run(job: Job, args: argparse.Namespace) -> None:
         if beat.state == "starting" or time.monotonic() < begun + SETTLE_S:
             return
         beats[beat.process].append(beat)
+        process = psutil.Process(beat.pid).cpu_times()
+        core[beat.process].append(process.user + process.system)
         if beat.process == "display":
             children = psutil.Process().children()
             memory.append(
@@ -80,7 +83,11 @@ def run(job: Job, args: argparse.Namespace) -> None:
         first, last = beats[name][0], beats[name][-1]
         seconds = (last.sent_ns - first.sent_ns) / 1e9
         rate = (last.fields - first.fields) / seconds
-        print(f"{unit:9} {rate:6.2f} fields/s over {seconds:.0f} s")
+        busy = (core[name][-1] - core[name][0]) / seconds
+        print(
+            f"{unit:9} {rate:6.2f} fields/s over {seconds:.0f} s, "
+            f"{busy:.2f} cores, {busy / rate * 1e3:.1f} ms of a core a field"
+        )
     p50, p95 = re.findall(r"p\d+=([\d.]+)", beats["display"][-1].text)
     print(f"grab to painted: median {p50} ms, 95th percentile {p95} ms")
     seconds_, bytes_ = np.array(memory).T

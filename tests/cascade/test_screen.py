@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from armicro.engine.manifest import HrTable, LrTable, Manifest, RnnTable, Tolera
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
 from armicro.pipeline import Pipeline
+from armicro.report import FieldReport, Observation
 
 GLASS = (236, 238, 240)
 LESION = (60, 30, 90)
@@ -108,7 +110,7 @@ def field_with(
     return Field(pixels, um_per_px, seq, 1, place)
 
 
-def run(screen: Screen, seen: Field) -> tuple:
+def run(screen: Screen, seen: Field) -> tuple[FieldReport, list[Observation]]:
     return screen.analyse(screen.prepare(seen))
 
 
@@ -118,7 +120,7 @@ PLACES_UM = [(40.0, 40.0), (306.0, 256.0), (580.0, 480.0), (306.0, 310.0)]
 @pytest.mark.parametrize("lr_mode", ["tiles", "whole"])
 @pytest.mark.parametrize("um_per_px", [0.1, 0.18, 0.243, 0.25, 0.293, 0.486, 0.6])
 def test_findings_lie_on_their_cells_at_every_scale(
-    um_per_px: float, lr_mode: str
+    um_per_px: float, lr_mode: Literal["tiles", "whole"]
 ) -> None:
     screen = Screen(networks(), Choice(lr_mode=lr_mode))
     report, observations = run(screen, field_with(*PLACES_UM, um_per_px=um_per_px))
@@ -170,20 +172,20 @@ def test_blank_field_costs_no_inference() -> None:
     report, observations = run(Screen(made, Choice()), field_with())
     assert report.state == "blank"
     assert observations == []
-    assert made.lr.shapes == []
+    assert cast(FakeLr, made.lr).shapes == []
 
 
 def test_tiles_of_empty_glass_are_left_out() -> None:
     made = networks()
     report, _ = run(Screen(made, Choice()), field_with((40.0, 40.0)))
     assert report.lr_tiles == 1
-    assert made.lr.shapes == [(1, 512, 512, 3)]
+    assert cast(FakeLr, made.lr).shapes == [(1, 512, 512, 3)]
 
 
 def test_whole_mode_pads_to_whole_tiles() -> None:
     made = networks()
     run(Screen(made, Choice(lr_mode="whole")), field_with((40.0, 40.0)))
-    assert made.lr.shapes == [(1, 1280, 1280, 3)]
+    assert cast(FakeLr, made.lr).shapes == [(1, 1280, 1280, 3)]
 
 
 REFUSALS = [
@@ -219,7 +221,7 @@ def test_field_that_cannot_be_trusted_has_no_boxes_and_a_reason(
     assert word in report.reason
     assert observations == []
     assert report.findings == ()
-    assert made.lr.shapes == []
+    assert cast(FakeLr, made.lr).shapes == []
 
 
 def test_most_per_field_keeps_the_highest_candidates() -> None:
@@ -268,7 +270,7 @@ def test_rnns_run_only_when_the_top_list_changes() -> None:
     seen = field_with((300, 300))
     for _ in range(5):
         pipeline.step(seen)
-    assert made.rnn.calls == 1
+    assert cast(FakeRnn, made.rnn).calls == 1
 
 
 def test_resumed_pipeline_knows_what_the_journal_kept() -> None:
