@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from armicro.source.phantom.noise import Floats, smooth_noise
+from armicro.source.phantom.noise import Floats, fine_noise, smooth_noise
 from armicro.source.phantom.specification import UM_PER_PX
 from armicro.source.phantom.sprite import Plane, Sprite, dyed, plane, sprite_of
 from armicro.source.phantom.stain import Stain
@@ -21,8 +21,8 @@ def draw_neutrophil(stain: Stain, rng: np.random.Generator) -> Sprite:
     half_px = rng.uniform(4.6, 6.2) / UM_PER_PX
     flat = plane(1.5 * half_px)
     where = Plane(
-        flat.x + 2.0 * smooth_noise(rng, flat.shape, 12),
-        flat.y + 2.0 * smooth_noise(rng, flat.shape, 12),
+        flat.x + 2.0 * fine_noise(rng, flat.shape, 12),
+        flat.y + 2.0 * fine_noise(rng, flat.shape, 12),
     )
     lobes = np.zeros(where.shape, np.float32)
     angle, spread = rng.uniform(0, 7), rng.uniform(0.30, 0.5) * half_px
@@ -31,12 +31,12 @@ def draw_neutrophil(stain: Stain, rng: np.random.Generator) -> Sprite:
         lobe_px = rng.uniform(0.32, 0.48) * half_px
         lobes = np.maximum(lobes, _blob(where, x, y, lobe_px, 2.2))
         angle += rng.uniform(1.3, 2.4)
-    texture = 1 + 0.12 * smooth_noise(rng, where.shape, 4)
+    texture = 1 + 0.12 * fine_noise(rng, where.shape, 4)
     density = dyed(
         lobes * texture * np.float32(rng.uniform(0.75, 1.1)), stain.leucocyte
     )
     pale = _blob(where, 0, 0, half_px, 4) * np.float32(rng.choice([0.0, 0.5, 0.9]))
-    density += dyed(pale * (1 + 0.25 * smooth_noise(rng, where.shape, 4)), stain.mucus)
+    density += dyed(pale * (1 + 0.25 * fine_noise(rng, where.shape, 4)), stain.mucus)
     return sprite_of(density, float(rng.choice([0.7, 0.9, 1.8], p=[0.5, 0.4, 0.1])))
 
 
@@ -48,7 +48,7 @@ def draw_lymphocyte(stain: Stain, rng: np.random.Generator) -> Sprite:
     along = where.x * np.cos(angle) + where.y * np.sin(angle)
     across = (where.y * np.cos(angle) - where.x * np.sin(angle)) / stretch
     nucleus = np.clip((radius_px - np.hypot(along, across)) / 2 + 0.5, 0, 1)
-    texture = 1 + 0.22 * smooth_noise(rng, where.shape, 4)
+    texture = 1 + 0.22 * fine_noise(rng, where.shape, 4)
     thick = np.asarray(nucleus * texture * rng.uniform(0.6, 0.95), dtype=np.float32)
     density = dyed(thick, stain.leucocyte)
     density += dyed(_blob(where, 0, 0, 1.3 * radius_px, 4), stain.mucus)
@@ -80,9 +80,7 @@ def draw_debris(stain: Stain, rng: np.random.Generator) -> Sprite:
     along = where.x * np.cos(angle) + where.y * np.sin(angle)
     across = (where.y * np.cos(angle) - where.x * np.sin(angle)) / stretch
     mask = np.clip((ragged - np.hypot(along, across)) / 4 + 0.5, 0, 1)
-    thick = (
-        mask * (1 + 0.35 * smooth_noise(rng, where.shape, 5)) * rng.uniform(0.2, 0.9)
-    )
+    thick = mask * (1 + 0.35 * fine_noise(rng, where.shape, 5)) * rng.uniform(0.2, 0.9)
     dye = [stain.dust, stain.leucocyte, stain.mucus][int(rng.integers(3))]
     blur_px = float(rng.choice([0.7, 1.5, 4.0], p=[0.55, 0.3, 0.15]))
     return sprite_of(dyed(np.asarray(thick, np.float32), dye), blur_px)
@@ -125,7 +123,7 @@ def draw_film(stain: Stain, rng: np.random.Generator) -> Sprite:
     for grain_px, swing in ((150, 0.34), (60, 0.24), (24, 0.16), (9, 0.12)):
         octave = smooth_noise(rng, (side, side // 2), grain_px)
         cloud += swing * np.asarray(cv2.resize(octave, (side, side)))
-    grain = np.maximum(smooth_noise(rng, where.shape, 2.4) - 0.55, 0)
+    grain = np.maximum(fine_noise(rng, where.shape, 2.4) - 0.55, 0)
     thick = fade * (np.maximum(cloud, 0) * (1 + 1.1 * grain) + 0.5 * grain)
     return sprite_of(dyed(np.asarray(0.75 * thick, np.float32), stain.mucus), 0.8)
 

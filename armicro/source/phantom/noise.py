@@ -1,10 +1,15 @@
 """Smooth random fields: over one sprite, and over a slide without storing it."""
 
+import functools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
+
+POOL_PX = 640
 
 
 def smooth_noise(
@@ -17,9 +22,35 @@ def smooth_noise(
     """
     height, width = shape
     rows, columns = (max(2, round(side / grain_px) + 2) for side in (height, width))
-    coarse = rng.standard_normal((rows, columns)).astype(np.float32)
+    coarse = rng.standard_normal((rows, columns), dtype=np.float32)
     grown = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(grown, dtype=np.float32)
+
+
+def fine_noise(
+    rng: np.random.Generator, shape: tuple[int, int], grain_px: float
+) -> Floats:
+    """``smooth_noise`` from a stored sheet, for grains that many sprites ask for.
+
+    A window of the sheet is mirrored at random: nobody sees that two cells share it,
+    and it costs a tenth. No side of ``shape`` may exceed ``POOL_PX``.
+
+    Returns:
+        float32 array of ``shape`` (height, width), not to be written to.
+    """
+    height, width = shape
+    y = int(rng.integers(0, POOL_PX - height + 1))
+    x = int(rng.integers(0, POOL_PX - width + 1))
+    window = _sheet_of(grain_px)[y : y + height, x : x + width]
+    turn = int(rng.integers(4))
+    return window[:: 1 - (turn & 2), :: 1 - 2 * (turn & 1)]
+
+
+@functools.lru_cache(maxsize=32)
+def _sheet_of(grain_px: float) -> Floats:
+    sheet = smooth_noise(np.random.default_rng(0), (POOL_PX, POOL_PX), grain_px)
+    sheet.setflags(write=False)
+    return sheet
 
 
 def lattice(seed: int, ix: NDArray[np.int64], iy: NDArray[np.int64]) -> Floats:
