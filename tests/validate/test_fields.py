@@ -1,4 +1,5 @@
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from armicro.validate.tiles import tile_of_crop, tiles_of_points
 class DarknessEngine:
     """Stands in for HR: a lesion is what is dark in the middle."""
 
-    def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         tiles = inputs["tiles"]
         middle = tiles[:, 120:136, 120:136].mean(axis=(1, 2, 3))
         features = np.zeros((len(tiles), 2048), np.float32)

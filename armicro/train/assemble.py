@@ -1,0 +1,257 @@
+"""From trained networks to a set in its folder: calibrate, export, quantise, write.
+
+The order matters: the heads are calibrated on validation data first and the temperature
+becomes part of the graph; the fp32 graphs give the golden outputs; the RNNs learn from
+features as the shipped (INT8) HR network gives them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from tqdm import tqdm
+
+from armicro.engine.openvino import OpenVinoEngine, place
+from armicro.field import Pixels
+from armicro.train.calibrate import fit_platt, set_calibration
+from armicro.train.construct import (
+    Look,
+    SlideSettings,
+    build_pool,
+    fit_rnn,
+    score_constructed,
+)
+from armicro.train.data import Dataset
+from armicro.train.export import export_onnx, quantise, store_weights_int8
+from armicro.train.gate import cut_field_tiles, set_gate
+from armicro.train.golden import golden_arrays
+from armicro.train.manifest import write_set
+from armicro.train.networks import HighResolution, LowResolution, SlideRnn
+from armicro.train.sample import (
+    HR_UM_PER_PX,
+    LR_UM_PER_PX,
+    BalancedSampler,
+    Sample,
+    TilePlan,
+    cut_tile,
+    list_samples,
+)
+
+HR_PLAN = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
+HR_CALIBRATION = TilePlan(256, HR_UM_PER_PX, 6.0)
+LR_CALIBRATION = TilePlan(256, LR_UM_PER_PX, 40.0)
+CALIBRATION_WEIGHTS = {"cric": 0.6, "sipakmed": 0.2, "herlev": 0.1, "phantom": 0.1}
+POOL_PLAN = TilePlan(256, HR_UM_PER_PX, 6.0)
+
+TOLERANCE = {
+    "lr_probability": 0.15,
+    "lr_location": 0.30,
+    "hr_probability": 0.15,
+    "hr_features": 0.40,
+    "rnn_scores": 0.10,
+}
+"""INT8 on any CPU or GPU against fp32, on drawn pictures; see the card for the figures
+that it costs on real cells, which are what matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssembleSettings:
+    """How much data each step looks at; a quick set takes less."""
+
+    name: str = "cervical-r50"
+    calibration_tiles: int = 64
+    gate_tiles_per_field: int = 2
+    hr_cells: int = 480
+    pool_cells: int = 1200
+    int8: bool = True
+    weights_7_bit: bool = True
+    slides: SlideSettings = SlideSettings()  # noqa: RUF009 (frozen)
+
+
+@torch.no_grad()
+def calibrate_hr(
+    network: HighResolution, samples: Sequence[Sample]
+) -> dict[str, float]:
+    """Fit and bake the HR head's temperature; return it."""
+    set_calibration(network.head, 1.0, 0.0)
+    network.eval()
+    rng = np.random.default_rng(0)
+    logits = []
+    for start in tqdm(range(0, len(samples), 8), desc="HR calibration", mininterval=10):
+        part = samples[start : start + 8]
+        tiles = np.stack([cut_tile(sample, HR_PLAN, rng) for sample in part])
+        middle = network.middle(torch.from_numpy(tiles))
+        logits.append(network.logits(middle)[0].double().numpy())
+    wanted = np.array([sample.lesion for sample in samples])
+    with torch.enable_grad():
+        temperature, offset = fit_platt(np.concatenate(logits), wanted)
+    set_calibration(network.head, temperature, offset)
+    return {"hr_temperature": temperature, "hr_offset": offset}
+
+
+def calibration_tiles(
+    sampler: BalancedSampler, plan: TilePlan, count: int, *, seed: int
+) -> list[Pixels]:
+    """Return augmented training tiles, so that other stains' ranges are seen too."""
+    rng = np.random.default_rng(seed)
+    return [
+        cut_tile(sampler.samples[index], plan, rng)
+        for index in sampler.draw(count, rng)
+    ]
+
+
+def look_through(model: onnx.ModelProto) -> Look:
+    """Return the HR graph as a function of tiles, on OpenVINO."""
+    engine = OpenVinoEngine(
+        "hr",
+        model.SerializeToString(),
+        precision="native",
+        placement=place(threads=torch.get_num_threads(), latency=False),
+    )
+
+    def look(tiles: Pixels) -> tuple[Any, Any]:
+        outputs = engine.infer({"tiles": tiles})
+        return outputs["probability"], outputs["features"]
+
+    return look
+
+
+def pool_samples(dataset: Dataset, count: int, seed: int) -> list[Sample]:
+    """Return finds for constructed slides: half lesions at most, areas repeated."""
+    rng = np.random.default_rng(seed)
+    samples = list_samples(dataset)
+    lesions = [sample for sample in samples if sample.lesion]
+    normals = [sample for sample in samples if not sample.lesion]
+    areas = [sample for sample in normals if sample.category == "area"]
+    normals += areas * 2
+    few = min(len(lesions), count * 2 // 5)
+    chosen = [lesions[i] for i in rng.choice(len(lesions), few, replace=False)]
+    rest = min(count - few, len(normals))
+    return chosen + [normals[i] for i in rng.choice(len(normals), rest, replace=False)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """One network ready to ship: its two graphs and the figures of its calibration."""
+
+    fp32: onnx.ModelProto
+    shipped: onnx.ModelProto
+    figures: Mapping[str, float]
+
+
+def finish_lr(
+    lr: LowResolution, dataset: Dataset, settings: AssembleSettings
+) -> Finished:
+    """Set the gate on validation fields, export, quantise."""
+    val = dataset.split("val")
+    tiles = cut_field_tiles(val.fields, per_field=settings.gate_tiles_per_field)
+    figures = set_gate(lr, tiles)
+    return ship(export_onnx(lr), figures, LR_CALIBRATION, dataset, settings)
+
+
+def finish_hr(
+    hr: HighResolution, dataset: Dataset, settings: AssembleSettings
+) -> Finished:
+    """Calibrate the probability on real validation cells, export, quantise."""
+    cells = pool_real_cells(dataset.split("val"), settings.hr_cells)
+    figures = calibrate_hr(hr, cells)
+    return ship(export_onnx(hr), figures, HR_CALIBRATION, dataset, settings)
+
+
+def ship(
+    fp32: onnx.ModelProto,
+    figures: Mapping[str, float],
+    plan: TilePlan,
+    dataset: Dataset,
+    settings: AssembleSettings,
+) -> Finished:
+    """Quantise a graph on training tiles, or leave it as it is."""
+    if not settings.int8:
+        return Finished(fp32, fp32, figures)
+    sampler = BalancedSampler(
+        list_samples(dataset.split("train")), source_weights=CALIBRATION_WEIGHTS
+    )
+    shown = calibration_tiles(sampler, plan, settings.calibration_tiles, seed=20215)
+    int8 = quantise(fp32, shown, weights_7_bit=settings.weights_7_bit)
+    return Finished(fp32, int8, figures)
+
+
+def finish_set(
+    folder: Path,
+    lr: Finished,
+    hr: Finished,
+    dataset: Dataset,
+    settings: AssembleSettings,
+    training: Mapping[str, Any],
+) -> None:
+    """Train the slide RNNs on the shipped HR network's features and write the set."""
+    rnn, slides = train_rnn(
+        hr.shipped, dataset.split("train"), dataset.split("val"), settings
+    )
+    shipped = {
+        "lr": lr.shipped,
+        "hr": hr.shipped,
+        "rnn": store_weights_int8(export_onnx(rnn)),
+    }
+    golden = golden_arrays({"lr": lr.fp32, "hr": hr.fp32, "rnn": export_onnx(rnn)})
+    tables = set_tables(
+        float(lr.figures["peak_threshold"]), "int8" if settings.int8 else "fp32"
+    ) | {"training": training, "metrics": {**lr.figures, **hr.figures, **slides}}
+    write_set(folder, shipped, golden, name=settings.name, tables=tables)
+
+
+def pool_real_cells(val: Dataset, count: int) -> list[Sample]:
+    """Return an even choice of real validation cells, each source a like share."""
+    samples = [s for s in list_samples(val, areas=False) if s.source != "phantom"]
+    sources = sorted({sample.source for sample in samples})
+    chosen = []
+    for source in sources:
+        own = [sample for sample in samples if sample.source == source]
+        chosen += own[:: max(1, len(own) * len(sources) // count)]
+    return chosen
+
+
+def train_rnn(
+    hr: onnx.ModelProto, train: Dataset, val: Dataset, settings: AssembleSettings
+) -> tuple[SlideRnn, dict[str, float]]:
+    """Train the RNNs on the training split's pool, score them on the other's."""
+    look = look_through(hr)
+    seed = settings.slides.seed
+    pool = build_pool(
+        pool_samples(train, settings.pool_cells, seed), look, POOL_PLAN, seed
+    )
+    rnn = fit_rnn(pool, settings.slides)
+    still = TilePlan(256, HR_UM_PER_PX, 3.0, augmented=False)
+    unseen = build_pool(
+        pool_samples(val, settings.pool_cells // 3, seed), look, still, seed
+    )
+    return rnn, score_constructed(rnn, unseen, 400, settings.slides)
+
+
+def set_tables(peak_threshold: float, precision: str) -> dict[str, dict[str, Any]]:
+    """Return the tables that engines and the cascade read."""
+    normalisation = "in graph: RGB / 255, ImageNet mean and std"
+    return {
+        "lr": {
+            "um_per_px": LR_UM_PER_PX,
+            "tile_px": 512,
+            "overlap": 0.25,
+            "gate": 0.5,
+            "peak_threshold": peak_threshold,
+            "normalisation": normalisation,
+            "precision": precision,
+        },
+        "hr": {
+            "um_per_px": HR_UM_PER_PX,
+            "tile_px": 256,
+            "normalisation": normalisation,
+            "precision": precision,
+        },
+        "rnn": {"top": [10, 20, 30], "precision": "int8 weights, float computation"},
+        "tolerance": TOLERANCE,
+        "gpu": {"run_on_gpu": False},
+    }

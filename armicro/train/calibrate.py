@@ -1,0 +1,63 @@
+"""Making probabilities mean what they say: temperature and offset on validation data.
+
+A network trained with balanced draws and smoothed labels is not calibrated. A logit is
+divided by a temperature and shifted (Platt scaling), fitted on validation samples with
+each class weighing a half: that prior is written in the manifest, since no data set
+here has a slide's real one. The LR gate is set for recall instead, as in the paper.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from armicro.train.networks import Head
+
+Values = NDArray[np.float64]
+
+
+def fit_platt(logits: Values, wanted: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return (temperature, offset) so that sigmoid(logit / temperature + offset) fits.
+
+    Each class weighs a half.
+
+    >>> temperature, offset = fit_platt(np.array([-2.0, -1, 1, 2]),
+    ...                                 np.array([False, True, False, True]))
+    >>> temperature > 1, abs(offset) < 0.01
+    (True, True)
+    """
+    x, y = torch.from_numpy(logits), torch.from_numpy(wanted.astype(np.float64))
+    weight = torch.where(
+        y > 0, 0.5 / max(wanted.mean(), 1e-9), 0.5 / (1 - wanted.mean())
+    )
+    gain = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    offset = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([gain, offset], max_iter=100)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        # The small penalty keeps the gain finite when the classes part completely.
+        loss = (
+            functional.binary_cross_entropy_with_logits(
+                x * gain + offset, y, weight=weight
+            )
+            + 1e-3 * (gain.square() + offset.square()).sum()
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return 1 / max(float(gain.detach()), 0.05), float(offset.detach())
+
+
+def recall_offset(
+    logits: Values, wanted: NDArray[np.bool_], temperature: float, *, recall: float
+) -> float:
+    """Return the offset at which a gate of 0.5 passes ``recall`` of the positives."""
+    return -float(np.quantile(logits[wanted] / temperature, 1 - recall))
+
+
+def set_calibration(head: Head, temperature: float, offset: float) -> None:
+    """Bake temperature and offset into a head."""
+    head.temperature.fill_(temperature)
+    head.offset.fill_(offset)

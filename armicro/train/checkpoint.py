@@ -1,0 +1,84 @@
+"""The state of a training run on disk: safetensors for numbers, JSON for the rest.
+
+No pickle: a checkpoint from elsewhere can be opened without running its code. A file is
+written beside its place and renamed, so a run stopped while writing keeps the last one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from armicro.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Tensors by name ("model.", "mean.", "optimiser." ...) and facts beside them."""
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """Return the tensors of one part, without its prefix."""
+        start = f"{name}."
+        return {
+            key.removeprefix(start): value
+            for key, value in self.tensors.items()
+            if key.startswith(start)
+        }
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    tensors = {key: value.contiguous() for key, value in checkpoint.tensors.items()}
+    save_file(tensors, part, {"facts": json.dumps(dict(checkpoint.facts))})
+    part.replace(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        EngineError: the file is missing or is not a checkpoint.
+    """
+    try:
+        with safe_open(path, "pt") as stream:
+            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+            facts = json.loads((stream.metadata() or {}).get("facts", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise EngineError(
+            f"{path}: is not a checkpoint ({error}); expected a .safetensors file "
+            "that armicro train wrote, or start weights"
+        ) from error
+    return Checkpoint(tensors, facts)
+
+
+def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's tensors as "index.name"."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what ``flatten_optimiser`` took."""
+    whole = optimiser.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({**whole, "state": state})

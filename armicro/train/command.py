@@ -1,0 +1,215 @@
+"""``armicro train lr|hr|rnn|all``: a network set from a data folder, resumable.
+
+    DATA/*/cells.csv ── hr ──► OUT/hr/checkpoint.safetensors ─┐
+                    └── lr ──► OUT/lr/checkpoint.safetensors ─┴─ rnn ──► OUT/set/
+
+``rnn`` is the last step: location branch, calibration, slide RNNs, export and manifest.
+``all`` is the three in turn, and what made the shipped set.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from armicro.errors import EngineError
+from armicro.train.assemble import (
+    AssembleSettings,
+    finish_hr,
+    finish_lr,
+    finish_set,
+)
+from armicro.train.checkpoint import read_checkpoint
+from armicro.train.data import Dataset, read_dataset
+from armicro.train.drawn import draw_fields
+from armicro.train.fit import FitSettings, TileNetwork, fit
+from armicro.train.location import LocationSettings, collect_maps, fit_location
+from armicro.train.networks import (
+    BACKBONES,
+    HighResolution,
+    LowResolution,
+    load_backbone,
+)
+from armicro.train.recipe import (
+    FOVEA_PX,
+    HR_SETTINGS,
+    LR_SETTINGS,
+    PHANTOM_TRAIN_SEEDS,
+    PHANTOM_VAL_SEEDS,
+    training_sampler,
+    validation_samples,
+)
+
+EXAMPLES = """examples:
+  armicro train all --data ../shared/data --out .train \\
+      --init ../shared/data/weights/resnet50_imagenet_v1_fp16_nofc.safetensors
+  armicro train hr --data DATA --out .train --resume
+"""
+
+SETTINGS: Mapping[str, tuple[type[HighResolution | LowResolution], FitSettings]] = {
+    "hr": (HighResolution, HR_SETTINGS),
+    "lr": (LowResolution, LR_SETTINGS),
+}
+INITIAL_SEED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``armicro train``."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("network", choices=("lr", "hr", "rnn", "all"))
+    parser.add_argument("--data", type=Path, required=True, help="folder of sources")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="checkpoints, logs, set"
+    )
+    parser.add_argument("--init", type=Path, help="start weights of the backbone")
+    parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
+    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
+    parser.add_argument("--sources", default="", help="names, with commas; default all")
+    parser.add_argument("--no-phantom", action="store_true", help="real cells only")
+    parser.add_argument("--steps", type=int, help="stop a network after so many steps")
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    parser.add_argument("--name", default="cervical-r50", help="name of the set")
+    parser.add_argument("--fp32", action="store_true", help="export without INT8")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what was asked for; return 0.
+
+    Raises:
+        SourceError: the data folder cannot be used.
+        EngineError: start weights or a checkpoint cannot be used.
+    """
+    if args.threads:
+        torch.set_num_threads(args.threads)
+        cv2.setNumThreads(args.threads)
+    dataset = read_sources(args)
+    for network in ("hr", "lr"):
+        if args.network in (network, "all"):
+            train_network(network, dataset, args)
+    if args.network in ("rnn", "all"):
+        finish(dataset, args)
+    return 0
+
+
+def read_sources(args: argparse.Namespace) -> Dataset:
+    """Read the data folder and draw the phantom fields."""
+    sources = tuple(name for name in args.sources.split(",") if name)
+    dataset = read_dataset(args.data, sources=sources)
+    if args.no_phantom:
+        return dataset
+    drawn = draw_fields(PHANTOM_TRAIN_SEEDS, split="train")
+    drawn += draw_fields(PHANTOM_VAL_SEEDS, split="val")
+    return replace(dataset, fields=dataset.fields + tuple(drawn))
+
+
+def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
+    """Train one tile network into its folder."""
+    kind, settings = SETTINGS[name]
+    folder = args.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    fit(
+        start_network(kind, args),
+        training_sampler(dataset),
+        validation_samples(dataset),
+        limit_steps(replace(settings, threads=args.threads), args.steps),
+        folder,
+        resume=args.resume,
+    )
+
+
+def start_network(kind: Callable[[str], TileNetwork], args: argparse.Namespace) -> Any:
+    """Return a new network with the start weights that ``--init`` names."""
+    torch.manual_seed(INITIAL_SEED)
+    network = kind(args.backbone)
+    if args.init is not None:
+        load_backbone(network.backbone, read_checkpoint(args.init).tensors)
+    elif not args.resume:
+        sys.stderr.write(
+            "armicro train: no --init: the backbone starts from random weights\n"
+        )
+    return network
+
+
+def limit_steps(settings: FitSettings, steps: int | None) -> FitSettings:
+    """Return settings that end after so many steps; for trials."""
+    if steps is None:
+        return settings
+    stages = []
+    for stage in settings.stages:
+        taken = min(stage.steps, steps)
+        steps -= taken
+        if taken:
+            stages.append(replace(stage, steps=taken))
+    return replace(settings, stages=tuple(stages))
+
+
+def finish(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Train the location branch and the RNNs, export and write the set."""
+    hr = HighResolution(args.backbone, fovea_px=FOVEA_PX)
+    lr = LowResolution(args.backbone)
+    load_trained(hr, args.out / "hr" / "checkpoint.safetensors")
+    load_trained(lr, args.out / "lr" / "checkpoint.safetensors")
+    location = LocationSettings()
+    maps, targets = collect_maps(lr, training_sampler(dataset), location)
+    fit_location(lr, maps, targets, location)
+    settings = AssembleSettings(name=args.name, int8=not args.fp32)
+    finish_set(
+        args.out / "set",
+        finish_lr(lr, dataset, settings),
+        finish_hr(hr, dataset, settings),
+        dataset,
+        settings,
+        describe(dataset),
+    )
+
+
+def load_trained(network: TileNetwork, path: Path) -> None:
+    """Fill a network with the running mean of a checkpoint.
+
+    Raises:
+        EngineError: the checkpoint is missing or is of another network.
+    """
+    saved = read_checkpoint(path)
+    try:
+        network.load_state_dict(saved.part("mean"))
+    except RuntimeError as error:
+        raise EngineError(
+            f"{path}: does not fit the network ({str(error).splitlines()[0]}); "
+            "train it with the same --backbone"
+        ) from error
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return what the manifest says of the training."""
+    sources: dict[str, dict[str, int]] = {}
+    for field in dataset.fields:
+        table = sources.setdefault(field.source, {})
+        for lesion in field.lesion.tolist():
+            key = f"{field.split}_{'lesions' if lesion else 'normals'}"
+            table[key] = table.get(key, 0) + 1
+    for crop in dataset.crops:
+        table = sources.setdefault(crop.source, {})
+        key = f"{crop.split}_{'lesions' if crop.lesion else 'normals'}"
+        table[key] = table.get(key, 0) + 1
+    stages = {
+        name: [
+            f"{s.steps} steps of {s.batch} tiles {s.plan.tile_px} px, rate {s.rate:g}, "
+            f"first {s.frozen} layers frozen, mining {s.hard_share:g}"
+            for s in settings.stages
+        ]
+        for name, (_, settings) in SETTINGS.items()
+    }
+    seeds = {name: settings.seed for name, (_, settings) in SETTINGS.items()}
+    return {
+        "paper": "Cheng et al. 2021, Nat Commun 12:5639",
+        "intended_use": "research only; not a diagnostic device",
+        "command": "armicro train all --data DATA --out OUT --init WEIGHTS",
+        "stages": stages,
+        "seeds": seeds | {"location": asdict(LocationSettings())["seed"]},
+        "data": sources,
+    }

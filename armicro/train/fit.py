@@ -1,0 +1,316 @@
+"""Training of a tile network, in stages, that survives being stopped.
+
+A stage fixes tile size, learning rate and how much of the backbone moves. Every step's
+tiles and dropout follow from (seed, step) alone, and the checkpoint holds weights,
+their running mean and the optimiser, so a resumed run equals an unbroken one. Batch
+normalisation keeps the start weights' statistics: with small batches of mixed sources
+it would otherwise learn the mixture. The exported weights are the running mean.
+"""
+
+import copy
+import csv
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from armicro.train.checkpoint import (
+    Checkpoint,
+    flatten_optimiser,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
+from armicro.train.networks import HighResolution, LowResolution
+from armicro.train.sample import BalancedSampler, Sample, TilePlan, cut_tile
+
+TileNetwork = HighResolution | LowResolution
+HEAD_RATE_FACTOR = 5.0
+FROZEN_LAYERS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stretch of training at one setting."""
+
+    steps: int
+    plan: TilePlan
+    batch: int = 16
+    rate: float = 1e-4
+    """AdamW learning rate of the backbone; the head's is five times that."""
+    frozen: int = 3
+    """How many of conv1, bn1, layer1 ... layer4 stay as they were."""
+    hard_share: float = 0.0
+    """Weight of mining: 0 draws evenly, 1 draws in proportion to the loss."""
+    without: tuple[str, ...] = ()
+    """Sources that wait for a later stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """What holds for a whole run."""
+
+    stages: tuple[Stage, ...]
+    seed: int = 20211
+    smoothing: float = 0.05
+    """Label smoothing."""
+    mean_decay: float = 0.998
+    weight_decay: float = 0.02
+    checkpoint_every: int = 50
+    validate_every: int = 300
+    threads: int = 0
+    """CPU threads; 0 leaves torch's own choice."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[int, Stage]:
+        """Return the stage of a step and its index."""
+        for index, stage in enumerate(self.stages):
+            if step < stage.steps:
+                return index, stage
+            step -= stage.steps
+        return len(self.stages) - 1, self.stages[-1]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A training run in memory."""
+
+    network: TileNetwork
+    mean: TileNetwork
+    """Running mean of the weights: what is validated and exported."""
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    loss: float = 0.69
+    """Running mean of the training loss."""
+    sample_loss: dict[int, float] = field(default_factory=dict)
+    """Last loss of each sample drawn, for mining."""
+
+
+def fit(
+    network: TileNetwork,
+    sampler: BalancedSampler,
+    val: Sequence[Sample],
+    settings: FitSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+) -> TileNetwork:
+    """Train and return the running mean of the network.
+
+    Writes ``checkpoint.safetensors`` and ``log.csv`` under ``folder``.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run(network, copy.deepcopy(network), make_optimiser(network, settings))
+    path = folder / "checkpoint.safetensors"
+    if resume and path.exists():
+        load_run(run, read_checkpoint(path))
+    val_tiles = cut_validation(val, settings.stages[0].plan)
+    bar = tqdm(total=settings.steps, initial=run.step, desc=folder.name, mininterval=10)
+    while run.step < settings.steps:
+        take_step(run, sampler, settings)
+        bar.update()
+        bar.set_postfix(loss=f"{run.loss:.3f}")
+        last = run.step == settings.steps
+        if run.step % settings.validate_every == 0 or last:
+            scores = validate(run.mean, val_tiles)
+            append_log(folder / "log.csv", run, settings, scores)
+        if run.step % settings.checkpoint_every == 0 or last:
+            write_checkpoint(path, save_run(run))
+    bar.close()
+    return run.mean
+
+
+def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None:
+    """Draw a batch, learn from it, update the running mean."""
+    stage = settings.stage_at(run.step)[1]
+    torch.manual_seed(settings.seed * 1_000_003 + run.step)
+    rng = np.random.default_rng((settings.seed, run.step))
+    if stage.hard_share and run.step % 50 == 0:
+        set_difficulty(sampler, run.sample_loss, stage.hard_share)
+    drawn = sampler.draw(stage.batch, rng, without=stage.without)
+    samples = [sampler.samples[number] for number in drawn]
+    tiles = torch.from_numpy(
+        np.stack([cut_tile(sample, stage.plan, rng) for sample in samples])
+    )
+    wanted = torch.tensor([float(sample.lesion) for sample in samples])
+    freeze(run.network, stage.frozen)
+    set_rate(run, stage, settings)
+    losses = learn(run, tiles, wanted, settings)
+    for number, loss in zip(drawn.tolist(), losses.tolist(), strict=True):
+        run.sample_loss[number] = loss
+    run.loss = 0.98 * run.loss + 0.02 * float(losses.mean())
+    run.step += 1
+    update_mean(run, settings.mean_decay)
+
+
+def learn(run: Run, tiles: Tensor, wanted: Tensor, settings: FitSettings) -> Tensor:
+    """Take one gradient step; return the loss of each tile."""
+    device = next(run.network.parameters()).device
+    wanted = wanted.to(device)
+    logits = tile_logits(run.network, tiles.to(device))
+    smooth = wanted * (1 - settings.smoothing) + settings.smoothing / 2
+    losses = functional.binary_cross_entropy_with_logits(
+        logits, smooth, reduction="none"
+    )
+    run.optimiser.zero_grad(set_to_none=True)
+    losses.mean().backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(run.network.parameters(), 2.0)
+    run.optimiser.step()
+    return losses.detach().cpu()
+
+
+def tile_logits(network: TileNetwork, tiles: Tensor) -> Tensor:
+    """Return logits (n,) of tiles of any size; bf16 where the machine is fast in it."""
+    device = tiles.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+        if isinstance(network, HighResolution):
+            return network.logits(tiles)[0].float()
+        return network.logits(tiles).float()
+
+
+def bfloat16_is_fast(device: str) -> bool:
+    """Say whether bf16 is faster than fp32: GPUs, and CPUs with its instructions.
+
+    Without them torch emulates bf16, ten times slower than fp32.
+    """
+    if device != "cpu":
+        return True
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+
+
+def make_optimiser(
+    network: TileNetwork, settings: FitSettings
+) -> torch.optim.Optimizer:
+    """Return AdamW with the backbone and the head as two groups."""
+    backbone = list(network.backbone.parameters())
+    head = list(network.head.parameters())
+    groups = [{"params": backbone}, {"params": head}]
+    return torch.optim.AdamW(groups, lr=1e-4, weight_decay=settings.weight_decay)
+
+
+def set_rate(run: Run, stage: Stage, settings: FitSettings) -> None:
+    """Set the learning rates; the first 100 steps warm up."""
+    rate = stage.rate * min(1.0, (run.step + 1) / 100)
+    for group, factor in zip(
+        run.optimiser.param_groups, (1.0, HEAD_RATE_FACTOR), strict=True
+    ):
+        group["lr"] = rate * factor
+        group["weight_decay"] = settings.weight_decay
+
+
+def freeze(network: TileNetwork, count: int) -> None:
+    """Let the first layers rest, keep batch normalisation's statistics everywhere."""
+    network.eval()
+    network.head.train()
+    for index, name in enumerate(FROZEN_LAYERS):
+        for parameter in network.backbone.get_submodule(name).parameters():
+            parameter.requires_grad_(index >= count)
+
+
+def set_difficulty(
+    sampler: BalancedSampler, losses: dict[int, float], share: float
+) -> None:
+    """Draw samples that were wrong more often: the paper's hard-sample mining."""
+    difficulty = np.ones(len(sampler.samples))
+    for number, loss in losses.items():
+        difficulty[number] = 1 - share + share * min(4.0, loss / 0.35)
+    sampler.difficulty = np.maximum(difficulty, 0.1)
+
+
+@torch.no_grad()
+def update_mean(run: Run, decay: float) -> None:
+    """Move the running mean towards the weights; faster at the start."""
+    decay = min(decay, (1 + run.step) / (10 + run.step))
+    for mean, now in zip(run.mean.parameters(), run.network.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+
+
+def cut_validation(
+    val: Sequence[Sample], plan: TilePlan
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return tiles and labels by source, cut without augmentation."""
+    still = TilePlan(plan.tile_px, plan.um_per_px, 0.0, augmented=False)
+    rng = np.random.default_rng(0)
+    sources: dict[str, list[Sample]] = {}
+    for sample in val:
+        sources.setdefault(sample.source, []).append(sample)
+    return {
+        source: (
+            torch.from_numpy(np.stack([cut_tile(s, still, rng) for s in members])),
+            torch.tensor([float(s.lesion) for s in members]),
+        )
+        for source, members in sources.items()
+    }
+
+
+@torch.no_grad()
+def validate(
+    network: TileNetwork, sources: dict[str, tuple[Tensor, Tensor]]
+) -> dict[str, float]:
+    """Return the AUC on each source."""
+    network.eval()
+    device = next(network.parameters()).device
+    scores = {}
+    for source, (tiles, wanted) in sources.items():
+        logits = [
+            tile_logits(network, part.to(device)) for part in torch.split(tiles, 16)
+        ]
+        found = torch.cat(logits).cpu().numpy()
+        scores[source] = float(roc_auc_score(wanted.numpy(), found))
+    return scores
+
+
+def append_log(
+    path: Path, run: Run, settings: FitSettings, scores: dict[str, float]
+) -> None:
+    """Add a row to the CSV log."""
+    new = not path.exists()
+    stage = settings.stage_at(run.step - 1)[0]
+    row = {"step": run.step, "stage": stage, "loss": round(run.loss, 4)}
+    with path.open("a", newline="") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow([*row, *(f"auc_{name}" for name in scores), "unix_s"])
+        aucs = [round(value, 4) for value in scores.values()]
+        writer.writerow([*row.values(), *aucs, int(time.time())])
+
+
+def save_run(run: Run) -> Checkpoint:
+    """Return the run as a checkpoint."""
+    parts: dict[str, Callable[[], dict[str, Tensor]]] = {
+        "model": lambda: dict(run.network.state_dict()),
+        "mean": lambda: dict(run.mean.state_dict()),
+        "optimiser": lambda: flatten_optimiser(run.optimiser),
+    }
+    tensors = {
+        f"{part}.{key}": value.cpu()
+        for part, read in parts.items()
+        for key, value in read().items()
+    }
+    losses = {str(key): round(value, 5) for key, value in run.sample_loss.items()}
+    return Checkpoint(
+        tensors, {"step": run.step, "loss": run.loss, "sample_loss": losses}
+    )
+
+
+def load_run(run: Run, saved: Checkpoint) -> None:
+    """Continue from a checkpoint."""
+    run.network.load_state_dict(saved.part("model"))
+    run.mean.load_state_dict(saved.part("mean"))
+    restore_optimiser(run.optimiser, saved.part("optimiser"))
+    run.step, run.loss = int(saved.facts["step"]), float(saved.facts["loss"])
+    run.sample_loss = {int(k): v for k, v in saved.facts["sample_loss"].items()}

@@ -1,0 +1,96 @@
+"""Writing a set's folder: the ONNX files, the golden outputs and ``manifest.toml``."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from armicro.errors import EngineError
+
+MOST_BYTES = 60_000_000
+"""Each file stays in the repository's history for ever."""
+
+Tables = Mapping[str, Mapping[str, Any]]
+
+
+def write_set(
+    folder: Path,
+    models: Mapping[str, onnx.ModelProto],
+    golden: Mapping[str, NDArray[Any]],
+    *,
+    name: str,
+    tables: Tables,
+) -> None:
+    """Write a set; ``manifest.toml`` last, so that a half-written set has none.
+
+    Raises:
+        EngineError: the set is larger than 60 MB.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [f"{network}.onnx" for network in models]
+    for network, model in models.items():
+        (folder / f"{network}.onnx").write_bytes(model.SerializeToString())
+    arrays: dict[str, Any] = dict(golden)
+    np.savez_compressed(folder / "golden.npz", **arrays)
+    files.append("golden.npz")
+    size = sum((folder / file).stat().st_size for file in files)
+    if size > MOST_BYTES:
+        raise EngineError(
+            f"network set {name}: {size / 1e6:.0f} MB, expected at most "
+            f"{MOST_BYTES / 1e6:.0f}; export INT8"
+        )
+    write_manifest(folder, name=name, files=files, tables=tables)
+
+
+def write_manifest(
+    folder: Path, *, name: str, files: list[str], tables: Tables
+) -> None:
+    """Write ``manifest.toml`` with the digest of each file."""
+    digests = {file: f"sha256:{sha256_of(folder / file)}" for file in files}
+    head = {
+        "name": name,
+        "version": "1",
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    text = to_toml({**head, "files": digests, **tables})
+    (folder / "manifest.toml").write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def to_toml(table: Mapping[str, Any], path: str = "") -> str:
+    r"""Return TOML of nested tables of numbers, strings, booleans and flat lists.
+
+    >>> to_toml({"a": 1, "b": {"c.d": [0.5, True]}})
+    'a = 1\n\n[b]\n"c.d" = [0.5, true]\n'
+    """
+    plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
+    nested = {k: v for k, v in table.items() if isinstance(v, Mapping)}
+    lines = [f"{toml_key(key)} = {json_of(value)}\n" for key, value in plain.items()]
+    for key, value in nested.items():
+        inner = f"{path}.{toml_key(key)}" if path else toml_key(key)
+        lines.append(f"\n[{inner}]\n{to_toml(value, inner)}")
+    return "".join(lines)
+
+
+def toml_key(key: str) -> str:
+    """Return a key, quoted where TOML wants it."""
+    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+
+
+def json_of(value: Any) -> str:
+    """Return a value as TOML; strings, numbers and lists are written as in JSON."""
+    if isinstance(value, float | np.floating):
+        return repr(round(float(value), 6))
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(json_of(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,67 @@
+"""The shipped set's training: which data, which stages, which seeds.
+
+The tables below are what ``armicro train`` runs and what the manifest records. Lesion
+cells are told by nucleus and the cytoplasm around it, so most steps see small tiles: on
+a CPU a 128-px tile costs a quarter of a 256-px one, and the global max pool accepts
+both.
+"""
+
+from armicro.train.data import Dataset
+from armicro.train.fit import FitSettings, Stage
+from armicro.train.sample import (
+    HR_UM_PER_PX,
+    LR_UM_PER_PX,
+    BalancedSampler,
+    Sample,
+    TilePlan,
+    list_samples,
+)
+
+SOURCE_WEIGHTS = {"cric": 0.55, "sipakmed": 0.28, "herlev": 0.17, "phantom": 0.06}
+
+HR_SETTINGS = FitSettings(
+    stages=(
+        Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=3, without=("phantom",)),
+        Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=4, hard_share=0.3),
+        Stage(
+            600, TilePlan(160, HR_UM_PER_PX, 8.0), frozen=4, hard_share=0.5, rate=6e-5
+        ),
+    ),
+    seed=20211,
+)
+LR_SETTINGS = FitSettings(
+    stages=(
+        Stage(300, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=3, without=("phantom",)),
+        Stage(900, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=4, hard_share=0.15),
+    ),
+    seed=20212,
+)
+
+FOVEA_PX = 160
+"""The middle of an HR tile that the network looks at; chosen on validation cells."""
+
+PHANTOM_TRAIN_SEEDS = tuple(range(7000, 7028))
+PHANTOM_VAL_SEEDS = tuple(range(8000, 8008))
+
+VAL_CELLS_PER_SOURCE = 160
+"""Cells a source in the checks during training; the figures of the card use all."""
+
+
+def training_sampler(dataset: Dataset, *, area_share: float = 0.25) -> BalancedSampler:
+    """Return the balanced sampler over the training split."""
+    return BalancedSampler(
+        list_samples(dataset.split("train")),
+        source_weights=SOURCE_WEIGHTS,
+        area_share=area_share,
+    )
+
+
+def validation_samples(dataset: Dataset) -> list[Sample]:
+    """Return a fixed, even choice of validation cells of every source."""
+    chosen: list[Sample] = []
+    samples = list_samples(dataset.split("val"), areas=False)
+    for source in sorted({sample.source for sample in samples}):
+        members = [sample for sample in samples if sample.source == source]
+        stride = max(1, len(members) // VAL_CELLS_PER_SOURCE)
+        chosen += members[::stride][:VAL_CELLS_PER_SOURCE]
+    return chosen

@@ -1,0 +1,293 @@
+"""Tiles for training: which sample comes next, and how its tile is cut.
+
+Sampling is balanced twice, as in the paper: first over sources (groups), then over the
+categories of a source, so neither a large source nor a common class drowns the others.
+A sample that the network got wrong may be drawn more often (``mine``). Every draw
+follows from (seed, step), so a resumed run sees the very tiles that an unbroken one
+sees.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from armicro.field import Pixels
+from armicro.train.augment import augment
+from armicro.train.data import AnnotatedField, Crop, Dataset
+
+HR_UM_PER_PX = 0.243
+LR_UM_PER_PX = 0.486
+
+AREA_CATEGORY = "area"
+"""A place far from every lesion: mucus, blood, folds, cells without a label."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One thing that a tile can be cut around."""
+
+    source: str
+    category: str
+    lesion: bool
+    group: str
+    picture: AnnotatedField | Crop
+    point_px: tuple[float, float] | None = None
+    """Centre in the picture; None: the middle of a crop, or anywhere lesion-free."""
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """How tiles are cut in a stage of training."""
+
+    tile_px: int
+    um_per_px: float
+    shift_um: float
+    """Largest shift of the point from the tile's centre, each axis."""
+    augmented: bool = True
+
+
+def list_samples(dataset: Dataset, *, areas: bool = True) -> tuple[Sample, ...]:
+    """Return every point and crop of a dataset, and an area for each field."""
+    samples = []
+    for field in dataset.fields:
+        for point, name in zip(field.points_px, field.classes, strict=True):
+            place = (float(point[0]), float(point[1]))
+            lesion = name != "NILM"
+            samples.append(Sample(field.source, name, lesion, field.name, field, place))
+        if areas:
+            samples.append(
+                Sample(field.source, AREA_CATEGORY, False, field.name, field)
+            )
+    samples += [
+        Sample(crop.source, crop.category, crop.lesion, crop.group, crop)
+        for crop in dataset.crops
+    ]
+    return tuple(samples)
+
+
+class BalancedSampler:
+    """Draws samples: half lesions, then by source, then by category."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        source_weights: Mapping[str, float],
+        area_share: float = 0.25,
+        balanced: bool = True,
+    ) -> None:
+        self.samples = tuple(samples)
+        self.difficulty: NDArray[np.float64] = np.ones(len(samples))
+        """Relative weight of each sample inside its category; set by mining."""
+        self._source_weights = dict(source_weights)
+        self._area_share = area_share
+        self._balanced = balanced
+
+    @cached_property
+    def _tables(self) -> dict[bool, list[tuple[float, NDArray[np.int64]]]]:
+        """For lesions and for normals: the weight and the members of each stratum."""
+        strata: dict[tuple[bool, str, str], list[int]] = {}
+        for index, sample in enumerate(self.samples):
+            key = (sample.lesion, sample.source, sample.category)
+            strata.setdefault(key, []).append(index)
+        tables: dict[bool, list[tuple[float, NDArray[np.int64]]]] = {}
+        for key, members in strata.items():
+            weight = self._stratum_weight(key, list(strata), len(members))
+            tables.setdefault(key[0], []).append((weight, np.array(members)))
+        return tables
+
+    def _stratum_weight(
+        self, key: tuple[bool, str, str], keys: list[tuple[bool, str, str]], size: int
+    ) -> float:
+        lesion, source, category = key
+        if not self._balanced:
+            return float(size)
+        weight = self._source_weights.get(source, 0.1)
+        siblings = [
+            other[2]
+            for other in keys
+            if other[:2] == (lesion, source) and other[2] != AREA_CATEGORY
+        ]
+        if category == AREA_CATEGORY:
+            return weight * self._area_share
+        has_area = (lesion, source, AREA_CATEGORY) in keys
+        return weight * (1 - self._area_share * has_area) / len(siblings)
+
+    def draw(
+        self, count: int, rng: Generator, *, without: Sequence[str] = ()
+    ) -> NDArray[np.int64]:
+        """Return ``count`` indices of samples, none of the sources ``without``."""
+        drawn = []
+        for _ in range(count):
+            wanted = bool(rng.random() < 0.5)
+            strata = self._tables.get(wanted, [])
+            weights = np.array(
+                [
+                    0.0 if self.samples[members[0]].source in without else weight
+                    for weight, members in strata
+                ]
+            )
+            members = strata[rng.choice(len(strata), p=weights / weights.sum())][1]
+            chance = self.difficulty[members]
+            drawn.append(rng.choice(members, p=chance / chance.sum()))
+        return np.array(drawn, np.int64)
+
+
+def cut_tile(sample: Sample, plan: TilePlan, rng: Generator) -> Pixels:
+    """Return one training tile (tile_px, tile_px, 3) of a sample."""
+    return cut_tile_with_lesions(sample, plan, rng)[0]
+
+
+def cut_tile_with_lesions(
+    sample: Sample, plan: TilePlan, rng: Generator
+) -> tuple[Pixels, NDArray[np.float64]]:
+    """Return a training tile and (n, 2) places of lesions in its pixels.
+
+    Rotation, flip, scale and shift are drawn and applied in one interpolation. Places
+    may lie outside the tile.
+    """
+    if isinstance(sample.picture, AnnotatedField):
+        tile, lesions = _cut_field(sample, sample.picture, plan, rng)
+    else:
+        tile, lesions = _cut_crop(sample.picture, plan, rng)
+    return (augment(tile, rng) if plan.augmented else tile), lesions
+
+
+def _cut_field(
+    sample: Sample, field: AnnotatedField, plan: TilePlan, rng: Generator
+) -> tuple[Pixels, NDArray[np.float64]]:
+    point = sample.point_px
+    if point is None:
+        point = find_lesion_free(field, plan, rng)
+    zoom = field.um_per_px / plan.um_per_px
+    border = int(rng.choice([cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE]))
+    if plan.augmented:
+        zoom *= float(np.exp(rng.uniform(np.log(0.82), np.log(1.22))))
+    shift = rng.uniform(-plan.shift_um, plan.shift_um, 2) / plan.um_per_px
+    angle = rng.uniform(0, 360) if plan.augmented else 0.0
+    flip = plan.augmented and rng.random() < 0.5
+    turn = turn_matrix(zoom, angle, flip=flip)
+    middle = (plan.tile_px - 1) / 2 + shift
+    lesions = (field.points_px[field.lesion] - point) @ turn.T + middle
+    return warp(field.pixels, turn, point, shift, plan.tile_px, border), lesions
+
+
+def _cut_crop(
+    crop: Crop, plan: TilePlan, rng: Generator
+) -> tuple[Pixels, NDArray[np.float64]]:
+    """Place a single cell on a surround that tells nothing of its source.
+
+    Half the time its edge pixels run on, else it lies on a flat ground of its brighter
+    border, or is mirrored; the choice knows neither class nor source.
+    """
+    low, high = crop.um_per_px_range
+    scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    if not plan.augmented:
+        scale = float(np.sqrt(low * high))
+    zoom = scale / plan.um_per_px
+    angle = float(rng.integers(4)) * 90 if plan.augmented else 0.0
+    if plan.augmented and rng.random() < 0.3:
+        angle += rng.uniform(-20, 20)
+    flip = plan.augmented and rng.random() < 0.5
+    height, width = crop.pixels.shape[:2]
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    shift = rng.uniform(-plan.shift_um, plan.shift_um, 2) / plan.um_per_px
+    turn = turn_matrix(zoom, angle, flip=flip)
+    mode = rng.choice(3, p=(0.5, 0.3, 0.2)) if plan.augmented else 0
+    pixels = crop.pixels
+    if mode == 1:
+        margin = max(height, width) // 2
+        pixels = pad_ground(pixels, margin)
+        centre = (centre[0] + margin, centre[1] + margin)
+    border = cv2.BORDER_REFLECT_101 if mode == 2 else cv2.BORDER_REPLICATE
+    places = np.full((int(crop.lesion), 2), (plan.tile_px - 1) / 2) + shift
+    return warp(pixels, turn, centre, shift, plan.tile_px, border), places
+
+
+def pad_ground(pixels: Pixels, margin_px: int) -> Pixels:
+    """Return the crop on its own background: the median of its brighter border half."""
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    light = rim.sum(axis=1)
+    ground = np.median(rim[light >= np.median(light)], axis=0)
+    margins = (margin_px,) * 4
+    return np.asarray(
+        cv2.copyMakeBorder(
+            pixels, *margins, cv2.BORDER_CONSTANT, value=[float(v) for v in ground]
+        ),
+        np.uint8,
+    )
+
+
+def turn_matrix(zoom: float, angle_deg: float, *, flip: bool) -> NDArray[np.float64]:
+    """Return the (2, 2) matrix of a zoom, a turn and perhaps a mirror.
+
+    >>> turn_matrix(2.0, 0.0, flip=True).tolist()
+    [[-2.0, 0.0], [0.0, 2.0]]
+    """
+    turn = np.deg2rad(angle_deg)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return zoom * rotation @ np.diag([-1.0 if flip else 1.0, 1.0])
+
+
+def warp(
+    pixels: Pixels,
+    turn: NDArray[np.float64],
+    centre_px: tuple[float, float],
+    shift_px: NDArray[np.float64],
+    tile_px: int,
+    border: int,
+) -> Pixels:
+    """Cut a square tile whose centre shows ``centre_px`` moved by ``shift_px``.
+
+    Strong reductions are averaged first (area filter), as the microscope's field is.
+    """
+    zoom = float(np.sqrt(abs(np.linalg.det(turn))))
+    if zoom < 0.7:
+        shrunk = cv2.resize(
+            pixels, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
+        )
+        ratio = np.array(shrunk.shape[1::-1]) / np.array(pixels.shape[1::-1])
+        centre = (np.array(centre_px) + 0.5) * ratio - 0.5
+        pixels, turn = np.asarray(shrunk, np.uint8), turn / zoom
+    else:
+        centre = np.array(centre_px)
+    middle = (tile_px - 1) / 2 + shift_px
+    matrix = np.column_stack([turn, middle - turn @ centre])
+    return np.asarray(
+        cv2.warpAffine(
+            pixels,
+            matrix,
+            (tile_px, tile_px),
+            flags=cv2.INTER_LINEAR,
+            borderMode=border,
+        ),
+        np.uint8,
+    )
+
+
+def find_lesion_free(
+    field: AnnotatedField, plan: TilePlan, rng: Generator
+) -> tuple[float, float]:
+    """Return a place whose tile holds no lesion, by up to 20 draws.
+
+    Places are drawn around normal cells and anywhere, half and half: cells matter, and
+    so does what lies between them. After 20 draws the place farthest from a lesion
+    wins.
+    """
+    height, width = field.pixels.shape[:2]
+    reach = plan.tile_px * plan.um_per_px / field.um_per_px * 0.6 + 8 / field.um_per_px
+    lesions = field.points_px[field.lesion]
+    best, best_gap = (width / 2, height / 2), -1.0
+    for _ in range(20):
+        place = rng.uniform((0, 0), (width, height))
+        away = np.abs(lesions - place).max(axis=1).min() if len(lesions) else np.inf
+        if away >= reach:
+            return float(place[0]), float(place[1])
+        if away > best_gap:
+            best, best_gap = (float(place[0]), float(place[1])), float(away)
+    return best

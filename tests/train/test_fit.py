@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from armicro.errors import EngineError
+from armicro.train.calibrate import fit_platt, recall_offset
+from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from armicro.train.construct import Pool, SlideSettings, fit_rnn, score_constructed
+from armicro.train.data import read_dataset
+from armicro.train.fit import FitSettings, Stage, fit
+from armicro.train.location import location_target
+from armicro.train.manifest import to_toml
+from armicro.train.networks import HighResolution, LowResolution, load_backbone
+from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
+
+
+def settings(steps: int) -> FitSettings:
+    plan = TilePlan(32, HR_UM_PER_PX, 2.0)
+    stages = (
+        Stage(2, plan, batch=2, frozen=3),
+        Stage(steps - 2, plan, batch=2, frozen=4, hard_share=0.5),
+    )
+    return FitSettings(stages, checkpoint_every=3, validate_every=100)
+
+
+def train(data: Path, folder: Path, steps: int, *, resume: bool) -> HighResolution:
+    dataset = read_dataset(data)
+    sampler = BalancedSampler(
+        list_samples(dataset.split("train")), source_weights={"lab": 1.0, "crops": 1.0}
+    )
+    torch.manual_seed(1)
+    network = HighResolution("resnet18")
+    val = list_samples(dataset.split("val"), areas=False)[:8]
+    folder.mkdir(exist_ok=True)
+    trained = fit(network, sampler, val, settings(steps), folder, resume=resume)
+    assert isinstance(trained, HighResolution)
+    return trained
+
+
+def test_a_resumed_run_equals_an_unbroken_one(lab_folder: Path, tmp_path: Path) -> None:
+    unbroken = train(lab_folder, tmp_path / "a", 4, resume=False).state_dict()
+    train(lab_folder, tmp_path / "b", 3, resume=False)
+    resumed = train(lab_folder, tmp_path / "b", 4, resume=True).state_dict()
+    for key, value in unbroken.items():
+        torch.testing.assert_close(value, resumed[key], rtol=0, atol=1e-6)
+    assert (tmp_path / "b" / "log.csv").read_text().startswith("step,stage,loss,auc_")
+
+
+def test_frozen_layers_stay_and_the_head_moves(
+    lab_folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    start = HighResolution("resnet18").state_dict()
+    trained = train(lab_folder, tmp_path / "c", 3, resume=False).state_dict()
+    same = "backbone.layer1.0.conv1.weight"
+    torch.testing.assert_close(start[same], trained[same])
+    moved = "head.hidden.weight"
+    assert not torch.allclose(start[moved], trained[moved])
+
+
+def test_a_checkpoint_comes_back_as_it_went(tmp_path: Path) -> None:
+    path = tmp_path / "x" / "checkpoint.safetensors"
+    write_checkpoint(path, Checkpoint({"model.a": torch.arange(4)}, {"step": 3}))
+    saved = read_checkpoint(path)
+    assert saved.facts["step"] == 3
+    assert saved.part("model")["a"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(EngineError, match="not a checkpoint"):
+        read_checkpoint(path)
+
+
+def test_start_weights_of_another_backbone_are_refused() -> None:
+    weights = HighResolution("resnet18").backbone.state_dict()
+    with pytest.raises(EngineError, match="lack"):
+        load_backbone(HighResolution("resnet34").backbone, weights)
+
+
+def test_lr_gives_a_value_a_tile_and_a_map() -> None:
+    network = LowResolution("resnet18").eval()
+    tiles = torch.zeros(1, 896, 512, 3, dtype=torch.uint8)
+    with torch.no_grad():
+        probability, location = network(tiles)
+    assert probability.shape == (1, 2, 1)
+    assert location.shape == (1, 28, 16)
+
+
+def test_the_target_peaks_on_the_nucleus() -> None:
+    target = location_target(np.array([[100.0, 40.0]]), 256)
+    assert target.argmax() == 1 * 8 + 3
+    assert target.max() == 1.0
+    assert location_target(np.zeros((0, 2)), 256).max() == 0.0
+    assert location_target(np.array([[-5.0, 40.0]]), 256).max() == 0.0
+
+
+def test_calibration_makes_overconfident_logits_mild() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.random(4000) < 0.5
+    logits = np.where(wanted, 1.0, -1.0) * 2 + rng.normal(0, 2, 4000)
+    temperature, offset = fit_platt(logits * 5, wanted)
+    assert temperature == pytest.approx(5.0, rel=0.15)
+    assert abs(offset) < 0.1
+
+
+def test_the_gate_passes_the_wanted_share_of_positives() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1, 1000)
+    wanted = np.ones(1000, bool)
+    offset = recall_offset(logits, wanted, 2.0, recall=0.98)
+    assert (logits / 2.0 + offset > 0).mean() == pytest.approx(0.98, abs=0.005)
+
+
+def test_rnns_tell_constructed_slides_apart() -> None:
+    rng = np.random.default_rng(0)
+    lesion = np.arange(200) % 3 == 0
+    features = rng.normal(1, 0.3, (200, 16)).astype(np.float32)
+    features[lesion, :4] += 2
+    probability = np.where(lesion, 0.9, 0.2).astype(np.float32)
+    pool = Pool(features, probability, lesion, np.full(200, "one"))
+    shape = SlideSettings(
+        normals=(0, 100), lesions=(3, 20), steps=16, batch=8, rate=3e-3
+    )
+    figures = score_constructed(fit_rnn(pool, shape), pool, 60, shape)
+    assert figures["constructed_auc"] > 0.95
+
+
+def test_toml_reads_back() -> None:
+    import tomllib
+
+    table = {
+        "a": 'x "y"',
+        "files": {"lr.onnx": "sha256:0"},
+        "b": {"c": {"d": [1, 2.5]}},
+    }
+    assert tomllib.loads(to_toml(table)) == table
