@@ -99,7 +99,12 @@ def quantise(
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(tiles),
         ignored_scope=nncf.IgnoredScope(names=float_nodes(model)),
-        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=fix),
+        advanced_parameters=AdvancedQuantizationParameters(
+            overflow_fix=fix,
+            # The default cuts the tail of activations, and the tail is what the
+            # global max pool hands on.
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        ),
     )
     return fold_weights(sign_activations(quantised))
 
