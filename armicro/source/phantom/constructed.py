@@ -43,6 +43,8 @@ GLASS_FIELDS = 12
 """So many fields are looked at for the glass of a slide."""
 HUE_LIMIT = 0.30
 """Fields further from the first one's hue are taken for another stain."""
+LESION_SHARE = 0.30
+"""Share of the slide that lesion cells may take with what is round them."""
 LARGE_SHARE = 0.55
 """Share of the slide that whole fields may take before the lesion cells are laid."""
 BYTES_PER_PX = 0.5
@@ -265,10 +267,13 @@ class ConstructedSlide:
         spec = self._spec
         sizes: list[Size] = [field.size_px() for field in self._fields]
         cutter = Cutter(self._fields, sizes, rng)
-        lesions, whole = cutter.lesion_pieces(spec.lesions), cutter.whole_pieces()
-        first = _within_area(
-            whole, LARGE_SHARE * spec.width_px * spec.height_px - _area_px(lesions)
+        area_px = spec.width_px * spec.height_px
+        lesions = cutter.lesion_pieces(
+            spec.lesions,
+            largest_px=math.sqrt(LESION_SHARE * area_px / max(spec.lesions, 1)),
         )
+        whole = cutter.whole_pieces()
+        first = _within_area(whole, LARGE_SHARE * area_px - _area_px(lesions))
         for large in (first, []):
             collage = Collage(spec.width_px, spec.height_px, rng)
             collage.fill(large, misses=3)

@@ -55,8 +55,10 @@ class Cutter:
         self._gone: list[list[Piece]] = [[] for _ in fields]
         self._lesion_xy = [field.xy_px[field.lesion] for field in fields]
 
-    def lesion_pieces(self, count: int) -> list[Piece]:
+    def lesion_pieces(self, count: int, *, largest_px: float) -> list[Piece]:
         """Windows that hold exactly ``count`` lesion cells between them.
+
+        No window is wider than ``largest_px``, but for the smallest there is.
 
         Raises:
             SourceError: the fields do not have so many that can be cut out.
@@ -67,7 +69,8 @@ class Cutter:
         for sides, (field, spot) in itertools.product(LESION_WINDOWS_PX, cells):
             if not wanted:
                 break
-            piece = self._window(field, spot, sides, wanted)
+            fitting = [side for side in sides if side <= largest_px] or sides[-1:]
+            piece = self._window(field, spot, fitting, wanted)
             if piece is not None:
                 self._gone[field].append(piece)
                 pieces.append(piece)

@@ -1,5 +1,6 @@
 """Constructed slides from synthetic fields whose cells can be told apart."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import openslide
 import pytest
 
+from armicro.__main__ import main
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.source.phantom import ConstructedSpec, Truth, write_constructed
@@ -196,6 +198,20 @@ def test_images_may_lie_beside_the_table(
         shutil.move(image, tmp_path / image.name)
     truth, _ = write_constructed(tmp_path / "slide.tif", spec)
     assert truth.count(lesion=True) == 1
+
+
+def test_the_command_says_what_a_constructed_slide_is_made_of(
+    tmp_path: Path, make_material: MakeMaterial, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields, cells = make_material()
+    out = tmp_path / "slide.tif"
+    options = ["--megapixels", "2", "--lesions", "2", "--split", "train", "--json"]
+    tables = ["--fields", str(fields), "--cells", str(cells)]
+    assert main(["phantom", str(out), *options, *tables]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["kind"] == "constructed"
+    assert told["lesions"] == told["material"]["lesions"] == 2
+    assert told["material"]["group"] == "pink"
 
 
 @pytest.mark.data
