@@ -106,7 +106,12 @@ class JpegTiles:
         baseline = b"\xff\xc2" not in tile[: max(scan, 0)]
         if tile[:2] != b"\xff\xd8" or scan < 0 or end < scan:
             raise SourceError(f"JPEG tile {index} is cut short or overwritten")
-        if baseline and _FOREIGN_MARKER.search(tile, scan + 2, end):
+        # An even block takes four bits at most, so a longer row of zeros is a hole.
+        width, height = direct.tile_wh_px
+        hole = bytes(max(64, width * height * 3 // 64 * 4 // 8))
+        if baseline and (
+            _FOREIGN_MARKER.search(tile, scan + 2, end) or hole in tile[scan:end]
+        ):
             raise SourceError(f"JPEG tile {index} is damaged")
         return direct.prefix + tile[2:]
 

@@ -128,6 +128,37 @@ def test_slide_of_another_compression_is_left_to_openslide(
     tiles.close()
 
 
+def test_hole_of_zeros_in_a_tile_is_found_and_an_even_tile_is_no_hole(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    even = np.full((TILE_PX, TILE_PX, 3), 128, np.uint8)
+    rough = rng.integers(0, 256, (TILE_PX, TILE_PX, 3), np.uint8)
+    buffer = io.BytesIO()
+    # Optimised tables make the longest rows of zeros that are sound.
+    Image.fromarray(even).save(buffer, "JPEG", quality=90, optimize=True)
+    holed = bytearray(encode(rough, "ycbcr"))
+    holed[-3000:-1000] = bytes(2000)
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(
+        path,
+        iter([encode(rough, "ycbcr"), buffer.getvalue(), bytes(holed)]),
+        shape=(TILE_PX, 3 * TILE_PX, 3),
+        dtype=np.uint8,
+        tile=(TILE_PX, TILE_PX),
+        photometric="ycbcr",
+        compression="jpeg",
+        subsampling=(2, 2),
+        metadata=None,
+    )
+    tiles = JpegTiles(path, RegionTiles(lambda: open_reader(path)))
+    assert tiles.direct_levels == (0,)
+    assert (tiles.read(0, 1, 0) == 128).all()
+    with pytest.raises(SourceError, match="damaged"):
+        tiles.read(0, 2, 0)
+    tiles.close()
+
+
 @pytest.mark.data
 def test_real_aperio_slide_is_decoded_directly(data: Path) -> None:
     path = data / "wsi" / "cmu-1-small-region.svs"
