@@ -57,7 +57,7 @@ STAINS: dict[str, Stain] = {
         nucleus=(0.52, 0.74, 0.56),
         leucocyte=(0.66, 0.78, 0.48),
         erythrocyte=(0.04, 0.22, 0.36),
-        mucus=(0.07, 0.07, 0.07),
+        mucus=(0.10, 0.07, 0.04),
         dust=(0.34, 0.38, 0.38),
     ),
     "pale": Stain(
