@@ -58,6 +58,15 @@ class Network:
     def __init__(self, onnx_bytes: bytes) -> None:
         self.onnx = onnx_bytes
         graph = onnx.load_model_from_string(onnx_bytes).graph
+        bytes_in = [
+            port.name
+            for port in graph.input
+            if port.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        ]
+        for node in graph.node:
+            # NVIDIA/TensorRT issue 3985: not even a transpose takes uint8.
+            if node.op_type != "Cast" and set(node.input) & set(bytes_in):
+                raise ValueError(f"{node.op_type} of uint8")
         self.inputs = {port.name: tensor_of(port) for port in graph.input}
         self.outputs = {port.name: tensor_of(port) for port in graph.output}
         self._engine: OpenVinoEngine | None = None

@@ -66,7 +66,7 @@ def hr(built: Opening) -> Iterator[TensorRtEngine]:
         engine.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def expected(tiny_set: Path) -> Iterator[Callable[[Array], dict[str, Array]]]:
     with open_set(tiny_set, backend="openvino") as networks:
         yield lambda tiles: networks.hr.infer({"tiles": tiles})
