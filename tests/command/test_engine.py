@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.engine.test_registry import rewrite
 @pytest.fixture(autouse=True)
 def named(tiny_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SEARCH_PATH, str(tiny_set.parent))
+    # A machine without TensorRT, also where it is installed.
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
 
 
 @pytest.fixture
