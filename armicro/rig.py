@@ -33,7 +33,7 @@ class Camera(_Table, frozen=True):
     driver: Driver = "slide"
     width_px: PositiveInt = 2448
     height_px: PositiveInt = 2048
-    um_per_px: PositiveFloat = 0.25
+    um_per_px: PositiveFloat = 0.243
     """At the slide. A calibration certificate, when there is one, overrides it."""
     frames_per_second: PositiveFloat = 30.0
     device: str = ""
@@ -44,7 +44,8 @@ class Camera(_Table, frozen=True):
     white_balance: tuple[float, float, float] | None = None
     """Gains of red, green and blue; None leaves the camera's own."""
     emulated_image: str = ""
-    """Image that pylon's emulated camera shows; empty: a real camera."""
+    """Image that pylon's emulated camera pans over (PNG or BMP, larger than a field);
+    "drawn" draws one; empty: a real camera."""
     emulated_pan_um_per_s: float = 0.0
     """Speed of the emulated stage, which reports its place as an encoder."""
 

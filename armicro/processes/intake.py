@@ -114,6 +114,7 @@ class Intake:
         self._after = shot.seq
         field = field_from_shot(shot, pixels)
         if recorder is not None:
+            # Here, and not beside it: what was analysed is what can be played again.
             recorder.write(field)
         stations = {
             "taken": shot.taken_ns,

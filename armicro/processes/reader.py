@@ -87,8 +87,10 @@ class Reader:
                 try:
                     self._read()
                     break
-                except SourceLostError as error:
-                    if not self._newest:
+                except SourceError as error:
+                    # A camera that was there once comes back; until then there is none.
+                    gone = self.grabbed or isinstance(error, SourceLostError)
+                    if not (self._newest and gone):
                         raise
                     self.problem = str(error)
                     self._ended.wait(REOPEN_S)
