@@ -109,7 +109,7 @@ def build_plan(trt: Any, network: str, onnx: bytes, key: PlanKey) -> bytes:
             )
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
-        _set_precision(trt, config, key.precision, quantised=b"QuantizeLinear" in onnx)
+        _set_precision(trt, config, key.precision, quantised=b"uantizeLinear" in onnx)
         for profile in key.profiles:
             _add_profile(builder, config, definition.get_input(0).name, profile)
         plan = builder.build_serialized_network(definition, config)
