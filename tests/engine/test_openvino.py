@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from armicro.engine import Array
@@ -133,6 +134,41 @@ def test_a_file_that_is_no_network_is_an_engine_error() -> None:
 def test_an_unknown_precision_is_refused(tiny_set: Path) -> None:
     with pytest.raises(EngineError, match="native, bf16, fp32"):
         open_network(tiny_set, "hr", precision="int4")
+
+
+def test_fp32_takes_the_activation_quantisers_out_and_native_keeps_them(
+    tiny_set: Path,
+) -> None:
+    exact = (tiny_set / "rnn.onnx").read_bytes()
+    coarse = with_quantiser(exact, steps=8)
+    features = np.zeros((1, 30, 2048), np.float32)
+    features[0, :4, 0] = 0.6
+    said = {
+        (name, precision): OpenVinoEngine(
+            "rnn", model, precision=precision, placement=Placement(1, 1)
+        ).infer({"features": features})["scores"]
+        for name, model in (("exact", exact), ("coarse", coarse))
+        for precision in ("native", "fp32")
+    }
+    steps = said["coarse", "native"] * 8
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-5)
+    assert np.abs(said["coarse", "native"] - said["exact", "native"]).max() > 0.01
+    np.testing.assert_allclose(
+        said["coarse", "fp32"], said["exact", "native"], atol=1e-5
+    )
+
+
+def with_quantiser(model: bytes, *, steps: int) -> bytes:
+    """Put a Q/DQ pair of so many steps up to 1 behind the scores."""
+    made = onnx.load_model_from_string(model)
+    graph = made.graph
+    graph.node[-1].output[0] = "exact"
+    pair = [("QuantizeLinear", "exact", "q"), ("DequantizeLinear", "q", "scores")]
+    for kind, source, sink in pair:
+        graph.node.append(onnx.helper.make_node(kind, [source, "s", "z"], [sink]))
+    for name, value in (("s", np.float32(1 / steps)), ("z", np.int8(0))):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+    return bytes(made.SerializeToString())
 
 
 def test_a_closed_engine_says_so_and_closes_twice(tiny_set: Path) -> None:

@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from armicro.engine import Array
@@ -19,7 +18,7 @@ from armicro.engine.tensorrt import build_set, missing, open_tensorrt, ready
 from armicro.errors import EngineError
 from tests.engine.standin_cuda import CudaError, Gpu, pycuda_module, runtime_module
 from tests.engine.standin_tensorrt import tensorrt_module
-from tests.engine.test_openvino import CROP, noise
+from tests.engine.test_openvino import CROP, noise, with_quantiser
 
 
 @pytest.fixture
@@ -276,23 +275,10 @@ def test_quantised_files_get_the_int8_flag_where_there_is_one(
     module: Any = tensorrt_module(gpu, version)
     install(monkeypatch, "tensorrt", module)
     files = dict(opening.contents)
-    files["rnn.onnx"] = with_quantiser(files["rnn.onnx"])
+    files["rnn.onnx"] = with_quantiser(files["rnn.onnx"], steps=127)
     quantised = dataclasses.replace(opening, contents=files)
     build_set(quantised, force=False, progress=silent)
     assert module.flags_set.count("INT8") == (1 if version.startswith("10") else 0)
-
-
-def with_quantiser(model: bytes) -> bytes:
-    """Put a Q/DQ pair of a wide range behind the scores."""
-    made = onnx.load_model_from_string(model)
-    graph = made.graph
-    graph.node[-1].output[0] = "exact"
-    steps = [("QuantizeLinear", "exact", "q"), ("DequantizeLinear", "q", "scores")]
-    for kind, source, sink in steps:
-        graph.node.append(onnx.helper.make_node(kind, [source, "s", "z"], [sink]))
-    for name, value in (("s", np.float32(1 / 127)), ("z", np.int8(0))):
-        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
-    return bytes(made.SerializeToString())
 
 
 def test_an_onnx_that_tensorrt_cannot_read_says_what_the_parser_said(
