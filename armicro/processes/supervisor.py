@@ -34,9 +34,9 @@ from armicro.wire.topic import TOPICS, Beat
 RING_SLOTS = 6
 """One being written, three on their way to infer, one shown, one to spare."""
 STARTING_S = 120.0
-"""A child may be silent that long before its first beat (networks compile)."""
-SILENT_S = 15.0
-"""After that it is taken for hung and killed."""
+"""A child may be silent that long while it starts (networks compile)."""
+SILENT_S = 30.0
+"""Later, it is taken for hung and killed after this: a slow field takes seconds."""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Before each restart in a row; one more in a minute and the session fails."""
 END_S = 10.0
@@ -159,7 +159,8 @@ class Supervisor:
         child = self._children.get(beat.process)
         if child is None or child.process is None or child.process.pid != beat.pid:
             return
-        child.heard, child.beaten, child.beat = time.monotonic(), True, beat
+        child.heard, child.beat = time.monotonic(), beat
+        child.beaten = child.beaten or beat.state != "starting"
         self._on_beat(beat)
 
     def _watch(self, child: _Child, run: Path, ring: Ring) -> None:
@@ -175,6 +176,7 @@ class Supervisor:
             elif now - child.heard > (SILENT_S if child.beaten else STARTING_S):
                 self._note(f"{child.name} is silent and was killed")
                 child.process.kill()
+                child.process.wait()
             return
         child.process = None
         if status == 0 and child.name == "display":

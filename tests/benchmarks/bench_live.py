@@ -68,10 +68,10 @@ def run(job: Job, args: argparse.Namespace) -> None:
         process = psutil.Process(beat.pid).cpu_times()
         core[beat.process].append(process.user + process.system)
         if beat.process == "display":
+            # Unique to each process: the ring's pages are shared by all of them.
             children = psutil.Process().children()
-            memory.append(
-                (time.monotonic() - begun, sum(c.memory_info().rss for c in children))
-            )
+            own = sum(child.memory_full_info().uss for child in children)
+            memory.append((time.monotonic() - begun, own))
 
     supervisor = Supervisor(begin(job), on_beat=on_beat, seconds=args.seconds)
     supervisor.run()
@@ -93,7 +93,7 @@ def run(job: Job, args: argparse.Namespace) -> None:
     seconds_, bytes_ = np.array(memory).T
     slope = np.polyfit(seconds_, bytes_, 1)[0] * 60 / 1e6
     print(
-        f"memory of the three processes: {bytes_[-1] / 1e6:.0f} MB, "
+        f"own memory of the three processes: {bytes_[-1] / 1e6:.0f} MB, "
         f"{slope:+.1f} MB/min; restarts: {len(supervisor.events)}"
     )
 
