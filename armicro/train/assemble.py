@@ -29,7 +29,7 @@ from armicro.train.data import Dataset
 from armicro.train.export import export_onnx, quantise, store_weights_int8
 from armicro.train.gate import cut_field_tiles, set_gate
 from armicro.train.golden import golden_arrays
-from armicro.train.manifest import write_set
+from armicro.train.manifest import MOST_BYTES, write_set
 from armicro.train.networks import HighResolution, LowResolution, SlideRnn
 from armicro.train.sample import (
     HR_UM_PER_PX,
@@ -64,7 +64,7 @@ class AssembleSettings:
 
     name: str = "cervical-r50"
     calibration_tiles: int = 64
-    gate_tiles_per_field: int = 2
+    gate_tiles_per_field: int = 1
     hr_cells: int = 480
     pool_cells: int = 1200
     int8: bool = True
@@ -201,7 +201,11 @@ def finish_set(
     tables = set_tables(
         float(lr.figures["peak_threshold"]), "int8" if settings.int8 else "fp32"
     ) | {"training": training, "metrics": {**lr.figures, **hr.figures, **slides}}
-    write_set(folder, shipped, golden, name=settings.name, tables=tables)
+    # Only an INT8 set is ever committed, so only it has to be small.
+    most = MOST_BYTES if settings.int8 else 10 * MOST_BYTES
+    write_set(
+        folder, shipped, golden, name=settings.name, tables=tables, most_bytes=most
+    )
 
 
 def pool_real_cells(val: Dataset, count: int) -> list[Sample]:

@@ -38,14 +38,15 @@ def vary_contrast(image: Unit, rng: Generator) -> Unit:
     mean = image.mean(dtype=np.float32)
     image = (image - mean) * np.float32(rng.uniform(0.65, 1.4)) + mean
     image = np.clip(image + np.float32(rng.uniform(-0.12, 0.12)), 0, 1)
-    return np.power(image, np.float32(rng.uniform(0.7, 1.45)))
+    bent: Unit = np.power(image, np.float32(rng.uniform(0.7, 1.45)))
+    return bent
 
 
 def vary_channels(image: Unit, rng: Generator) -> Unit:
     """Give each channel its own gain and offset: another white balance."""
     gain = rng.uniform(0.85, 1.12, 3).astype(np.float32)
     offset = rng.uniform(-0.06, 0.06, 3).astype(np.float32)
-    return np.clip(image * gain + offset, 0, 1)
+    return np.asarray(np.clip(image * gain + offset, 0, 1), np.float32)
 
 
 def mix_density(image: Unit, rng: Generator) -> Unit:
@@ -53,7 +54,7 @@ def mix_density(image: Unit, rng: Generator) -> Unit:
     density = -np.log(np.maximum(image, 1 / 255))
     mixing = np.eye(3) + rng.normal(0, 0.18, (3, 3))
     mixed = density @ mixing.T.astype(np.float32)
-    return np.exp(-np.clip(mixed, 0, 6)).astype(np.float32)
+    return np.asarray(np.exp(-np.clip(mixed, 0, 6)), np.float32)
 
 
 def vary_stain(image: Unit, rng: Generator) -> Unit:
@@ -63,7 +64,7 @@ def vary_stain(image: Unit, rng: Generator) -> Unit:
     gain = rng.uniform(0.65, 1.4, 3).astype(np.float32)
     shift = rng.normal(0, 0.03, 3).astype(np.float32)
     mixed = (stains * gain + shift) @ HED
-    return np.exp(-np.clip(mixed, 0, 6)).astype(np.float32)
+    return np.asarray(np.exp(-np.clip(mixed, 0, 6)), np.float32)
 
 
 def swap_channels(image: Unit, rng: Generator) -> Unit:
@@ -84,8 +85,8 @@ def blur(image: Unit, rng: Generator) -> Unit:
         height, width = image.shape[:2]
         share = rng.uniform(0.4, 0.8)
         small = (max(8, int(width * share)), max(8, int(height * share)))
-        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(image, (width, height)), np.float32)
+        shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(shrunk, (width, height)), np.float32)
     return np.asarray(
         cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8)), np.float32
     )
@@ -108,8 +109,8 @@ def add_jpeg(image: Unit, rng: Generator) -> Unit:
     """Pass through a JPEG file."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
     _, data = cv2.imencode(".jpg", to_uint8(image), quality)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return decoded.astype(np.float32) / np.float32(255)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)
+    return np.asarray(decoded / np.float32(255), np.float32)
 
 
 COLOUR: tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...] = (

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -24,6 +25,7 @@ from armicro.train.assemble import (
     finish_lr,
     finish_set,
 )
+from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.drawn import draw_fields
@@ -61,7 +63,7 @@ INITIAL_SEED = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``armicro train``."""
     parser.epilog = EXAMPLES
-    parser.add_argument("network", choices=("lr", "hr", "rnn", "all"))
+    parser.add_argument("network", choices=("lr", "hr", "rnn", "all", "baseline"))
     parser.add_argument("--data", type=Path, required=True, help="folder of sources")
     parser.add_argument(
         "--out", type=Path, required=True, help="checkpoints, logs, set"
@@ -91,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     for network in ("hr", "lr"):
         if args.network in (network, "all"):
             train_network(network, dataset, args)
+    if args.network == "baseline":
+        write_baseline(dataset, args)
     if args.network in ("rnn", "all"):
         finish(dataset, args)
     return 0
@@ -105,6 +109,22 @@ def read_sources(args: argparse.Namespace) -> Dataset:
     drawn = draw_fields(PHANTOM_TRAIN_SEEDS, split="train")
     drawn += draw_fields(PHANTOM_VAL_SEEDS, split="val")
     return replace(dataset, fields=dataset.fields + tuple(drawn))
+
+
+def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Measure ImageNet features with a logistic regression.
+
+    Raises:
+        EngineError: no start weights are given.
+    """
+    if args.init is None:
+        raise EngineError("baseline needs --init: the ImageNet weights")
+    table = measure_baseline(
+        dataset, args.init, fovea_px=FOVEA_PX, backbone=args.backbone
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "baseline.json").write_text(json.dumps(table, indent=2), "utf-8")
+    sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
 
 def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:

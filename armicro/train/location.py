@@ -32,9 +32,9 @@ SIGMA_PX = 16.0
 class LocationSettings:
     """How the branch is trained."""
 
-    tiles: int = 720
+    tiles: int = 560
     tile_px: int = 256
-    epochs: int = 24
+    epochs: int = 12
     batch: int = 32
     rate: float = 1e-3
     lesion_weight: float = 4.0

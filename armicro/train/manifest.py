@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +27,12 @@ def write_set(
     *,
     name: str,
     tables: Tables,
+    most_bytes: int = MOST_BYTES,
 ) -> None:
     """Write a set; ``manifest.toml`` last, so that a half-written set has none.
 
     Raises:
-        EngineError: the set is larger than 60 MB.
+        EngineError: the set is larger than ``most_bytes``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [f"{network}.onnx" for network in models]
@@ -40,10 +42,10 @@ def write_set(
     np.savez_compressed(folder / "golden.npz", **arrays)
     files.append("golden.npz")
     size = sum((folder / file).stat().st_size for file in files)
-    if size > MOST_BYTES:
+    if size > most_bytes:
         raise EngineError(
             f"network set {name}: {size / 1e6:.0f} MB, expected at most "
-            f"{MOST_BYTES / 1e6:.0f}; export INT8"
+            f"{most_bytes / 1e6:.0f}; export INT8"
         )
     write_manifest(folder, name=name, files=files, tables=tables)
 
@@ -94,3 +96,21 @@ def json_of(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(json_of(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write figures of ``armicro validate`` into a set's manifest, by name.
+
+    Only plain numbers and the command are kept. The files' digests stay; the digest of
+    the set, which is the manifest's, changes, so this is done before a set is used.
+    """
+    path = folder / "manifest.toml"
+    table = tomllib.loads(path.read_text("utf-8"))
+    for name, figures in metrics.items():
+        kept = {
+            key: value
+            for key, value in figures.items()
+            if isinstance(value, int | float) or key == "command"
+        }
+        table["metrics"][name] = kept
+    path.write_text(to_toml(table), encoding="utf-8")

@@ -196,7 +196,8 @@ class HighResolution(nn.Module):
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Return probability (n,) and features (n, features) of whole tiles."""
-        logit, features = self.logits(self.middle(tiles))
+        # TensorRT takes uint8 in a cast only, so that comes before the cut.
+        logit, features = self.logits(self.middle(tiles.float()))
         return torch.sigmoid(logit), features
 
 
@@ -221,8 +222,8 @@ class DilatedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (n, width, h, w)."""
-        summed: Tensor = self.body(x) + self.skip(x)
-        return functional.relu(summed)
+        summed: Tensor = functional.relu(self.body(x) + self.skip(x))
+        return summed
 
 
 class LocationBranch(nn.Module):
@@ -262,7 +263,8 @@ class LowResolution(nn.Module):
     def logits(self, tiles: Tensor) -> Tensor:
         """Return tile logits (n,) with the pool over the whole tile, of any size."""
         x = self.backbone(self.normalise(tiles))
-        return self.head(torch.amax(x, (2, 3), keepdim=True))[:, 0, 0]
+        logit: Tensor = self.head(torch.amax(x, (2, 3), keepdim=True))[:, 0, 0]
+        return logit
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Return probability (n, rows, cols) and location (n, h/32, w/32)."""

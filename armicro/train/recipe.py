@@ -24,7 +24,7 @@ HR_SETTINGS = FitSettings(
         Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=3, without=("phantom",)),
         Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=4, hard_share=0.3),
         Stage(
-            600, TilePlan(160, HR_UM_PER_PX, 8.0), frozen=4, hard_share=0.5, rate=6e-5
+            250, TilePlan(160, HR_UM_PER_PX, 8.0), frozen=4, hard_share=0.5, rate=6e-5
         ),
     ),
     seed=20211,
@@ -32,7 +32,7 @@ HR_SETTINGS = FitSettings(
 LR_SETTINGS = FitSettings(
     stages=(
         Stage(300, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=3, without=("phantom",)),
-        Stage(900, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=4, hard_share=0.15),
+        Stage(500, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=4, hard_share=0.15),
     ),
     seed=20212,
 )

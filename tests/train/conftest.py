@@ -19,7 +19,9 @@ def paint(centres: list[tuple[int, int, bool]], size: tuple[int, int]) -> np.nda
     return image
 
 
-def write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
+def write_csv(
+    path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]
+) -> None:
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)

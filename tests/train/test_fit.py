@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from armicro.train.construct import Pool, SlideSettings, fit_rnn, score_construc
 from armicro.train.data import read_dataset
 from armicro.train.fit import FitSettings, Stage, fit
 from armicro.train.location import location_target
-from armicro.train.manifest import to_toml
+from armicro.train.manifest import record_metrics, to_toml, write_manifest
 from armicro.train.networks import HighResolution, LowResolution, load_backbone
 from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
 
@@ -130,11 +131,38 @@ def test_rnns_tell_constructed_slides_apart() -> None:
 
 
 def test_toml_reads_back() -> None:
-    import tomllib
-
     table = {
         "a": 'x "y"',
         "files": {"lr.onnx": "sha256:0"},
         "b": {"c": {"d": [1, 2.5]}},
     }
     assert tomllib.loads(to_toml(table)) == table
+
+
+def test_the_hr_network_looks_at_the_middle_only() -> None:
+    torch.manual_seed(0)
+    network = HighResolution("resnet18", fovea_px=160).eval()
+    tiles = torch.randint(0, 256, (1, 256, 256, 3), dtype=torch.uint8)
+    other = tiles.clone()
+    other[:, :48] = 0
+    other[:, :, 208:] = 255
+    with torch.no_grad():
+        torch.testing.assert_close(network(tiles)[1], network(other)[1])
+        other[:, 100:140, 100:140] = 0
+        assert not torch.allclose(network(tiles)[1], network(other)[1])
+
+
+def test_recorded_figures_keep_the_files_digests(tmp_path: Path) -> None:
+    files = ["lr.onnx"]
+    (tmp_path / "lr.onnx").write_bytes(b"x")
+    tables = {"metrics": {"a": 1.5}}
+    write_manifest(tmp_path, name="set", files=files, tables=tables)
+    before = tomllib.loads((tmp_path / "manifest.toml").read_text())
+    figures = {"auc": 0.9, "by_class": {"HSIL": 1}, "command": "armicro validate"}
+    record_metrics(tmp_path, {"cells": figures})
+    after = tomllib.loads((tmp_path / "manifest.toml").read_text())
+    assert after["files"] == before["files"]
+    assert after["metrics"] == {
+        "a": 1.5,
+        "cells": {"auc": 0.9, "command": "armicro validate"},
+    }

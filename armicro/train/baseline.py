@@ -1,0 +1,64 @@
+"""The reference to beat: ImageNet features of the same tiles and a logistic regression.
+
+Same cells, same tiles, same held-out split as the HR network; only the features were
+never trained on a cell. ``armicro train baseline`` writes ``OUT/baseline.json``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
+
+from armicro.train.assemble import HR_PLAN, look_through
+from armicro.train.checkpoint import read_checkpoint
+from armicro.train.construct import Look
+from armicro.train.data import Dataset
+from armicro.train.export import export_onnx
+from armicro.train.networks import HighResolution, load_backbone
+from armicro.train.sample import Sample, cut_tile, list_samples
+
+REGULARISATION = 0.001
+"""C of the regression: 2,048 features, a few thousand cells."""
+
+
+def measure_baseline(
+    dataset: Dataset, weights: Path, *, fovea_px: int, backbone: str
+) -> dict[str, Any]:
+    """Return the AUC on each source's validation cells."""
+    network = HighResolution(backbone, fovea_px=fovea_px)
+    load_backbone(network.backbone, read_checkpoint(weights).tensors)
+    look = look_through(export_onnx(network))
+    train = list_samples(dataset.split("train"), areas=False)
+    val = list_samples(dataset.split("val"), areas=False)
+    model = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=300),
+    )
+    model.fit(features_of(train, look), [sample.lesion for sample in train])
+    score = model.predict_proba(features_of(val, look))[:, 1]
+    table: dict[str, Any] = {"method": "ImageNet features, logistic regression"}
+    source = np.array([sample.source for sample in val])
+    lesion = np.array([sample.lesion for sample in val])
+    for name in sorted(set(source.tolist())):
+        own = source == name
+        table[f"auc_{name}"] = float(roc_auc_score(lesion[own], score[own]))
+        table[f"n_{name}"] = int(own.sum())
+    return table
+
+
+def features_of(samples: Sequence[Sample], look: Look) -> NDArray[np.float32]:
+    """Return the pooled features (n, channels) of unaugmented tiles."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for start in tqdm(range(0, len(samples), 16), desc="features", mininterval=10):
+        part = samples[start : start + 16]
+        tiles = np.stack([cut_tile(sample, HR_PLAN, rng) for sample in part])
+        parts.append(look(tiles)[1])
+    return np.concatenate(parts)
