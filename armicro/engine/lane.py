@@ -6,7 +6,9 @@ runs once as it is, which TensorRT needs before a capture, and is then captured 
 copies into a CUDA graph. Where that fails, that size runs without a graph.
 
 Each size has an execution context of its own: a captured graph stays bound to the shape
-and the memory of the context that it was captured from.
+and the memory of the context that it was captured from. The contexts of a lane never
+run at once, so they share one block of scratch memory, that of the profile's largest
+batch; by default each would hold what the largest whole field needs.
 """
 
 from collections.abc import Mapping
@@ -67,6 +69,8 @@ class Lane:
         self._sizes: dict[int, _Size] = {}
         self._samples: dict[str, tuple[int, ...]] = {}
         self._pending = 0
+        self._scratch_bytes = engine.get_device_memory_size_for_profile_v2(profile)
+        self._scratch = cuda.allocate(max(self._scratch_bytes, 1))
 
     @property
     def busy(self) -> bool:
@@ -142,13 +146,15 @@ class Lane:
 
     def _context(self, batch: int) -> Any:
         """Return a context that is set to the profile and to a batch of this size."""
-        context = self._engine.create_execution_context()
+        managed = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = self._engine.create_execution_context(managed)
         if context is None:
             raise self._failed("no execution context; the GPU may be out of memory")
         handle = self._cuda.handle(self._stream)
         if not context.set_optimization_profile_async(self._profile, handle):
             raise self._failed(f"profile {self._profile} cannot be set")
         self._cuda.wait(self._stream)
+        context.set_device_memory(self._scratch, self._scratch_bytes)
         for name, sample in self._samples.items():
             if not context.set_input_shape(name, (batch, *sample)):
                 raise self._failed(f"input {name} cannot be {(batch, *sample)}")

@@ -123,7 +123,7 @@ def load() -> Any:
     """Import TensorRT.
 
     Raises:
-        EngineError: it is not installed, cannot be loaded, or is older than 10.
+        EngineError: it is not installed, cannot be loaded, or is older than 10.1.
     """
     try:
         trt = importlib.import_module("tensorrt")
@@ -134,6 +134,7 @@ def load() -> Any:
         ) from error
     except (ImportError, OSError) as error:
         raise EngineError(f"TensorRT cannot be loaded: {error}") from error
-    if int(trt.__version__.split(".")[0]) < 10:
-        raise EngineError(f"TensorRT is {trt.__version__}; expected 10 or 11")
+    version = tuple(int(part) for part in trt.__version__.split(".")[:2])
+    if version < (10, 1):
+        raise EngineError(f"TensorRT is {trt.__version__}; expected 10.1 or later")
     return trt

@@ -30,6 +30,11 @@ class DataType(Enum):
     UINT8 = np.uint8
 
 
+class ExecutionContextAllocationStrategy(Enum):
+    STATIC = 0
+    USER_MANAGED = 2
+
+
 class MemoryPoolType(Enum):
     WORKSPACE = 0
 
@@ -107,7 +112,6 @@ def tensorrt_module(  # noqa: C901 - a list of classes
     major = int(version.split(".")[0])
     flags = Flags11 if major >= 11 else Flags10
     module.flags_set = []
-    module.contexts = []
     module.refuse_capture = False
 
     class Definition:
@@ -256,15 +260,23 @@ def tensorrt_module(  # noqa: C901 - a list of classes
         def get_tensor_shape(self, name: str) -> tuple[int, ...]:
             return self.tensors[name][1]
 
-        def create_execution_context(self) -> "Context":
-            module.contexts.append(Context(self))
-            return module.contexts[-1]  # type: ignore[no-any-return]
+        def get_device_memory_size_for_profile_v2(self, index: int) -> int:
+            shapes = self.profiles[index].values()
+            return max(int(prod(most)) for _, _, most in shapes)
+
+        def create_execution_context(
+            self,
+            strategy: Enum = ExecutionContextAllocationStrategy.STATIC,
+        ) -> "Context":
+            managed = strategy is ExecutionContextAllocationStrategy.USER_MANAGED
+            return Context(self, managed=managed)
 
     class Context:
         """Profile, then shapes, then addresses, then execution."""
 
-        def __init__(self, engine: Engine) -> None:
+        def __init__(self, engine: Engine, *, managed: bool) -> None:
             self._engine, self._profile = engine, -1
+            self._scratch = (0, -1 if managed else 1 << 40)
             self._shapes: dict[str, tuple[int, ...]] = {}
             self._addresses: dict[str, int] = {}
             self._ran = False
@@ -275,6 +287,10 @@ def tensorrt_module(  # noqa: C901 - a list of classes
             self._profile = index
             self._shapes.clear()
             return True
+
+        def set_device_memory(self, memory: int, size: int) -> None:
+            need(gpu.holds(gpu.device, memory, size))
+            self._scratch = memory, size
 
         def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
             if self._profile < 0 or name not in self._engine.network.inputs:
@@ -309,6 +325,9 @@ def tensorrt_module(  # noqa: C901 - a list of classes
         def execute_async_v3(self, stream_handle: int) -> bool:
             stream = gpu.streams.get(stream_handle)
             if stream is None or self.infer_shapes():
+                return False
+            needed = self._engine.get_device_memory_size_for_profile_v2(self._profile)
+            if self._scratch[1] < needed:
                 return False
             # The first run after a change of shape sets things up: not in a capture.
             if stream.captured is not None and (not self._ran or module.refuse_capture):
@@ -345,5 +364,6 @@ def tensorrt_module(  # noqa: C901 - a list of classes
     module.nptype = lambda dtype: dtype.value
     for thing in (Builder, OnnxParser, Runtime, ILogger):
         setattr(module, thing.__name__, thing)
-    module.MemoryPoolType, module.TensorIOMode = MemoryPoolType, TensorIOMode
+    for kind in (MemoryPoolType, TensorIOMode, ExecutionContextAllocationStrategy):
+        setattr(module, kind.__name__, kind)
     return module  # type: ignore[no-any-return]

@@ -96,11 +96,12 @@ def test_a_broken_installation_is_a_reason_not_a_crash(
     assert missing() == "TensorRT cannot be loaded: libnvinfer"
 
 
-def test_tensorrt_before_10_is_refused(
-    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", ["8.6.1", "10.0.1"])
+def test_tensorrt_before_10_1_is_refused(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    install(monkeypatch, "tensorrt", tensorrt_module(gpu, "8.6.1"))
-    assert missing() == "TensorRT is 8.6.1; expected 10 or 11"
+    install(monkeypatch, "tensorrt", tensorrt_module(gpu, version))
+    assert missing() == f"TensorRT is {version}; expected 10.1 or later"
 
 
 def test_a_machine_without_gpu_says_so(gpu: Gpu, opening: Opening) -> None:
