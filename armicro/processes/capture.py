@@ -76,6 +76,7 @@ class _Capture:
         self._told_done = False
         self._first_seq = 0
         """Added to a camera's own count, so that a session never counts twice."""
+        self._put_seq = -1
         self._given_seq = -1
         self._shots: list[Shot] = []
         """Fields in the ring that infer has not said to have copied."""
@@ -115,11 +116,19 @@ class _Capture:
             return
         self._told_done = True
         if self._live:
-            self._first_seq = max([self._first_seq, *(b + 1 for _, b in ask.done)])
+            self._count_on(max((last for _, last in ask.done), default=-1))
             return
         self.close()
         self._shots.clear()
         self._reader = self._read(ask.done)
+
+    def _count_on(self, done_seq: int) -> None:
+        """Number a camera's fields above all that infer holds, and skip none for it."""
+        self._first_seq += max(0, done_seq - self._put_seq)
+        self._put_seq = max(self._put_seq, done_seq)
+        self._given_seq = max(self._given_seq, done_seq)
+        # One that waits since before has a number that may be taken.
+        self._shots = [shot for shot in self._shots if shot.seq > done_seq]
 
     def _put(self, field: Field) -> None:
         field = replace(field, seq=field.seq + self._first_seq)
@@ -131,7 +140,7 @@ class _Capture:
             field, sent_ns=time.monotonic_ns(), slot=spot.slot, stamp=spot.stamp
         )
         self._shots = [shot] if self._live else [*self._shots, shot]
-        self._newest = shot
+        self._newest, self._put_seq = shot, shot.seq
         self._show(shot)
 
     def _answer(self) -> None:

@@ -176,6 +176,45 @@ def test_live_session_never_counts_a_field_twice(make_bench: Make) -> None:
     assert shot.seq > 700
 
 
+def turn_for(bench: Bench, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        bench.capture.turn()
+
+
+def test_field_from_before_infer_spoke_is_not_given_under_its_old_number(
+    make_bench: Make,
+) -> None:
+    # The camera stands still after its first fields: only old ones are in the ring.
+    bench = make_bench("live", CountingSource(5))
+    turn_for(bench, 0.1)
+    assert bench.ask() == Wait("say_done")
+    assert bench.ask(done=((0, 700),)) == Wait("finished")
+
+
+def test_capture_that_started_again_counts_nothing_as_skipped(make_bench: Make) -> None:
+    bench = make_bench("live", CountingSource(250, pause_s=0.004))
+    shot = bench.ask(done=((0, 700),))
+    assert isinstance(shot, Shot)
+    assert shot.seq > 700
+    assert shot.skipped < 50
+
+
+def test_infer_that_started_again_does_not_make_a_camera_jump(make_bench: Make) -> None:
+    bench = make_bench("live", CountingSource(250, pause_s=0.004))
+    first = bench.ask(done=())
+    turn_for(bench, 0.2)
+    assert isinstance(first, Shot)
+    later = bench.ask(after=first.seq)
+    assert isinstance(later, Shot)
+    seq = later.seq
+    assert seq > 10
+    again = bench.ask(done=((0, seq),))
+    assert isinstance(again, Shot)
+    assert seq < again.seq < seq + 20
+    assert again.skipped == again.seq - seq - 1
+
+
 def test_unplugged_camera_is_told_within_a_second_and_comes_back(
     make_bench: Make,
 ) -> None:
