@@ -43,7 +43,7 @@ class Reader:
         self._source: Source | None = None
         self.problem = "source is being opened"
         """Why there are no fields now; empty when there are."""
-        self.error: SourceError | None = None
+        self.error: Exception | None = None
         """What ended the reading for good."""
         self.exhausted = False
         self.grabbed = 0
@@ -56,6 +56,7 @@ class Reader:
 
         Raises:
             SourceError: the source cannot be used; in replay also when it is lost.
+            Exception: whatever else ended the thread, which must not pass in silence.
         """
         with self._changed:
             if not self._queue:
@@ -94,7 +95,8 @@ class Reader:
                         raise
                     self.problem = str(error)
                     self._ended.wait(REOPEN_S)
-        except SourceError as error:
+        # Any error of this thread is the process's: ``take`` raises it.
+        except Exception as error:  # noqa: BLE001
             self.error = error
         with self._changed:
             self.exhausted = self.error is None

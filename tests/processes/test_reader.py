@@ -111,6 +111,14 @@ def test_source_that_cannot_be_opened_is_the_readers_error() -> None:
         drain(reader)
 
 
+def test_fault_that_nobody_thought_of_ends_the_reading_too() -> None:
+    def break_down() -> FakeSource:
+        raise ZeroDivisionError("a driver's own fault")
+
+    with pytest.raises(ZeroDivisionError, match="own fault"):
+        drain(Reader(break_down))
+
+
 def test_pace_spreads_the_fields_in_time() -> None:
     begun = time.monotonic()
     reader = Reader(lambda: FakeSource(5), interval_s=0.05)
