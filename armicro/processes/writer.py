@@ -10,6 +10,7 @@ from armicro.slide.journal import Journal
 
 Stations = dict[str, int]
 Facts = dict[str, object]
+Item = tuple[FieldReport, list[Observation], Stations, Facts]
 
 
 class Writer:
@@ -17,9 +18,7 @@ class Writer:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._queue: queue.Queue[
-            tuple[FieldReport, list[Observation], Stations, Facts] | None
-        ] = queue.Queue(maxsize=4)
+        self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=4)
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -32,16 +31,19 @@ class Writer:
         facts: Facts,
     ) -> None:
         """Hand over a field; waits when the disk is slower than the engine."""
-        while self.error is None:
-            with contextlib.suppress(queue.Full):
-                self._queue.put((report, news, stations, facts), timeout=0.2)
-                return
+        self._put((report, news, stations, facts))
 
     def close(self) -> None:
         """Write all that is queued, then end."""
-        if self.error is None:
-            self._queue.put(None)
+        self._put(None)
         self._thread.join()
+
+    def _put(self, item: Item | None) -> None:
+        # With a limit: a thread that has failed meanwhile never makes room.
+        while self.error is None:
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=0.2)
+                return
 
     def _run(self) -> None:
         try:
