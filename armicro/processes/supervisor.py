@@ -15,9 +15,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -38,7 +37,9 @@ STARTING_S = 120.0
 SILENT_S = 30.0
 """Later, it is taken for hung and killed after this: a slow field takes seconds."""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Before each restart in a row; one more in a minute and the session fails."""
+"""Before each restart in a row; one more and the session fails."""
+STEADY_S = 60.0
+"""A child that ran so long is well: its next end is the first in a row."""
 END_S = 10.0
 """A child that was told to end has this long to do it."""
 
@@ -74,8 +75,10 @@ class _Child:
     name: Name
     process: subprocess.Popen[bytes] | None = None
     heard: float = 0.0
-    beaten: bool = False
-    restarts: deque[float] = field(default_factory=lambda: deque(maxlen=len(PAUSES_S)))
+    running_since: float | None = None
+    """First beat after its start; None while it starts."""
+    restarts: int = 0
+    """In a row."""
     start_at: float = 0.0
     beat: Beat | None = None
 
@@ -160,7 +163,8 @@ class Supervisor:
         if child is None or child.process is None or child.process.pid != beat.pid:
             return
         child.heard, child.beat = time.monotonic(), beat
-        child.beaten = child.beaten or beat.state != "starting"
+        if beat.state != "starting" and child.running_since is None:
+            child.running_since = child.heard
         self._on_beat(beat)
 
     def _watch(self, child: _Child, run: Path, ring: Ring) -> None:
@@ -173,7 +177,7 @@ class Supervisor:
         if status is None:
             if self._has_finished():
                 self.stop(FINISHED)
-            elif now - child.heard > (SILENT_S if child.beaten else STARTING_S):
+            elif now - child.heard > _patience_s(child):
                 self._note(f"{child.name} is silent and was killed")
                 child.process.kill()
                 child.process.wait()
@@ -206,19 +210,23 @@ class Supervisor:
             # Ctrl-C is the supervisor's; it tells the children in order.
             process_group=0 if sys.platform != "win32" else None,
         )
-        child.heard, child.beaten, child.beat = time.monotonic(), False, None
+        child.heard, child.running_since, child.beat = time.monotonic(), None, None
 
     def _restart_later(self, child: _Child, now: float, status: int) -> None:
-        recent = [at for at in child.restarts if now - at < 60.0]
+        # Counted by how long each life was: a field that kills infer whenever it comes
+        # must end the session, however long the networks take to load in between.
+        since = child.running_since
+        if since is not None and now - since > STEADY_S:
+            child.restarts = 0
         self._note(f"{child.name} ended with status {status} and is started again")
-        if len(recent) == len(PAUSES_S):
+        if child.restarts == len(PAUSES_S):
             raise ChildError(
-                f"{child.name} died {len(recent) + 1} times within a minute (last "
-                f"status {status}); run again with ARMICRO_LOG=info to see why",
+                f"{child.name} died {child.restarts + 1} times in a row (last status "
+                f"{status}); run again with ARMICRO_LOG=info to see why",
                 1,
             )
-        child.restarts.append(now)
-        child.start_at = now + PAUSES_S[len(recent)]
+        child.start_at = now + PAUSES_S[child.restarts]
+        child.restarts += 1
 
     def _note(self, text: str) -> None:
         self._log.warning(text)
@@ -251,6 +259,10 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _patience_s(child: _Child) -> float:
+    return STARTING_S if child.running_since is None else SILENT_S
 
 
 def _session_of(job: Job) -> str:

@@ -1,0 +1,100 @@
+"""The supervisor's patience, with children that are no armicro at all."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, cast
+
+import pytest
+
+from armicro.processes import supervisor as supervising
+from armicro.processes.job import Job
+from armicro.processes.supervisor import ChildError, Supervisor
+from armicro.rig import Rig
+from armicro.wire.ring import Ring
+from armicro.wire.topic import Beat
+
+NO_RING = cast(Ring, None)
+
+
+class Bench:
+    """A supervisor of one child, watched turn by turn on a clock of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = 1000.0
+        job = Job("test", "live", Rig(), str(folder / "out"), part="inference")
+        self.supervisor = Supervisor(job)
+        self.child = self.supervisor._children["infer"]
+
+    def start(self, program: str) -> None:
+        self.child.process = subprocess.Popen([sys.executable, "-c", program])
+        self.child.heard, self.child.running_since = self.now, None
+
+    def hear(self, state: Literal["starting", "running"]) -> None:
+        assert self.child.process is not None
+        beat = Beat("infer", self.child.process.pid, 0, state)
+        self.supervisor._hear(beat)
+
+    def watch(self) -> None:
+        self.supervisor._watch(self.child, self.folder, NO_RING)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    clock = type(
+        "Clock", (), {"monotonic": lambda: bench.now, "monotonic_ns": lambda: 1}
+    )
+    monkeypatch.setattr(supervising, "time", clock)
+    yield bench
+    if bench.child.process is not None:
+        bench.child.process.kill()
+        bench.child.process.wait()
+
+
+def test_child_that_compiles_its_networks_is_not_taken_for_hung(bench: Bench) -> None:
+    bench.start("import time; time.sleep(60)")
+    bench.hear("starting")
+    bench.now += 100.0
+    bench.watch()
+    assert bench.supervisor.events == []
+
+
+def test_child_that_ran_and_fell_silent_is_killed(bench: Bench) -> None:
+    bench.start("import time; time.sleep(60)")
+    bench.hear("running")
+    bench.now += supervising.SILENT_S + 1.0
+    bench.watch()
+    assert bench.child.process is not None
+    assert bench.child.process.wait(10) == -9
+
+
+@pytest.mark.parametrize("life_s", [1.0, 50.0])
+def test_child_that_dies_again_and_again_ends_the_session(
+    bench: Bench, life_s: float
+) -> None:
+    def live_and_die() -> None:
+        bench.start("raise SystemExit(70)")
+        bench.hear("running")
+        assert bench.child.process is not None
+        bench.child.process.wait(10)
+        bench.now += life_s
+        bench.watch()
+
+    for _ in range(5):
+        live_and_die()
+    with pytest.raises(ChildError, match="6 times in a row"):
+        live_and_die()
+
+
+def test_child_that_dies_once_an_hour_is_started_again(bench: Bench) -> None:
+    for _ in range(10):
+        bench.start("raise SystemExit(70)")
+        bench.hear("running")
+        assert bench.child.process is not None
+        bench.child.process.wait(10)
+        bench.now += 3600.0
+        bench.watch()
+    assert len(bench.supervisor.events) == 10
