@@ -38,7 +38,6 @@ def main(name: Name, path: Path) -> int:
         except Exception:  # noqa: BLE001
             structlog.get_logger().exception("process failed")
             return 70
-        life.beat("finished", at_once=True)
         return 0
 
 

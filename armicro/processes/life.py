@@ -42,11 +42,13 @@ class Life:
     @property
     def stopping(self) -> bool:
         """Whether this process was told to end or has lost its supervisor."""
-        if not self._stop.is_set() and os.getppid() != self._supervisor:
-            # Nobody else is left to tidy up the run's private folder.
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._orphaned:
             self._stop.set()
         return self._stop.is_set()
+
+    @property
+    def _orphaned(self) -> bool:
+        return os.getppid() != self._supervisor
 
     def stop(self) -> None:
         """End this process at its next look."""
@@ -83,8 +85,11 @@ class Life:
         )
 
     def close(self) -> None:
-        """Close the heartbeat's socket."""
+        """Close the heartbeat's socket, and tidy up where the supervisor cannot."""
         self._reporter.close()
+        if self._orphaned:
+            # Each does, since nobody knows which is the last; sockets stay usable.
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         del number, frame

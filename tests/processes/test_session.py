@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -93,7 +94,9 @@ def test_batch_run_of_the_pipeline_finds_what_the_processes_find(
     assert findings_csv(pipeline.findings()) == expected
 
 
-def kill_once(name: str, after: int) -> Callable[[Supervisor], Callable[[Beat], None]]:
+def kill_once(
+    name: str, after: int, number: signal.Signals = signal.SIGKILL
+) -> Callable[[Supervisor], Callable[[Beat], None]]:
     """Kill a child, as the system would, when so many fields are kept."""
 
     def hook(supervisor: Supervisor) -> Callable[[Beat], None]:
@@ -103,7 +106,7 @@ def kill_once(name: str, after: int) -> Callable[[Supervisor], Callable[[Beat], 
             pid = supervisor.pid(name)  # type: ignore[arg-type]
             if beat.process == "infer" and beat.fields >= after and pid and not killed:
                 killed.append(pid)
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
 
         return on_beat
 
@@ -128,6 +131,19 @@ def test_killed_child_is_started_again_and_nothing_is_lost(
     assert session.score.fields == len(session.reports)
     if display == "offscreen":
         assert (job.folder / "window.png").stat().st_size > 10_000
+
+
+def test_infer_that_somebody_ends_has_not_finished_the_slide(
+    replay_job: Job, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    expected = expected_findings(replay_job, tmp_path, undisturbed)
+    job = begin(replaced(replay_job, tmp_path / "ended", pace="realtime"))
+    supervisor = Supervisor(job)
+    supervisor._on_beat = kill_once("infer", 2, signal.SIGTERM)(supervisor)
+    assert supervisor.run() == ""
+    with Journal(job.journal) as journal:
+        write_outputs(job.folder, journal)
+    assert findings_of(job.folder) == expected
 
 
 def test_session_that_was_stopped_goes_on_where_it_was(
@@ -190,15 +206,23 @@ def shared_memory() -> set[str]:
     return {p.name for p in folder.iterdir()} if folder.exists() else set()
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for sockets, whose path must be short."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_and_no_memory_outlives_the_supervisor(
-    replay_job: Job, number: signal.Signals
+    replay_job: Job, number: signal.Signals, short_folder: Path
 ) -> None:
     before = shared_memory()
     parent = subprocess.Popen(
         command(replay_job, "--pace", "realtime"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env={**os.environ, "TMPDIR": str(short_folder)},
     )
     with parent:
         wait_for_fields(replay_job, 1)
@@ -209,6 +233,7 @@ def test_no_process_and_no_memory_outlives_the_supervisor(
     _, alive = psutil.wait_procs(children, timeout=15)
     assert alive == []
     assert shared_memory() <= before
+    assert list(short_folder.iterdir()) == []
     if number != signal.SIGKILL:
         assert parent.returncode == 1
         assert "--resume" in output
