@@ -8,9 +8,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from armicro.command.replay import choose_display, choose_rig, show
+from armicro.processes.folder import make_folder, set_aside
 from armicro.processes.job import Job
 from armicro.processes.log import set_up_logging
-from armicro.processes.run import run_job, set_aside
+from armicro.processes.run import run_job
 from armicro.session.record import Session
 from armicro.source.phantom import PhantomSpec, size_px, write_phantom
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     set_up_logging("demo")
     folder = args.out / "demo"
     set_aside(folder)
-    folder.mkdir(parents=True)
+    make_folder(folder)
     with tempfile.TemporaryDirectory(prefix="armicro-demo-") as scratch:
         slide = Path(scratch) / "demo.tif"
         spec = PhantomSpec(*size_px(args.megapixels), lesions=LESIONS, seed=args.seed)

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from armicro.errors import SourceError
 from armicro.overlay.screen import why_no_screen
+from armicro.processes.folder import set_aside
 from armicro.processes.job import Display, Job
 from armicro.processes.log import set_up_logging
-from armicro.processes.run import run_job, set_aside
+from armicro.processes.run import run_job
 from armicro.rig import Rig, read_rig
 from armicro.session.record import Session
 from armicro.session.summary import encode_summary, summarise
@@ -58,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
     for slide, folder in zip(args.slides, _folders(args.slides, args.out), strict=True):
         if not args.resume:
             set_aside(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         job = Job(
             session="",
             mode="replay",

@@ -15,6 +15,7 @@ import numpy as np
 
 from armicro import __version__
 from armicro.errors import SourceError
+from armicro.processes.folder import make_folder
 from armicro.processes.job import Job
 from armicro.session.record import OverviewCard, SlideCard
 from armicro.slide.journal import Journal
@@ -28,7 +29,7 @@ def begin(job: Job) -> Job:
     Raises:
         SourceError: the slide cannot be used, or the journal is of another session.
     """
-    job.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(job.folder)
     card = _card(job)
     with Journal(job.journal) as journal:
         _refuse_another(job, journal)
@@ -56,8 +57,16 @@ def begin(job: Job) -> Job:
 
 def identity(job: Job) -> str:
     """What must not change when a session is resumed."""
-    parts = (Path(job.slide).name, job.um_per_px, job.region_px, job.rig.sha256)
+    slide = Path(job.slide)
+    # By size as well: scanners give many slides one name, and a path may change.
+    size = _bytes(slide) if job.slide else 0
+    parts = (slide.name, size, job.um_per_px, job.region_px, job.rig.sha256)
     return msgspec.json.encode(parts).decode()
+
+
+def _bytes(slide: Path) -> int:
+    files = slide.iterdir() if slide.is_dir() else (slide,)
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _card(job: Job) -> Card | None:

@@ -3,11 +3,12 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tqdm import tqdm
 
+from armicro.errors import ArmicroError
 from armicro.processes.begin import begin
+from armicro.processes.folder import alone, make_folder
 from armicro.processes.job import Job
 from armicro.processes.supervisor import Supervisor
 from armicro.session.output import write_outputs
@@ -32,29 +33,41 @@ def run_job(
     Raises:
         ArmicroError: a process ended for bad input, or kept dying.
     """
-    job = begin(job) if job.part != "microscope" else job
-    with _bar(job, quiet=quiet) as on_beat:
-        supervisor = Supervisor(job, on_beat=on_beat, seconds=seconds)
-        ended = supervisor.run()
     if job.part == "microscope":
         # The slide is kept where infer runs.
-        return Session(), ended
+        return Session(), _supervise(Supervisor(job, seconds=seconds), job, quiet=quiet)
+    make_folder(job.folder)
+    with alone(job.folder):
+        job = begin(job)
+        supervisor = Supervisor(job, seconds=seconds)
+        try:
+            ended = _supervise(supervisor, job, quiet=quiet)
+        except ArmicroError as error:
+            # What was found is its user's, whatever broke.
+            with contextlib.suppress(ArmicroError):
+                if _has_fields(job):
+                    _write(job, supervisor, str(error))
+            raise
+        return _write(job, supervisor, ended), ended
+
+
+def _supervise(supervisor: Supervisor, job: Job, *, quiet: bool) -> str:
+    with _bar(job, quiet=quiet) as supervisor.on_beat:
+        return supervisor.run()
+
+
+def _has_fields(job: Job) -> bool:
+    with Journal(job.journal) as journal:
+        return bool(journal.done())
+
+
+def _write(job: Job, supervisor: Supervisor, ended: str) -> Session:
     with Journal(job.journal) as journal:
         for event in supervisor.events:
             journal.note("process", event.text, event.at_ns)
         if ended:
             journal.note("session", ended, time.monotonic_ns())
-        return write_outputs(job.folder, journal), ended
-
-
-def set_aside(folder: Path) -> None:
-    """Rename a session folder that is there already: results are never overwritten."""
-    if not folder.exists():
-        return
-    number = 1
-    while folder.with_name(f"{folder.name}.{number}").exists():
-        number += 1
-    folder.rename(folder.with_name(f"{folder.name}.{number}"))
+        return write_outputs(job.folder, journal)
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ class Supervisor:
         seconds: float | None = None,
     ) -> None:
         self._job = job
-        self._on_beat = on_beat
+        self.on_beat = on_beat
         self._end_at = time.monotonic() + seconds if seconds else float("inf")
         self._children = {
             name: _Child(name)
@@ -165,7 +165,7 @@ class Supervisor:
         child.heard, child.beat = time.monotonic(), beat
         if beat.state != "starting" and child.running_since is None:
             child.running_since = child.heard
-        self._on_beat(beat)
+        self.on_beat(beat)
 
     def _watch(self, child: _Child, run: Path, ring: Ring) -> None:
         now = time.monotonic()

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from armicro.errors import SourceError
+from armicro.processes.folder import alone, make_folder, set_aside
+
+
+def test_results_that_are_there_are_set_aside_each_under_its_number(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "slide"
+    for text in ("first", "second"):
+        set_aside(folder)
+        make_folder(folder)
+        (folder / "slide.json").write_text(text)
+    set_aside(folder)
+    assert not folder.exists()
+    assert (tmp_path / "slide.1" / "slide.json").read_text() == "first"
+    assert (tmp_path / "slide.2" / "slide.json").read_text() == "second"
+
+
+def test_folder_of_a_session_that_runs_is_neither_moved_nor_shared(
+    tmp_path: Path,
+) -> None:
+    with alone(tmp_path):
+        with pytest.raises(SourceError, match="another armicro is running"):
+            set_aside(tmp_path)
+        with pytest.raises(SourceError, match="another armicro is running"):
+            alone(tmp_path).__enter__()
+    with alone(tmp_path):
+        assert tmp_path.exists()
+
+
+def test_folder_that_is_a_file_is_a_source_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "slide"):
+        with pytest.raises(SourceError, match="expected a folder"):
+            make_folder(folder)
