@@ -23,6 +23,7 @@ import msgspec
 
 from armicro.engine import Array, Engine
 from armicro.engine.registry import NetworkSet, open_set
+from armicro.errors import EngineError
 from armicro.pipeline import SEEN, Pipeline
 from armicro.processes.begin import overview_of
 from armicro.processes.intake import Intake, Ready
@@ -124,6 +125,7 @@ class _Session:
         self._last: FieldReport | None = None
         self._tell_at = 0.0
         self._finished = self._closed = False
+        _refuse_other_networks(job, journal, networks)
         journal.set("engine", provenance(networks))
         self._seen = SeenFields()
         kept = _resume(journal, self._pipeline, self._seen)
@@ -252,6 +254,17 @@ def provenance(networks: NetworkSet) -> dict[str, str]:
         "backend": networks.backend,
         "precision": networks.precision,
     }
+
+
+def _refuse_other_networks(job: Job, journal: Journal, networks: NetworkSet) -> None:
+    before = journal.get("engine", dict[str, str])
+    if before is not None and before.get("hash") != networks.sha256:
+        raise EngineError(
+            f"{job.folder}: was begun with other networks ({before.get('set')}, "
+            f"{before.get('hash', '')[:12]}) than {networks.manifest.name}, "
+            f"{networks.sha256[:12]}; findings of two sets make no score: run again "
+            "without --resume"
+        )
 
 
 def _resume(journal: Journal, pipeline: Pipeline, seen_fields: SeenFields) -> set[int]:

@@ -22,7 +22,7 @@ from armicro.__main__ import main
 from armicro.engine.registry import open_set
 from armicro.errors import ArmicroError, SourceError
 from armicro.pipeline import Pipeline
-from armicro.processes.begin import begin, open_job_source
+from armicro.processes.begin import begin, identity, open_job_source
 from armicro.processes.job import Job
 from armicro.processes.run import run_job
 from armicro.processes.supervisor import Supervisor
@@ -122,7 +122,7 @@ def test_killed_child_is_started_again_and_nothing_is_lost(
     job = replaced(replay_job, tmp_path / "killed", pace="realtime", display=display)
     job = begin(job)
     supervisor = Supervisor(job)
-    supervisor._on_beat = kill_once(name, 2)(supervisor)
+    supervisor.on_beat = kill_once(name, 2)(supervisor)
     assert supervisor.run() == ""
     assert [name in event.text for event in supervisor.events] == [True]
     with Journal(job.journal) as journal:
@@ -139,7 +139,7 @@ def test_infer_that_somebody_ends_has_not_finished_the_slide(
     expected = expected_findings(replay_job, tmp_path, undisturbed)
     job = begin(replaced(replay_job, tmp_path / "ended", pace="realtime"))
     supervisor = Supervisor(job)
-    supervisor._on_beat = kill_once("infer", 2, signal.SIGTERM)(supervisor)
+    supervisor.on_beat = kill_once("infer", 2, signal.SIGTERM)(supervisor)
     assert supervisor.run() == ""
     with Journal(job.journal) as journal:
         write_outputs(job.folder, journal)
@@ -157,7 +157,7 @@ def test_session_that_was_stopped_goes_on_where_it_was(
         if beat.process == "infer" and beat.fields >= 3:
             supervisor.stop("enough")
 
-    supervisor._on_beat = stop_early
+    supervisor.on_beat = stop_early
     assert supervisor.run() == "enough"
     with Journal(job.journal) as journal:
         kept = len(journal.reports())
@@ -173,6 +173,41 @@ def test_session_of_another_rig_is_not_resumed(replay_job: Job) -> None:
     other = msgspec.structs.replace(replay_job.rig, scan=scan)
     with pytest.raises(SourceError, match="another slide, region, scale or rig"):
         begin(msgspec.structs.replace(replay_job, rig=other))
+
+
+def test_another_slide_of_the_same_name_is_not_resumed(
+    replay_job: Job, drawn_slide: Path, tmp_path: Path
+) -> None:
+    begin(replay_job)
+    other = tmp_path / drawn_slide.name
+    other.write_bytes(drawn_slide.read_bytes() + bytes(64))
+    with pytest.raises(SourceError, match="another slide, region, scale or rig"):
+        begin(msgspec.structs.replace(replay_job, slide=str(other)))
+
+
+def test_session_of_other_networks_is_not_resumed(replay_job: Job) -> None:
+    run_job(replay_job, quiet=True)
+    with Journal(replay_job.journal) as journal:
+        engine = journal.get("engine", dict[str, str]) or {}
+        journal.set("engine", engine | {"hash": "0123"})
+    with pytest.raises(ArmicroError, match="begun with other networks") as caught:
+        run_job(replay_job, quiet=True)
+    assert caught.value.exit_status == 2
+
+
+def test_what_was_found_is_written_when_a_child_fails_for_good(
+    replay_job: Job, tmp_path: Path
+) -> None:
+    run_job(replay_job, quiet=True)
+    (replay_job.folder / "report.html").unlink()
+    network = msgspec.structs.replace(replay_job.rig.network, set="absent")
+    rig = msgspec.structs.replace(replay_job.rig, network=network)
+    job = msgspec.structs.replace(replay_job, rig=rig)
+    with Journal(job.journal) as journal:
+        journal.set("identity", identity(job))
+    with pytest.raises(ArmicroError, match="absent"):
+        run_job(job, quiet=True)
+    assert "absent" in (replay_job.folder / "report.html").read_text()
 
 
 def command(job: Job, *more: str) -> list[str]:
@@ -247,6 +282,7 @@ BAD_INPUT = [
     (("{slide}", "--engines", "absent"), "absent"),
     (("{slide}", "--rig", "{folder}/absent.toml"), "absent.toml"),
     (("{slide}", "--rig", "{folder}/misspelt.toml"), "widht_px"),
+    (("{slide}", "--out", "{folder}/text.svs"), "text.svs"),
     (("{slide}", "--region", "0,0,10"), "X,Y,W,H"),
     (("{slide}", "--um-per-px", "-1"), "scale above 0"),
     (("{slide}", "--scan", "spiral"), "spiral"),
@@ -261,7 +297,7 @@ def test_bad_input_is_one_line_and_status_2(
     (tmp_path / "misspelt.toml").write_text("[camera]\nwidht_px = 640\n")
     given = [a.format(folder=tmp_path, slide=drawn_slide) for a in arguments]
     done = subprocess.run(
-        [sys.executable, "-m", "armicro", "replay", *given, "--out", str(tmp_path)],
+        [sys.executable, "-m", "armicro", "replay", "--out", str(tmp_path), *given],
         capture_output=True,
         text=True,
         timeout=60,
