@@ -37,15 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status is 0 done, 1 failed, 2 wrong use or bad input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = _choose(given)
-    module = importlib.import_module(COMMANDS[name].module)
-    parser = argparse.ArgumentParser(
-        prog=f"armicro {name}",
-        description=f"{COMMANDS[name].summary.capitalize()}. {NOTICE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
     try:
-        return int(module.run(parser.parse_args(given[1:])))
+        # Loading takes a second or two: Ctrl-C may come there as well.
+        return _run(name, given[1:])
     except ArmicroError as error:
         sys.stderr.write(f"armicro {name}: {error}\n")
         return error.exit_status
@@ -55,6 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (``| head``): that is its right.
         return 0
+
+
+def _run(name: str, given: Sequence[str]) -> int:
+    module = importlib.import_module(COMMANDS[name].module)
+    parser = argparse.ArgumentParser(
+        prog=f"armicro {name}",
+        description=f"{COMMANDS[name].summary.capitalize()}. {NOTICE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(given)))
 
 
 def _choose(given: Sequence[str]) -> str:
