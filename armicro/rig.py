@@ -5,6 +5,8 @@ empty file; unknown keys are errors, since a misspelt setting must not pass in s
 """
 
 import hashlib
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,8 +16,10 @@ from msgspec import Meta
 from armicro.cascade.choice import Choice
 from armicro.errors import RigError
 
-PositiveInt = Annotated[int, Meta(gt=0)]
+Pixels = Annotated[int, Meta(gt=0, le=65_535)]
+"""The most that a message on the wire may state."""
 PositiveFloat = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 Driver = Literal["basler", "video", "slide", "recording"]
@@ -31,9 +35,9 @@ class Camera(_Table, frozen=True):
     """The camera, or the slide that plays one."""
 
     driver: Driver = "slide"
-    width_px: PositiveInt = 2448
-    height_px: PositiveInt = 2048
-    um_per_px: PositiveFloat = 0.243
+    width_px: Pixels = 2448
+    height_px: Pixels = 2048
+    um_per_px: Annotated[float, Meta(ge=0.001, le=100.0)] = 0.243
     """At the slide. A calibration certificate, when there is one, overrides it."""
     frames_per_second: PositiveFloat = 30.0
     device: str = ""
@@ -57,11 +61,11 @@ class Scan(_Table, frozen=True):
     overlap: Annotated[float, Meta(ge=0, lt=0.95)] = 0.1
     """Share of a field's width and height that the next one sees again."""
     seed: int = 0
-    stage_um_per_s: float = 0.0
+    stage_um_per_s: NotNegative = 0.0
     """Blurs each field by this speed times the exposure; 0: the stage stands."""
-    blur_um: float = 0.0
+    blur_um: NotNegative = 0.0
     """Standard deviation of an optical blur."""
-    defocus_um: float = 0.0
+    defocus_um: NotNegative = 0.0
     """Standard deviation of a random focus error per field."""
     vignetting: Share = 0.0
     """Loss of light at the corners."""
@@ -79,7 +83,7 @@ class Network(_Table, frozen=True):
     """Name or folder."""
     backend: Literal["auto", "openvino", "tensorrt", "recorded"] = "auto"
     precision: Precision = "native"
-    threads: Annotated[int, Meta(ge=0)] = 0
+    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     """0: all cores in replay, all but one in live."""
 
 
@@ -119,7 +123,7 @@ def read_rig(path: Path) -> Rig:
         RigError: the file is missing, is not TOML, or a value is not what it must be.
     """
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Rig)
+        rig = msgspec.toml.decode(path.read_bytes(), type=Rig)
     except OSError as error:
         raise RigError(
             f"rig {path}: {error.strerror or error}; expected a TOML file such as "
@@ -129,3 +133,20 @@ def read_rig(path: Path) -> Rig:
         raise RigError(f"rig {path}: {error}; correct that line and try again") from (
             error
         )
+    for name, value in _numbers(msgspec.to_builtins(rig)):
+        # TOML knows inf and nan; no instrument has them.
+        if not math.isfinite(value):
+            raise RigError(f"rig {path}: {name} is {value}; expected a finite number")
+    return rig
+
+
+def _numbers(value: object, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of nested tables with its name, such as "camera.um_per_px"."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, float):
+        yield name, value

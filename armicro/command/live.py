@@ -51,10 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run only this part here; [wire] in the rig says where the other is",
     )
     parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
-    parser.add_argument("--seconds", type=float, help="end by itself after that long")
+    parser.add_argument(
+        "--seconds", type=_seconds, help="end by itself after that long"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print slide.json at the end"
     )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0 s")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:

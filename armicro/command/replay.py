@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,10 @@ examples:
 """
 
 
+SCALES_UM_PER_PX = (0.001, 100.0)
+"""Of a slide file that somebody may have; the cascade accepts less, and says so."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.epilog = EXAMPLE
@@ -39,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--region", type=_region, metavar="X,Y,W,H", help="part, in slide-file pixels"
     )
     parser.add_argument(
-        "--um-per-px", type=_positive, metavar="X", help="scale of the slide file"
+        "--um-per-px", type=_scale, metavar="X", help="scale of the slide file"
     )
     parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
     parser.add_argument(
@@ -111,11 +116,22 @@ def show(session: Session, folder: Path, *, as_json: bool) -> None:
         tqdm.write(encode_summary(summarise(session)).decode())
         return
     score = session.score
+    reason = _why_no_score(session)
     said = "no score" if score.score is None else f"score {score.score:.2f}"
     tqdm.write(
         f"{folder.name}: {said} over {score.coverage:.0%} of the cell area, "
         f"{score.findings} findings in {score.fields} fields -> {folder}/report.html"
+        f"{reason}"
     )
+
+
+def _why_no_score(session: Session) -> str:
+    """The most frequent reason why fields were not analysed, when none was."""
+    reasons = Counter(report.reason for report in session.reports if report.reason)
+    if session.score.score is not None or not reasons:
+        return ""
+    ((reason, count),) = reasons.most_common(1)
+    return f"\n  no boxes in {count} of {session.score.fields} fields: {reason}"
 
 
 def _folders(slides: list[Path], out: Path) -> list[Path]:
@@ -139,8 +155,15 @@ def _region(text: str) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a scale above 0")
+def _scale(text: str) -> float:
+    low, high = SCALES_UM_PER_PX
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a scale above 0 that a microscope has: expected "
+            f"{low:g} to {high:g} µm/px"
+        )
     return value
