@@ -4,10 +4,16 @@ It knows nothing that it could lose: killed and started again, it has the field 
 next frame and the slide with infer's next word.
 """
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
+from types import TracebackType
 
+from armicro.overlay.setting import Setting
 from armicro.processes.job import Job
 from armicro.processes.life import Life
+from armicro.rig import Rig
 from armicro.wire.link import Subscriber
 from armicro.wire.ring import Ring
 
@@ -44,10 +50,47 @@ def run(job: Job, life: Life) -> None:
             )
             return not life.stopping
 
-        run_window(
-            feed,
-            title="armicro",
-            folder=job.folder,
-            on_tick=on_tick,
-            picture=job.folder / PICTURE,
-        )
+        with slot_errors():
+            run_window(
+                feed,
+                title="armicro",
+                setting=setting_of(job.rig),
+                folder=job.folder,
+                on_tick=on_tick,
+                picture=job.folder / PICTURE,
+            )
+
+
+def setting_of(rig: Rig) -> Setting:
+    """The window's limits: the place must be known as well as the cascade wants it."""
+    limit_um = rig.cascade.place_error_um
+    # A tight limit leaves the boxes less room to fade.
+    fade_from_um = min(Setting().fade_from_um, limit_um / 2)
+    return Setting(fade_from_um=fade_from_um, largest_place_error_um=limit_um)
+
+
+@contextlib.contextmanager
+def slot_errors() -> Iterator[None]:
+    """Raise what goes wrong inside Qt's event loop, which would only print it.
+
+    A window whose every tick fails beats on and shows an old picture; one that ends is
+    started again.
+    """
+    from armicro.overlay.window import application
+
+    errors: list[BaseException] = []
+
+    def told(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        del kind, trace
+        errors.append(error)
+        application().exit(1)
+
+    before, sys.excepthook = sys.excepthook, told
+    try:
+        yield
+    finally:
+        sys.excepthook = before
+    if errors:
+        raise errors[0]

@@ -48,8 +48,7 @@ class WireFeed:
         heard_ns = before.heard_ns
         if isinstance(view, View):
             source, problem, heard_ns = view.source, view.problem, now_ns
-            shown = field.seq if field is not None else -1
-            if view.shot is not None and view.shot.seq != shown:
+            if view.shot is not None and _is_news(view.shot, field):
                 field = self._field(view.shot)
         state = before.slide
         if isinstance(slide, Slide):
@@ -101,6 +100,13 @@ def read_overview(job: Job) -> Overview | None:
     if seen is None:
         return None
     return Overview(seen.pixels, seen.um_per_px, seen.x_um, seen.y_um)
+
+
+def _is_news(shot: Shot, shown: LiveField | None) -> bool:
+    """Whether it is another field; a capture that started anew may count from 0."""
+    if shown is None:
+        return True
+    return (shot.seq, shot.taken_ns) != (shown.seq, shown.taken_ns)
 
 
 def _state(slide: Slide, now_ns: int) -> SlideState:

@@ -1,0 +1,61 @@
+"""The display process without its wire: what it does about Qt and its settings."""
+
+from typing import cast
+
+import pytest
+from PySide6.QtCore import QTimer
+from pytestqt.qtbot import QtBot
+
+from armicro.cascade.choice import Choice
+from armicro.overlay.window import application
+from armicro.processes.display import setting_of, slot_errors
+from armicro.processes.feed import WireFeed
+from armicro.rig import Rig
+from armicro.wire.link import Subscriber
+from armicro.wire.ring import Ring
+from armicro.wire.topic import Message, Shot, View
+
+
+class FakeSubscriber:
+    """Gives each message once, the oldest first."""
+
+    def __init__(self, *messages: Message) -> None:
+        self._messages = list(messages)
+
+    def newest(self) -> Message | None:
+        return self._messages.pop(0) if self._messages else None
+
+
+def test_error_in_a_slot_ends_the_process_and_is_not_lost(qtbot: QtBot) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("in a tick")
+
+    QTimer.singleShot(0, fail)
+    QTimer.singleShot(5_000, application().quit)
+    with pytest.raises(ZeroDivisionError, match="in a tick"), slot_errors():
+        application().exec()
+
+
+@pytest.mark.parametrize("limit_um", [0.5, 3.0, 10.0, 40.0])
+def test_boxes_vanish_where_the_rig_says_the_place_is_too_unsure(
+    limit_um: float,
+) -> None:
+    setting = setting_of(Rig(cascade=Choice(place_error_um=limit_um)))
+    assert setting.largest_place_error_um == limit_um
+    assert setting.fade_from_um < limit_um
+
+
+def test_field_of_a_capture_that_counts_anew_is_shown() -> None:
+    def view(taken_ns: int) -> View:
+        return View(Shot(3, 16, 8, 0.25, taken_ns, taken_ns, slot=0, stamp=2))
+
+    feed = WireFeed(
+        cast(Ring, None),
+        cast(Subscriber, FakeSubscriber(view(1), view(1), view(2))),
+        cast(Subscriber, FakeSubscriber()),
+        overview=None,
+    )
+    first, again, anew = (feed.poll().field for _ in range(3))
+    assert first is again
+    assert anew is not None
+    assert anew.taken_ns == 2
