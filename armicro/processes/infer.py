@@ -15,14 +15,16 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 import msgspec
+import numpy as np
 
 from armicro.engine import Array, Engine
-from armicro.engine.registry import NetworkSet, open_set
+from armicro.engine.registry import Backend, NetworkSet, open_set
 from armicro.errors import EngineError
 from armicro.pipeline import SEEN, Pipeline
 from armicro.processes.begin import overview_of
@@ -40,6 +42,8 @@ MOST_SEEN = 50_000
 """Places of fields that the display is told of: 1 MB a message at the most."""
 DRAWN = 2000
 """Findings that the display is told of, the most suspicious first."""
+PART_OF: Mapping[Backend, int] = {"openvino": 8, "tensorrt": 64, "recorded": 64}
+"""Samples between two words of life: about a second on a slow CPU."""
 LIVE_NICENESS = 5
 TELL_S = 0.25
 """The slide's state is told at least that often, so that its age can be seen."""
@@ -54,19 +58,39 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class TimedEngine:
-    """An engine that counts the time spent in it."""
+    """An engine that counts the time spent in it, and works in parts.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    A large field on a slow machine takes a minute: between its parts there is a moment
+    to say that nobody hangs. A sample's answer does not depend on the others.
+    """
+
+    def __init__(
+        self, engine: Engine, *, part: int, on_part: Callable[[], None]
+    ) -> None:
+        self._engine, self._part, self._on_part = engine, part, on_part
         self.spent_ns = 0
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the engine's ``infer`` and count its wall time."""
+        """Run the engine's ``infer`` part by part and count its wall time."""
+        count = max((len(array) for array in inputs.values()), default=0)
+        answers = [
+            self._timed({k: v[first : first + self._part] for k, v in inputs.items()})
+            for first in range(0, max(1, count), self._part)
+        ]
+        if len(answers) == 1:
+            return answers[0]
+        return {
+            name: np.concatenate([answer[name] for answer in answers])
+            for name in answers[0]
+        }
+
+    def _timed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         begun = time.monotonic_ns()
         try:
             return self._engine.infer(inputs)
         finally:
             self.spent_ns += time.monotonic_ns() - begun
+            self._on_part()
 
     def close(self) -> None:
         """Close the engine."""
@@ -115,7 +139,11 @@ class _Session:
     ) -> None:
         self._job, self._life = job, life
         self._journal, self._publisher = journal, publisher
-        lr, hr, rnn = map(TimedEngine, (networks.lr, networks.hr, networks.rnn))
+        self._at_work = False
+        timed_engine = partial(
+            TimedEngine, part=PART_OF[networks.backend], on_part=self._on_part
+        )
+        lr, hr, rnn = map(timed_engine, (networks.lr, networks.hr, networks.rnn))
         self._engines = lr, hr, rnn
         timed = replace(networks, lr=lr, hr=hr, rnn=rnn)
         self._pipeline = Pipeline(timed, job.rig.cascade)
@@ -135,6 +163,7 @@ class _Session:
 
     def run(self) -> None:
         """Work until there is nothing left, or until told to end."""
+        self._at_work = True
         while not self._life.stopping:
             for thread in (self._intake, self._writer):
                 if thread.error is not None:
@@ -186,6 +215,10 @@ class _Session:
         facts: Facts = {"score": self._score, "spent": self._spent()}
         self._writer.put(self._last, news, ready.stations, facts)
         self._tell(at_once=True)
+
+    def _on_part(self) -> None:
+        if self._at_work:
+            self._tell()
 
     def _tell(self, *, at_once: bool = False) -> None:
         self._life.beat(
