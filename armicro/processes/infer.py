@@ -15,15 +15,13 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from statistics import median
 
 import msgspec
-import numpy as np
 
-from armicro.engine import Array, Engine
 from armicro.engine.registry import Backend, NetworkSet, open_set
 from armicro.errors import EngineError
 from armicro.pipeline import SEEN, Pipeline
@@ -31,6 +29,7 @@ from armicro.processes.begin import overview_of
 from armicro.processes.intake import Intake, Ready
 from armicro.processes.job import Job
 from armicro.processes.life import Life
+from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
 from armicro.report import FieldReport, Observation
 from armicro.slide.coverage import BIN_UM
@@ -55,46 +54,6 @@ class Spent(msgspec.Struct, frozen=True):
     wall_s: float = 0.0
     inference_s: float = 0.0
     fields_dropped: int = 0
-
-
-class TimedEngine:
-    """An engine that counts the time spent in it, and works in parts.
-
-    A large field on a slow machine takes a minute: between its parts there is a moment
-    to say that nobody hangs. A sample's answer does not depend on the others.
-    """
-
-    def __init__(
-        self, engine: Engine, *, part: int, on_part: Callable[[], None]
-    ) -> None:
-        self._engine, self._part, self._on_part = engine, part, on_part
-        self.spent_ns = 0
-
-    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the engine's ``infer`` part by part and count its wall time."""
-        count = max((len(array) for array in inputs.values()), default=0)
-        answers = [
-            self._timed({k: v[first : first + self._part] for k, v in inputs.items()})
-            for first in range(0, max(1, count), self._part)
-        ]
-        if len(answers) == 1:
-            return answers[0]
-        return {
-            name: np.concatenate([answer[name] for answer in answers])
-            for name in answers[0]
-        }
-
-    def _timed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        begun = time.monotonic_ns()
-        try:
-            return self._engine.infer(inputs)
-        finally:
-            self.spent_ns += time.monotonic_ns() - begun
-            self._on_part()
-
-    def close(self) -> None:
-        """Close the engine."""
-        self._engine.close()
 
 
 def run(job: Job, life: Life) -> None:
