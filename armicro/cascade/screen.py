@@ -35,6 +35,8 @@ from armicro.report import FieldReport, FieldState, Finding, Observation
 
 LR_STRIDE_PX = 32
 """LR pixels a cell of the location map (ResNet50's last stage)."""
+DARKEST_GLASS = 32
+"""Level of 255 that empty glass has at least in some channel when the lamp is on."""
 
 _Origins = tuple[tuple[int, int], ...]
 
@@ -77,6 +79,10 @@ class Screen:
         if refusal is not None:
             return Prepared(field, refusal)
         cells = find_cells(field.pixels, field.um_per_px)
+        if max(cells.background) < DARKEST_GLASS:
+            # Without light all is as even as empty glass, and nothing was seen.
+            reason = "no light: check the lamp, the shutter and the exposure"
+            return Prepared(field, ("unreadable", reason))
         nominal = self._lr.um_per_px
         pixels = resample(
             field.pixels, from_um_per_px=field.um_per_px, to_um_per_px=nominal

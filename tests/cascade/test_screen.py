@@ -175,6 +175,17 @@ def test_blank_field_costs_no_inference() -> None:
     assert cast(FakeLr, made.lr).shapes == []
 
 
+def test_field_without_light_was_not_seen() -> None:
+    dark = np.full((512, 612, 3), 6, np.uint8)
+    pipeline = Pipeline(networks(), Choice())
+    report, score = pipeline.step(Field(dark, 0.5, 0, 1, HERE))
+    assert report.state == "unreadable"
+    assert "lamp" in report.reason
+    assert score.score is None
+    assert score.fields_unreadable == 1
+    assert score.megapixels == 0.0
+
+
 def test_tiles_of_empty_glass_are_left_out() -> None:
     made = networks()
     report, _ = run(Screen(made, Choice()), field_with((40.0, 40.0)))
