@@ -6,9 +6,11 @@ maximum: associative, commutative, idempotent), and what is shown is worked out 
 bins' winners in an order that depends on their values alone.
 """
 
+import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -32,7 +34,9 @@ class FindingSet:
         self._most = most
         # The diagonal of a bin is merge_um: what shares a bin is one cell.
         self._bin_um = merge_um / math.sqrt(2.0)
-        self._best: dict[tuple[int, int], Observation] = {}
+        self._best: dict[tuple[int, int], tuple[Key, Observation]] = {}
+        """With the key by which the strongest are chosen, made once."""
+        self._merged: tuple[Observation, ...] | None = None
 
     def update(self, observations: Iterable[Observation]) -> list[Observation]:
         """Take observations; return those that are now the best of their bin."""
@@ -40,10 +44,17 @@ class FindingSet:
 
     def merged(self) -> list[Observation]:
         """One observation a cell, most suspicious first; crops are left out."""
-        strongest = sorted(self._best.values(), key=_by_lr)[: self._most]
-        strongest.sort(key=lambda seen: order(seen.finding))
+        # Asked several times a field, and a slide has tens of thousands of bins.
+        if self._merged is None:
+            self._merged = self._merge()
+        return list(self._merged)
+
+    def _merge(self) -> tuple[Observation, ...]:
+        best = heapq.nsmallest(self._most, self._best.values(), key=itemgetter(0))
+        strongest = sorted((seen for _, seen in best), key=lambda s: order(s.finding))
         centres = [(s.finding.x_um, s.finding.y_um) for s in strongest]
-        return [strongest[i] for i in keep_apart(centres, apart_um=self._merge_um)]
+        kept = keep_apart(centres, apart_um=self._merge_um)
+        return tuple(strongest[i] for i in kept)
 
     def _take(self, seen: Observation) -> bool:
         finding = seen.finding
@@ -52,9 +63,12 @@ class FindingSet:
             math.floor(finding.y_um / self._bin_um),
         )
         best = self._best.get(place)
-        if best is not None and order(best.finding) <= order(finding):
+        if best is not None and order(best[1].finding) <= order(finding):
             return False
-        self._best[place] = replace(seen, crop=_NO_CROP)
+        # A copy: a row of the network's answer would keep all of that answer alive.
+        kept = replace(seen, features=seen.features.copy(), crop=_NO_CROP)
+        self._best[place] = _by_lr(seen), kept
+        self._merged = None
         return True
 
 

@@ -80,3 +80,23 @@ def test_merged_observations_keep_their_own_crops() -> None:
 
 def by_order(seen: Observation) -> tuple[float, ...]:
     return order(seen.finding)
+
+
+def test_kept_finding_does_not_keep_its_batch_alive() -> None:
+    batch = np.zeros((100, 2048), np.float32)
+    findings = FindingSet(merge_um=15)
+    findings.update([Observation(observation(1, 1, 0.5).finding, batch[7], batch[:0])])
+    (only,) = findings.merged()
+    assert only.features.base is None
+
+
+def test_unchanged_slide_is_not_merged_again() -> None:
+    findings = FindingSet(merge_um=15)
+    findings.update(crowd(50, 1))
+    first = findings._merge
+    findings.merged()
+    findings._merge = lambda: ()  # type: ignore[method-assign]
+    assert len(findings.merged()) > 10
+    findings._merge = first  # type: ignore[method-assign]
+    findings.update([observation(5000.0, 1.0, 0.99)])
+    assert findings.merged()[0].finding.x_um == 5000.0
