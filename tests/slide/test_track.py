@@ -5,6 +5,8 @@ from armicro.cascade.rank import order
 from armicro.report import Finding, Observation
 from armicro.slide.track import FindingSet, merge, top
 
+NO_CROP = np.empty((0, 0, 3), np.uint8)
+
 
 def observation(
     x: float, y: float, hr: float, *, lr: float = 0.9, seq: int = 0
@@ -85,7 +87,7 @@ def by_order(seen: Observation) -> tuple[float, ...]:
 def test_kept_finding_does_not_keep_its_batch_alive() -> None:
     batch = np.zeros((100, 2048), np.float32)
     findings = FindingSet(merge_um=15)
-    findings.update([Observation(observation(1, 1, 0.5).finding, batch[7], batch[:0])])
+    findings.update([Observation(observation(1, 1, 0.5).finding, batch[7], NO_CROP)])
     (only,) = findings.merged()
     assert only.features.base is None
 
@@ -98,5 +100,5 @@ def test_unchanged_slide_is_not_merged_again() -> None:
     findings._merge = lambda: ()  # type: ignore[method-assign]
     assert len(findings.merged()) > 10
     findings._merge = first  # type: ignore[method-assign]
-    findings.update([observation(5000.0, 1.0, 0.99)])
+    findings.update([observation(5000.0, 1.0, 1.0)])
     assert findings.merged()[0].finding.x_um == 5000.0
