@@ -17,7 +17,7 @@ from armicro.source.phantom import PhantomSpec, size_px, write_phantom
 
 MEGAPIXELS = 60.0
 LESIONS = 24
-SEED = 7
+SEED = 12
 
 EXAMPLE = """\
 examples:
