@@ -32,7 +32,9 @@ def main(name: Name, path: Path) -> int:
             importlib.import_module(PROCESSES[name]).run(job, life)
         except ArmicroError as error:
             said = {"message": str(error), "exit_status": error.exit_status}
-            path.with_name(f"{name}.error").write_bytes(msgspec.json.encode(said))
+            # Without a supervisor the folder is gone, and nobody reads it.
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(f"{name}.error").write_bytes(msgspec.json.encode(said))
             return error.exit_status
         # The supervisor restarts what fails; the log keeps why.
         except Exception:  # noqa: BLE001
