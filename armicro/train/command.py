@@ -220,6 +220,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         name: [
             f"{s.steps} steps of {s.batch} tiles {s.plan.tile_px} px, rate {s.rate:g}, "
             f"first {s.frozen} layers frozen, mining {s.hard_share:g}"
+            + "".join(f", without {name}" for name in s.without)
             for s in settings.stages
         ]
         for name, (_, settings) in SETTINGS.items()

@@ -98,7 +98,7 @@ def quantise(
         preset=nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(tiles),
-        ignored_scope=nncf.IgnoredScope(names=float_nodes(model)),
+        ignored_scope=nncf.IgnoredScope(names=float_nodes(model), validate=False),
         advanced_parameters=AdvancedQuantizationParameters(
             overflow_fix=fix,
             # The default cuts the tail of activations, and the tail is what the

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from armicro import __version__
+from armicro.cascade.rank import order
 from armicro.engine.registry import open_set
 from armicro.errors import SourceError
+from armicro.field import Pixels
 from armicro.pipeline import Pipeline
-from armicro.report import Observation
 from armicro.rig import Rig, read_rig
+from armicro.slide.crop import decode_crop, encode_crop
 from armicro.slide.track import FindingSet, top
 from armicro.source.open import open_source
 from armicro.validate.metrics import Judged, interval, judge
@@ -31,6 +33,7 @@ from armicro.validate.plot import plot_scores
 from armicro.validate.table import read_rows
 
 TOP_SHOWN = 10
+CALLED = 0.5
 SHOWN_PX = 128
 
 
@@ -135,11 +138,18 @@ def read_slide(task: SlideTask) -> str:
     ) as networks:
         pipeline = Pipeline(networks, task.rig.cascade)
         seen = FindingSet(merge_um=task.rig.cascade.merge_um)
+        crops: dict[tuple[float, ...], bytes] = {}
         try:
             for field in source.fields():
                 prepared = pipeline.screen.prepare(field)
                 report, observations = pipeline.screen.analyse(prepared)
-                seen.update(pipeline.keep(report, observations))
+                news = seen.update(pipeline.keep(report, observations))
+                # Findings below 0.5 are in no top list that anybody looks at.
+                crops |= {
+                    order(one.finding): encode_crop(one.crop)
+                    for one in news
+                    if one.finding.hr_probability >= CALLED
+                }
         finally:
             source.close()
         score = pipeline.score()
@@ -149,7 +159,9 @@ def read_slide(task: SlideTask) -> str:
             "backend": networks.backend,
             "precision": networks.precision,
         }
-    write_sheet(top(seen.merged(), TOP_SHOWN), task.result.with_suffix(".jpg"))
+    best = [order(one.finding) for one in top(seen.merged(), TOP_SHOWN)]
+    shown = [decode_crop(crops[key]) for key in best if key in crops]
+    write_sheet(shown, task.result.with_suffix(".jpg"))
     content = {
         "slide": task.slide,
         "score": score.score,
@@ -166,10 +178,10 @@ def read_slide(task: SlideTask) -> str:
     return task.slide
 
 
-def write_sheet(best: Iterable[Observation], path: Path) -> None:
+def write_sheet(best: Iterable[Pixels], path: Path) -> None:
     """Write the highest findings of a slide side by side."""
     side = (SHOWN_PX, SHOWN_PX)
-    crops = [cv2.resize(seen.crop, side, interpolation=cv2.INTER_AREA) for seen in best]
+    crops = [cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in best]
     crops += [np.full((*side, 3), 255, np.uint8)] * (TOP_SHOWN - len(crops))
     cv2.imwrite(str(path), np.hstack(crops)[..., ::-1])
 
