@@ -19,6 +19,7 @@ import cv2
 import torch
 
 from armicro.errors import EngineError
+from armicro.train.ablation import run_ablation
 from armicro.train.assemble import (
     AssembleSettings,
     finish_hr,
@@ -58,12 +59,15 @@ SETTINGS: Mapping[str, tuple[type[HighResolution | LowResolution], FitSettings]]
     "lr": (LowResolution, LR_SETTINGS),
 }
 INITIAL_SEED = 1
+ABLATION_STEPS = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``armicro train``."""
     parser.epilog = EXAMPLES
-    parser.add_argument("network", choices=("lr", "hr", "rnn", "all", "baseline"))
+    parser.add_argument(
+        "network", choices=("lr", "hr", "rnn", "all", "baseline", "ablation")
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of sources")
     parser.add_argument(
         "--out", type=Path, required=True, help="checkpoints, logs, set"
@@ -93,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     for network in ("hr", "lr"):
         if args.network in (network, "all"):
             train_network(network, dataset, args)
+    if args.network == "ablation":
+        write_ablation(dataset, args)
     if args.network == "baseline":
         write_baseline(dataset, args)
     if args.network in ("rnn", "all"):
@@ -109,6 +115,18 @@ def read_sources(args: argparse.Namespace) -> Dataset:
     drawn = draw_fields(PHANTOM_TRAIN_SEEDS, split="train")
     drawn += draw_fields(PHANTOM_VAL_SEEDS, split="val")
     return replace(dataset, fields=dataset.fields + tuple(drawn))
+
+
+def write_ablation(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Train the rows of the ablation table."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    table = run_ablation(
+        dataset,
+        lambda: start_network(HighResolution, args),
+        args.out,
+        steps=args.steps or ABLATION_STEPS,
+    )
+    sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
 
 def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from armicro.__main__ import main
-from armicro.source.phantom import paint_field
+from armicro.source.phantom import PhantomSpec, paint_field, write_phantom
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +63,37 @@ def test_cells_of_other_pictures_end_with_status_two(
     )
     assert status == 2
     assert "no cell of CELLS.csv" in capsys.readouterr().err
+
+
+def test_slides_are_judged_and_a_second_run_reads_none_again(
+    tiny_set: Path, tmp_path: Path
+) -> None:
+    rows = ["slide,label"]
+    for seed, lesions in ((1, 5), (2, 0)):
+        path = tmp_path / f"s{seed}.tif"
+        write_phantom(path, PhantomSpec(1500, 1200, seed=seed, lesions=lesions))
+        rows.append(f"{path.name},{int(lesions > 0)}")
+    table = tmp_path / "slides.csv"
+    table.write_text("\n".join(rows))
+    options = ["--out", str(tmp_path / "out"), "--engines", str(tiny_set), "--no-plots"]
+    assert main(["validate", "slides", str(table), *options]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["n_positive"] == metrics["n_negative"] == 1
+    assert "specificity_at_full_sensitivity" in metrics
+    results = sorted((tmp_path / "out" / "slides").glob("*.json"))
+    assert [path.stem for path in results] == ["s1", "s2"]
+    assert json.loads(results[0].read_text())["findings"] >= 3
+    assert (tmp_path / "out" / "slides" / "s1.jpg").stat().st_size > 2000
+    before = [path.stat().st_mtime_ns for path in results]
+    assert main(["validate", "slides", str(table), *options]) == 0
+    assert [path.stat().st_mtime_ns for path in results] == before
+
+
+def test_a_slide_label_that_is_none_is_refused(
+    tiny_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "slides.csv"
+    table.write_text("slide,label\na.tif,maybe\n")
+    options = ["--out", str(tmp_path), "--engines", str(tiny_set)]
+    assert main(["validate", "slides", str(table), *options]) == 2
+    assert "label is 'maybe'" in capsys.readouterr().err
