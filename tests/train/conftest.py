@@ -1,6 +1,7 @@
 """A tiny data folder of drawn cells: dark discs are lesions, light ones are not."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ def paint(centres: list[tuple[int, int, bool]], size: tuple[int, int]) -> np.nda
 
 
 def write_csv(
-    path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]
+    path: Path, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
 ) -> None:
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
