@@ -83,8 +83,8 @@ class Pipeline:
         states = tuple(self._states.values())
         score: float | None = None
         scores: dict[str, tuple[float, float]] = {}
-        # A slide of which nothing was seen has no score, not a low one.
-        if not SEEN.isdisjoint(states):
+        # A slide without a cell that was looked at has no score, not a low one.
+        if "analysed" in states:
             score, scores = self._fused(merged)
         return SlideScore(
             score=score,

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from armicro.errors import SourceError
+from armicro.errors import ArmicroError, SourceError
 from armicro.overlay.screen import why_no_screen
+from armicro.processes.begin import open_job_source
 from armicro.processes.folder import set_aside
 from armicro.processes.job import Display, Job
 from armicro.processes.log import set_up_logging
@@ -62,8 +63,6 @@ def run(args: argparse.Namespace) -> int:
             raise SourceError(f"{slide}: no such slide; check the path")
     status = 0
     for slide, folder in zip(args.slides, _folders(args.slides, args.out), strict=True):
-        if not args.resume:
-            set_aside(folder)
         job = Job(
             session="",
             mode="replay",
@@ -75,12 +74,27 @@ def run(args: argparse.Namespace) -> int:
             pace=args.pace,
             display=choose_display(headless=args.headless),
         )
-        session, ended = run_job(job, quiet=args.json)
-        show(session, folder, as_json=args.json)
-        if ended:
-            tqdm.write(f"{folder}: {ended}; go on with --resume")
-            status = 1
+        try:
+            status = max(status, _read(job, args))
+        except ArmicroError as error:
+            if len(args.slides) == 1:
+                raise
+            # One bad slide must not cost a night's batch.
+            tqdm.write(f"{slide}: {error}", file=sys.stderr)
+            status = max(status, error.exit_status)
     return status
+
+
+def _read(job: Job, args: argparse.Namespace) -> int:
+    if not args.resume:
+        # Earlier results are moved only for a slide that can be read.
+        open_job_source(job).close()
+        set_aside(job.folder)
+    session, ended = run_job(job, quiet=args.json)
+    show(session, job.folder, as_json=args.json)
+    if ended:
+        tqdm.write(f"{job.folder}: {ended}; go on with --resume")
+    return 1 if ended else 0
 
 
 def choose_rig(

@@ -386,10 +386,12 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
     def look() -> None:
         if on_tick is None or on_tick():
             return
-        if picture is not None:
-            window.tick()
-            window.screenshot(picture)
-        window.close()
+        try:
+            if picture is not None:
+                window.tick()
+                window.screenshot(picture)
+        finally:
+            window.close()
 
     if on_tick is not None:
         beat.timeout.connect(look)

@@ -183,7 +183,7 @@ class _Session:
         self._life.beat(
             "finished" if self._closed and self._finished else "running",
             fields=self._score.fields,
-            fields_dropped=self._intake.skipped,
+            fields_dropped=self._spent().fields_dropped,
             messages_dropped=self._intake.messages_dropped,
         )
         now = time.monotonic()
@@ -198,7 +198,7 @@ class _Session:
                 score=self._score,
                 last=self._last,
                 findings=self._pipeline.findings()[:DRAWN],
-                fields_dropped=self._intake.skipped,
+                fields_dropped=self._spent().fields_dropped,
                 inference_ms=median(self._recent_ms) if self._recent_ms else 0.0,
                 problem=self._intake.problem,
                 seen=self._seen.rows,

@@ -176,13 +176,15 @@ def resample(
         return pixels[:height, :width]
     # The scale is given as a factor: a ratio of whole sizes would only be near it.
     shrinks = max(step) > _LEAST_SHRINK
-    out = cv2.resize(
-        pixels,
-        None,
-        fx=1 / step[0],
-        fy=1 / step[1],
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-    )[:height, :width]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    if pixels.shape[1] < step[0] or pixels.shape[0] < step[1]:
+        # Less than one pixel of the output: OpenCV would make none of it.
+        out = cv2.resize(pixels, size_wh, interpolation=how)
+    else:
+        out = cv2.resize(
+            pixels, None, fx=1 / step[0], fy=1 / step[1], interpolation=how
+        )
+    out = out[:height, :width]
     lacking = height - out.shape[0], width - out.shape[1]
     if any(lacking):
         out = cv2.copyMakeBorder(

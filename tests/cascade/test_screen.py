@@ -296,3 +296,10 @@ def test_resumed_pipeline_knows_what_the_journal_kept() -> None:
         resumed.step(seen)
     assert resumed.findings() == whole.findings()
     assert resumed.score() == whole.score()
+
+
+def test_slide_of_empty_glass_has_no_score() -> None:
+    pipeline = Pipeline(networks(), Choice())
+    report, score = pipeline.step(field_with())
+    assert report.state == "blank"
+    assert score.score is None

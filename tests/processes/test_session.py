@@ -400,3 +400,20 @@ def test_network_file_that_was_changed_is_not_run(
     with pytest.raises(ArmicroError, match=r"hr\.onnx") as caught:
         run_job(msgspec.structs.replace(replay_job, rig=rig), quiet=True)
     assert caught.value.exit_status == 2
+
+
+def test_bad_slide_does_not_cost_the_rest_of_the_batch(
+    replay_job: Job, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.svs"
+    bad.write_text("this is no slide")
+    before = tmp_path / "out" / "bad" / "slide.json"
+    before.parent.mkdir(parents=True)
+    before.write_text("{}")
+    out = str(tmp_path / "out")
+    arguments = command(replay_job)[3:]
+    arguments[arguments.index("--out") + 1] = out
+    status = main([arguments[0], str(bad), *arguments[1:]])
+    assert status == 2
+    assert (tmp_path / "out" / "drawn" / "report.html").exists()
+    assert before.exists()
