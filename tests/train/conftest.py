@@ -7,6 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+
+# Several threads on cores that others use too wait for one another.
+torch.set_num_threads(1)
 
 FIELD_COLUMNS = ("image", "width", "height", "um_per_px", "slide_group", "split")
 CELL_COLUMNS = ("image", "cell_id", "bethesda", "x_px", "y_px")

@@ -124,7 +124,7 @@ def test_rnns_tell_constructed_slides_apart() -> None:
     probability = np.where(lesion, 0.9, 0.2).astype(np.float32)
     pool = Pool(features, probability, lesion, np.full(200, "one"))
     shape = SlideSettings(
-        normals=(0, 100), lesions=(3, 20), steps=16, batch=8, rate=3e-3
+        normals=(0, 100), lesions=(3, 20), steps=12, batch=6, rate=3e-3
     )
     figures = score_constructed(fit_rnn(pool, shape), pool, 60, shape)
     assert figures["constructed_auc"] > 0.95
