@@ -30,9 +30,12 @@ from armicro.cascade.tile import (
     whole_size,
 )
 from armicro.engine.registry import NetworkSet
+from armicro.errors import EngineError
 from armicro.field import Field, Pixels
 from armicro.report import FieldReport, FieldState, Finding, Observation
 
+WHOLE_TOLERANCE = 0.05
+"""Largest difference of the gate's probability that whole fields may make."""
 LR_STRIDE_PX = 32
 """LR pixels a cell of the location map (ResNet50's last stage)."""
 DARKEST_GLASS = 32
@@ -67,6 +70,12 @@ class Screen:
     """The cascade with its networks; it keeps nothing between fields."""
 
     def __init__(self, networks: NetworkSet, choice: Choice) -> None:
+        """Take the networks.
+
+        Raises:
+            EngineError: whole fields are asked for, and give other answers than tiles.
+        """
+        _refuse_whole(networks, choice)
         self._networks = networks
         self._choice = choice
         self._lr = networks.manifest.lr
@@ -239,6 +248,20 @@ class Screen:
         centre = candidate.x_um / field.um_per_px, candidate.y_um / field.um_per_px
         crop = cut_centred(field.pixels, centre, source_px, cells.background)
         return resample(crop, from_um_per_px=side_px, to_um_per_px=source_px)
+
+
+def _refuse_whole(networks: NetworkSet, choice: Choice) -> None:
+    differs = networks.manifest.lr.whole_field_max_difference
+    if choice.lr_mode != "whole" or (
+        differs is not None and differs <= WHOLE_TOLERANCE
+    ):
+        return
+    seen = "was not measured" if differs is None else f"is {differs:.2f}"
+    raise EngineError(
+        f'lr_mode = "whole": network set {networks.manifest.name} answers otherwise '
+        f"than tile by tile (the difference {seen}, allowed is {WHOLE_TOLERANCE}); set "
+        'lr_mode = "tiles" under [cascade] in the rig'
+    )
 
 
 def _report(

@@ -1,18 +1,20 @@
 """The cascade around fake networks whose answers are known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 import cv2
 import numpy as np
 import pytest
+from msgspec import structs
 
 from armicro.cascade.choice import Choice
 from armicro.cascade.screen import Screen
 from armicro.engine import Array
 from armicro.engine.manifest import HrTable, LrTable, Manifest, RnnTable, Tolerance
 from armicro.engine.registry import NetworkSet
+from armicro.errors import EngineError
 from armicro.field import Field, Place
 from armicro.pipeline import Pipeline
 from armicro.report import FieldReport, Observation
@@ -24,7 +26,7 @@ MANIFEST = Manifest(
     version="1",
     created="2026-01-01",
     files={},
-    lr=LrTable(um_per_px=0.486, tile_px=512),
+    lr=LrTable(um_per_px=0.486, tile_px=512, whole_field_max_difference=0.0),
     hr=HrTable(um_per_px=0.243, tile_px=256),
     rnn=RnnTable(),
     tolerance=Tolerance(1, 1, 1, 1, 1),
@@ -303,3 +305,13 @@ def test_slide_of_empty_glass_has_no_score() -> None:
     report, score = pipeline.step(field_with())
     assert report.state == "blank"
     assert score.score is None
+
+
+@pytest.mark.parametrize(("differs", "said"), [(None, "not measured"), (0.71, "0.71")])
+def test_whole_fields_are_refused_where_they_answer_otherwise(
+    differs: float | None, said: str
+) -> None:
+    lr = LrTable(um_per_px=0.486, tile_px=512, whole_field_max_difference=differs)
+    made = replace(networks(), manifest=structs.replace(MANIFEST, lr=lr))
+    with pytest.raises(EngineError, match=said):
+        Screen(made, Choice(lr_mode="whole"))
