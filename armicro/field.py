@@ -47,3 +47,14 @@ class Field:
         """Width and height of the field in micrometres."""
         height_px, width_px = self.pixels.shape[:2]
         return width_px * self.um_per_px, height_px * self.um_per_px
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overview:
+    """A small picture of the whole region that a source will show."""
+
+    pixels: Pixels
+    um_per_px: float
+    x_um: float
+    y_um: float
+    """Slide coordinates of its top left corner."""

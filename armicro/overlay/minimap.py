@@ -6,12 +6,13 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QSizePolicy
 
+from armicro.field import Overview
 from armicro.overlay import theme
 from armicro.overlay.card import Card
 from armicro.overlay.colour import suspicion_rgb
 from armicro.overlay.picture import XyXy
 from armicro.overlay.seen import PITCH_UM, Seen
-from armicro.overlay.snapshot import LiveField, Overview
+from armicro.overlay.snapshot import LiveField
 from armicro.report import Finding
 
 _VEILS = np.array(

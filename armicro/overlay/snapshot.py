@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.field import Pixels, Place
+from armicro.field import Overview, Pixels, Place
 from armicro.overlay.picture import Cut
 from armicro.report import FieldReport, Finding, SlideScore
 
@@ -52,17 +52,6 @@ class SlideState:
     seen: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 5), "f4"))
     """(fields, 5): x, y, width, height in µm, and 1 where the field could be read;
     rows are only ever added at the end."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Overview:
-    """A small picture of the whole region, for the mini-map."""
-
-    pixels: Pixels
-    um_per_px: float
-    x_um: float
-    y_um: float
-    """Slide coordinates of its top left corner."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

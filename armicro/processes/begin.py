@@ -15,11 +15,12 @@ import numpy as np
 
 from armicro import __version__
 from armicro.errors import SourceError
+from armicro.field import Overview
 from armicro.processes.folder import make_folder
 from armicro.processes.job import Job
 from armicro.session.record import OverviewCard, SlideCard
 from armicro.slide.journal import Journal
-from armicro.source import Card, Overview, Source
+from armicro.source import Card, Source
 from armicro.source.open import open_source
 
 

@@ -10,9 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from armicro.field import Pixels
+from armicro.field import Overview, Pixels
 from armicro.overlay.picture import Cut, cut_out
-from armicro.overlay.snapshot import LiveField, Overview, SlideState, Snapshot
+from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.processes.begin import overview_of
 from armicro.processes.job import Job
 from armicro.slide.journal import Journal
@@ -96,10 +96,7 @@ def read_overview(job: Job) -> Overview | None:
     if not job.journal.exists():
         return None
     with Journal(job.journal) as journal:
-        seen = overview_of(journal)
-    if seen is None:
-        return None
-    return Overview(seen.pixels, seen.um_per_px, seen.x_um, seen.y_um)
+        return overview_of(journal)
 
 
 def _is_news(shot: Shot, shown: LiveField | None) -> bool:

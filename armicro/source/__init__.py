@@ -9,18 +9,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from armicro.field import Field, Pixels
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Overview:
-    """A small picture of the whole region that the source will show."""
-
-    pixels: Pixels
-    um_per_px: float
-    x_um: float
-    y_um: float
-    """Slide coordinates of its top left corner."""
+from armicro.field import Field, Overview
 
 
 @dataclass(frozen=True, slots=True, eq=False)

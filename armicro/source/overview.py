@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from armicro.source import Overview
+from armicro.field import Overview
 from armicro.source.sampling import Box, Shape, plan_sampling, resample
 from armicro.source.tile import TileCache
 

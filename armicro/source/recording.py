@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 
 from armicro.errors import SourceError
-from armicro.field import Field, Pixels, Place
-from armicro.source import Card, Overview
+from armicro.field import Field, Overview, Pixels, Place
+from armicro.source import Card
 
 VERSION = 1
 _HEADER, _INDEX, _OVERVIEW, _PIXELS = (

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from armicro.errors import SourceError
-from armicro.field import Field, Pixels, Place
-from armicro.source import Card, Overview
+from armicro.field import Field, Overview, Pixels, Place
+from armicro.source import Card
 from armicro.source.recording import RecordingSource, RecordingWriter, is_recording
 
 CARD = Card(name="Emulation 0815-0000", um_per_px=0.25, width_px=64, height_px=48)
