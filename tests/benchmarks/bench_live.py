@@ -58,20 +58,19 @@ def draw(path: Path) -> Path:
 def run(job: Job, args: argparse.Namespace) -> None:
     beats: dict[str, list[Beat]] = {"capture": [], "infer": [], "display": []}
     core: dict[str, list[float]] = {"capture": [], "infer": [], "display": []}
-    memory: list[tuple[float, float]] = []
+    memory: dict[str, list[tuple[float, float]]] = {name: [] for name in beats}
     begun = time.monotonic()
 
     def on_beat(beat: Beat) -> None:
         if beat.state == "starting" or time.monotonic() < begun + SETTLE_S:
             return
         beats[beat.process].append(beat)
-        process = psutil.Process(beat.pid).cpu_times()
-        core[beat.process].append(process.user + process.system)
-        if beat.process == "display":
-            # Unique to each process: the ring's pages are shared by all of them.
-            children = psutil.Process().children()
-            own = sum(child.memory_full_info().uss for child in children)
-            memory.append((time.monotonic() - begun, own))
+        process = psutil.Process(beat.pid)
+        spent = process.cpu_times()
+        core[beat.process].append(spent.user + spent.system)
+        # Unique to the process: the ring's pages are shared by all of them.
+        own = process.memory_full_info().uss
+        memory[beat.process].append((time.monotonic() - begun, own))
 
     supervisor = Supervisor(begin(job), on_beat=on_beat, seconds=args.seconds)
     supervisor.run()
@@ -90,12 +89,11 @@ def run(job: Job, args: argparse.Namespace) -> None:
         )
     p50, p95 = re.findall(r"p\d+=([\d.]+)", beats["display"][-1].text)
     print(f"grab to painted: median {p50} ms, 95th percentile {p95} ms")
-    seconds_, bytes_ = np.array(memory).T
-    slope = np.polyfit(seconds_, bytes_, 1)[0] * 60 / 1e6
-    print(
-        f"own memory of the three processes: {bytes_[-1] / 1e6:.0f} MB, "
-        f"{slope:+.1f} MB/min; restarts: {len(supervisor.events)}"
-    )
+    for name, readings in memory.items():
+        at_s, own = np.array(readings).T
+        slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
+        print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
+    print(f"restarts: {len(supervisor.events)}")
 
 
 if __name__ == "__main__":
