@@ -169,7 +169,9 @@ class _Capture:
         if self._reader is None or self._reader.finished:
             return Wait("finished")
         if self._reader.problem:
-            return Wait("lost", self._reader.problem)
+            # Until the first field nothing was there that could be lost.
+            there = self._reader.grabbed > 0
+            return Wait("lost" if there else "starting", self._reader.problem)
         return None
 
     def _tell(self) -> None:

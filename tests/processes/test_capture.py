@@ -68,7 +68,9 @@ class Bench:
             reply = self.asker.ask(question, timeout_ms=5)
             if reply is not None:
                 assert isinstance(reply.message, Shot | Wait)
-                return reply.message
+                # Infer too asks again while the source is being opened.
+                if reply.message != Wait("starting", "source is being opened"):
+                    return reply.message
         return None
 
     def number(self, shot: Shot | Wait | None) -> int:
