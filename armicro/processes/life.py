@@ -20,6 +20,8 @@ from armicro.wire.link import Reporter
 from armicro.wire.topic import Beat
 
 BEAT_S = 0.25
+LAST_S = 12
+"""A child that was told to end, or lost its supervisor, is gone after this."""
 _PR_SET_PDEATHSIG = 1
 
 Name = Literal["capture", "infer", "display"]
@@ -38,6 +40,7 @@ class Life:
         signal.signal(signal.SIGTERM, self._told)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _die_with_parent()
+        threading.Thread(target=self._watch_parent, name="watch", daemon=True).start()
 
     @property
     def stopping(self) -> bool:
@@ -94,6 +97,20 @@ class Life:
     def _told(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._stop.set()
+        _end_within(LAST_S)
+
+    def _watch_parent(self) -> None:
+        # Beside the main thread, which may hang in a library and never look.
+        while not self._orphaned:
+            time.sleep(BEAT_S)
+        self._stop.set()
+        _end_within(LAST_S)
+
+
+def _end_within(seconds: int) -> None:
+    # The kernel ends what does not end by itself: nobody else would end an orphan.
+    if sys.platform != "win32":
+        signal.alarm(seconds)
 
 
 def _die_with_parent() -> None:
