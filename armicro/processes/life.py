@@ -53,10 +53,6 @@ class Life:
     def _orphaned(self) -> bool:
         return os.getppid() != self._supervisor
 
-    def stop(self) -> None:
-        """End this process at its next look."""
-        self._stop.set()
-
     def beat(  # noqa: PLR0913 (the fields of a Beat, by keyword)
         self,
         state: Literal["starting", "running", "waiting", "finished"] = "running",
