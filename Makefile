@@ -48,7 +48,7 @@ $(RUN_READY): pyproject.toml | $(VENV)/bin/python
 
 $(DEV_READY): pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[dev,camera,kfb,train]'
+		--editable '.[dev,camera,kfb,micromanager,train]'
 	touch $@ $(RUN_READY)
 
 clean:

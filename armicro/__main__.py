@@ -22,6 +22,9 @@ COMMANDS = {
     "replay": Command("armicro.command.replay", "read slides through the stream"),
     "live": Command("armicro.command.live", "assist at a microscope"),
     "report": Command("armicro.command.report", "write a session's files again"),
+    "calibrate": Command(
+        "armicro.command.calibrate", "measure scale, stage, display, light, latency"
+    ),
     "phantom": Command("armicro.command.phantom", "draw a slide with known truth"),
     "engine": Command("armicro.command.engine", "list, check, build, time networks"),
     "train": Command("armicro.train.command", "train a network set"),

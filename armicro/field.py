@@ -27,6 +27,17 @@ class Place(msgspec.Struct, frozen=True):
     origin: PlaceOrigin
 
 
+class Sight(msgspec.Struct, frozen=True):
+    """How well a field can be judged; measured at camera rate, before the cascade."""
+
+    focus: float | None = None
+    """Sharpness, 0-1, independent of content and stain; None: nothing to judge by."""
+    speed_um_per_s: float | None = None
+    """How fast the stage moved since the field before; None: not known."""
+    smear_um: float = 0.0
+    """Way of the stage during the exposure."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
     """One field of view."""
@@ -41,6 +52,8 @@ class Field:
     """None where nobody knows: then nothing may be drawn."""
     fault: str = ""
     """Why the pixels cannot be trusted ("unreadable: ..."); empty when they can."""
+    sight: Sight | None = None
+    """None where nobody has judged it: then it counts as still and in focus."""
 
     @property
     def size_um(self) -> tuple[float, float]:

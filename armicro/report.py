@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from armicro.field import Place
 
-FieldState = Literal["analysed", "blank", "unreadable", "bad_scale", "no_place"]
+FieldState = Literal[
+    "analysed",
+    "blank",
+    "unreadable",
+    "bad_scale",
+    "no_place",
+    "moving",
+    "out_of_focus",
+]
 """What became of a field; only the first two count as seen."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.field import Overview, Pixels, Place
+from armicro.field import Overview, Pixels, Place, Sight
 from armicro.overlay.picture import Cut
 from armicro.report import FieldReport, Finding, SlideScore
 
@@ -27,6 +27,8 @@ class LiveField:
     place: Place | None = None
     fault: str = ""
     """Why the pixels cannot be trusted; empty when they can."""
+    sight: Sight | None = None
+    """Focus and motion of the field; None where nobody has judged them."""
 
     @property
     def size_um(self) -> tuple[float, float]:

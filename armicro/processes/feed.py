@@ -85,6 +85,7 @@ class WireFeed:
             render=partial(self._render, shot),
             place=shot.place,
             fault=shot.fault,
+            sight=shot.sight,
         )
 
     def _render(self, shot: Shot, cut: Cut) -> Pixels | None:

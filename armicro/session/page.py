@@ -36,6 +36,8 @@ STATES: dict[FieldState, str] = {
     "unreadable": "Unreadable",
     "bad_scale": "Scale out of range",
     "no_place": "Place not known",
+    "moving": "Moving",
+    "out_of_focus": "Out of focus",
 }
 """What became of fields, in words."""
 

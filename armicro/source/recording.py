@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from armicro.errors import SourceError
-from armicro.field import Field, Overview, Pixels, Place
+from armicro.field import Field, Overview, Pixels, Place, Sight
 from armicro.source import Card
 
 VERSION = 1
@@ -63,6 +63,7 @@ class _Record(msgspec.Struct, frozen=True):
     height_px: int
     place: Place | None = None
     fault: str = ""
+    sight: Sight | None = None
 
 
 class RecordingWriter:
@@ -108,6 +109,7 @@ class RecordingWriter:
             height_px=height,
             place=field.place,
             fault=field.fault,
+            sight=field.sight,
         )
         try:
             _pixel_file(self._folder, self._count).write_bytes(encode_png(field.pixels))
@@ -170,6 +172,7 @@ class RecordingSource:
                 taken_ns=record.taken_ns,
                 place=record.place,
                 fault=fault,
+                sight=record.sight,
             )
 
     def close(self) -> None:

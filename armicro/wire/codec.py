@@ -139,6 +139,7 @@ def shot_from_field(
         slot=slot,
         stamp=stamp,
         skipped=skipped,
+        sight=field.sight,
     )
 
 
@@ -160,6 +161,7 @@ def field_from_shot(shot: Shot, pixels: Pixels) -> Field:
         taken_ns=shot.taken_ns,
         place=shot.place,
         fault=shot.fault,
+        sight=shot.sight,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from armicro.field import Place
+from armicro.field import Place, Sight
 from armicro.report import CellBits, FieldReport, Finding, SlideScore
 from armicro.wire.topic import Ask, Beat, Shot, Slide
 
@@ -28,6 +28,7 @@ DURATION_MS = (0.0, 1e12)
 
 BOUNDS: Mapping[type, Mapping[str, tuple[float, float]]] = {
     Place: {"x_um": PLACE_UM, "y_um": PLACE_UM, "standard_error_um": EXTENT_UM},
+    Sight: {"focus": SHARE, "speed_um_per_s": EXTENT_UM, "smear_um": EXTENT_UM},
     Finding: {
         "x_um": PLACE_UM,
         "y_um": PLACE_UM,

@@ -26,10 +26,10 @@ from typing import Literal
 
 import msgspec
 
-from armicro.field import Place
+from armicro.field import Place, Sight
 from armicro.report import FieldReport, Finding, SlideScore
 
-VERSION = 1
+VERSION = 2
 """Raised when a message changes its form; other versions are dropped and counted."""
 
 
@@ -73,6 +73,7 @@ class Shot(_Message, frozen=True):
     """The slot's sequence number while it holds this field."""
     skipped: int = 0
     """Fields that this reader did not get since its last one."""
+    sight: Sight | None = None
 
 
 class Wait(_Message, frozen=True):

@@ -1,0 +1,141 @@
+"""The certificate: what was measured on an instrument, when, by whom, how surely.
+
+One TOML file a rig and objective, made to be read and compared by people. ``digest``
+is the SHA-256 of all the rest, so that a number typed in is told from one measured.
+Each measurement is a table that may be absent; each has its own date, since they are
+made on different days. Expired, edited or of another instrument means boxes off.
+"""
+
+import hashlib
+
+import msgspec
+
+FORMAT = 1
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Instrument(_Table, frozen=True, kw_only=True):
+    """What a certificate is valid for; any difference voids it."""
+
+    camera: str = ""
+    """Model and serial number, as the source's card names it."""
+    width_px: int
+    height_px: int
+    binning: int = 1
+    objective: str = ""
+    """As the rig names it."""
+
+
+class Scale(_Table, frozen=True, kw_only=True):
+    """Micrometres a pixel, measured on a stage micrometer or target."""
+
+    measured_at: str
+    """ISO 8601, UTC."""
+    um_per_px: float
+    standard_error: float
+    """Of ``um_per_px``, in µm/px."""
+    rotation_deg: float = 0.0
+    """Of the ruler against the picture's rows, clockwise on the screen."""
+    divisions: int = 0
+    division_um: float = 0.0
+    residual_um: float = 0.0
+    """RMS distance of a tick from the fitted ruler."""
+    method: str = "ruler"
+    """ruler, grid, dots, charuco or stage."""
+
+
+class Stage(_Table, frozen=True, kw_only=True):
+    """How pictures move when the stage does."""
+
+    measured_at: str
+    um_per_step: tuple[tuple[float, float], tuple[float, float]]
+    """((a, b), (c, d)): step (x, y) moves the view a x + b y right, c x + d y down."""
+    standard_error: float
+    """Of its entries, as a share of their size."""
+    rotation_deg: float = 0.0
+    """Of the camera against the stage's x, clockwise on the screen."""
+    backlash_um: tuple[float, float] = (0.0, 0.0)
+    backlash_error_um: tuple[float, float] = (0.0, 0.0)
+    repeatability_um: float = 0.0
+    held_out_rms_um: float = 0.0
+    """Error of moves that took no part in the fit."""
+    moves: int = 0
+
+
+class Display(_Table, frozen=True, kw_only=True):
+    """From camera pixels to pixels of the eyepiece's microdisplay or a monitor."""
+
+    measured_at: str
+    homography: tuple[tuple[float, float, float], ...]
+    """3x3: display pixel ~ homography @ (undistorted camera pixel, 1)."""
+    distortion: tuple[float, ...] = ()
+    """Radial terms about the field's centre; empty where the residual needs none."""
+    width_px: int
+    height_px: int
+    """Of the display."""
+    residual_um: float
+    """RMS at the slide."""
+    points: int = 0
+
+
+class Light(_Table, frozen=True, kw_only=True):
+    """Flat field and dark field, kept as pictures beside the certificate."""
+
+    measured_at: str
+    flat: str
+    """File name of the gain map."""
+    flat_sha256: str
+    dark: str = ""
+    dark_sha256: str = ""
+    corner_before: float
+    corner_after: float
+    """Light in the corners over that in the centre."""
+    fields: int = 1
+
+
+class Colour(_Table, frozen=True, kw_only=True):
+    """White point, and the stain of a reference slide."""
+
+    measured_at: str
+    white_rgb: tuple[float, float, float]
+    """Mean of empty glass before balance, 0-255."""
+    gains_rgb: tuple[float, float, float]
+    matrix: tuple[tuple[float, float, float], ...] = ()
+    """3x3 on linear RGB, from a colour target; empty: none."""
+    residual: float = 0.0
+    """Mean CIEDE2000 on the target after correction."""
+
+
+class Latency(_Table, frozen=True, kw_only=True):
+    """From the end of exposure to light on the display."""
+
+    measured_at: str
+    median_ms: float
+    p95_ms: float
+    glass_to_glass: bool
+    """False: summed over the stations of the software, the display's own unknown."""
+    trials: int = 0
+
+
+class Certificate(_Table, frozen=True, kw_only=True):
+    """All that was measured on one instrument."""
+
+    instrument: Instrument
+    made_at: str
+    """ISO 8601, UTC; of the newest measurement."""
+    made_by: str = ""
+    expires_at: str
+    scale: Scale | None = None
+    stage: Stage | None = None
+    display: Display | None = None
+    light: Light | None = None
+    colour: Colour | None = None
+    latency: Latency | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of every value, however the file is laid out."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()

@@ -1,0 +1,40 @@
+"""``armicro calibrate``: one table of procedures, one file each."""
+
+import argparse
+import importlib
+from typing import NamedTuple
+
+EXAMPLE = """\
+examples:
+  armicro calibrate scale micrometer.png --division-um 10
+  armicro calibrate scale --help
+"""
+
+
+class Procedure(NamedTuple):
+    """Where a procedure lives and what it measures, in one line."""
+
+    module: str
+    summary: str
+
+
+PROCEDURES: dict[str, Procedure] = {}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes; each procedure declares its own."""
+    parser.epilog = EXAMPLE
+    procedures = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for name, procedure in PROCEDURES.items():
+        sub = procedures.add_parser(
+            name,
+            help=procedure.summary,
+            description=f"{procedure.summary.capitalize()}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        importlib.import_module(procedure.module).add_arguments(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the procedure; 0 done, 1 failed, 2 a picture or rig that cannot be used."""
+    return int(importlib.import_module(PROCEDURES[args.kind].module).run(args))
