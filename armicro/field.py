@@ -32,8 +32,8 @@ class Sight(msgspec.Struct, frozen=True):
 
     focus: float | None = None
     """Sharpness, 0-1, independent of content and stain; None: nothing to judge by."""
-    speed_um_per_s: float | None = None
-    """How fast the stage moved since the field before; None: not known."""
+    velocity_xy_um_per_s: tuple[float, float] | None = None
+    """How the field's place moved since the field before; None: not known."""
     smear_um: float = 0.0
     """Way of the stage during the exposure."""
 

@@ -80,6 +80,25 @@ class FieldReport(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
+RevisitReason = Literal[
+    "skipped", "out_of_focus", "moving", "edge", "unreadable", "passing"
+]
+
+
+class Revisit(msgspec.Struct, frozen=True):
+    """A part of the slide that the operator should see again, and why."""
+
+    x_um: float
+    y_um: float
+    """Its top left corner."""
+    width_um: float
+    height_um: float
+    reason: Literal[
+        "skipped", "out_of_focus", "moving", "edge", "unreadable", "passing"
+    ]
+    """``passing``: a suspicious cell that was seen only while the stage moved."""
+
+
 class SlideScore(msgspec.Struct, frozen=True):
     """The running state of the slide; a function of the set of reports seen."""
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from armicro.field import Overview, Pixels, Place, Sight
 from armicro.overlay.picture import Cut
-from armicro.report import FieldReport, Finding, SlideScore
+from armicro.report import FieldReport, Finding, Revisit, SlideScore
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +54,8 @@ class SlideState:
     seen: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 5), "f4"))
     """(fields, 5): x, y, width, height in µm, and 1 where the field could be read;
     rows are only ever added at the end."""
+    revisits: tuple[Revisit, ...] = ()
+    """What should be looked at again, the most pressing first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -118,4 +118,5 @@ def _state(slide: Slide, now_ns: int) -> SlideState:
         inference_ms=slide.inference_ms,
         problem=slide.problem,
         seen=np.frombuffer(slide.seen, "<f4").reshape(-1, 5),
+        revisits=slide.revisits,
     )

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from armicro.field import Place, Sight
-from armicro.report import CellBits, FieldReport, Finding, SlideScore
+from armicro.report import CellBits, FieldReport, Finding, Revisit, SlideScore
 from armicro.wire.topic import Ask, Beat, Shot, Slide
 
 COUNT = (0, 2**63 - 1)
@@ -28,7 +28,13 @@ DURATION_MS = (0.0, 1e12)
 
 BOUNDS: Mapping[type, Mapping[str, tuple[float, float]]] = {
     Place: {"x_um": PLACE_UM, "y_um": PLACE_UM, "standard_error_um": EXTENT_UM},
-    Sight: {"focus": SHARE, "speed_um_per_s": EXTENT_UM, "smear_um": EXTENT_UM},
+    Sight: {"focus": SHARE, "smear_um": EXTENT_UM},
+    Revisit: {
+        "x_um": PLACE_UM,
+        "y_um": PLACE_UM,
+        "width_um": EXTENT_UM,
+        "height_um": EXTENT_UM,
+    },
     Finding: {
         "x_um": PLACE_UM,
         "y_um": PLACE_UM,
@@ -99,6 +105,12 @@ def _ask(ask: Ask) -> str:
     return "" if ranges_rise(ask.done) else "done holds ranges that do not rise"
 
 
+def _sight(sight: Sight) -> str:
+    velocity = sight.velocity_xy_um_per_s or (0.0, 0.0)
+    fits = all(abs(value) <= PLACE_UM[1] for value in velocity)
+    return "" if fits else f"velocity_xy_um_per_s is {velocity}"
+
+
 def _slide_score(score: SlideScore) -> str:
     for name, pair in score.scores.items():
         if not all(0.0 <= value <= 1.0 for value in pair):
@@ -122,6 +134,7 @@ def _slide(slide: Slide) -> str:
 
 CHECKS: Mapping[type, Callable[[Any], str]] = {
     Ask: _ask,
+    Sight: _sight,
     Slide: _slide,
     SlideScore: _slide_score,
     CellBits: _cell_bits,

@@ -27,7 +27,7 @@ from typing import Literal
 import msgspec
 
 from armicro.field import Place, Sight
-from armicro.report import FieldReport, Finding, SlideScore
+from armicro.report import FieldReport, Finding, Revisit, SlideScore
 
 VERSION = 2
 """Raised when a message changes its form; other versions are dropped and counted."""
@@ -115,6 +115,8 @@ class Slide(_Message, frozen=True):
     height in µm, and 1 where the field could be read, else 0."""
     finished: bool = False
     """The path is done: silence is no fault from here on."""
+    revisits: tuple[Revisit, ...] = ()
+    """What should be looked at again, the most pressing first."""
 
 
 class Beat(_Message, frozen=True):

@@ -1,0 +1,170 @@
+"""Certificates on disk: read and proved, written and dated.
+
+``armicro.calibrate.certificate`` says what a certificate holds; this file is the only
+one that reads or writes one.
+"""
+
+import getpass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import tomli_w
+
+from armicro.calibrate.certificate import (
+    FORMAT,
+    Certificate,
+    Colour,
+    Display,
+    Instrument,
+    Latency,
+    Light,
+    Scale,
+    Stage,
+)
+from armicro.errors import CalibrationError
+
+VALID_DAYS = 180
+Measurement = Scale | Stage | Display | Light | Colour | Latency
+_MADE_FOR = {
+    Scale: "scale",
+    Stage: "stage",
+    Display: "display",
+    Light: "light",
+    Colour: "colour",
+    Latency: "latency",
+}
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    digest: str
+    certificate: Certificate
+
+
+def now() -> str:
+    """The time as certificates write it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Read a certificate and prove that nobody edited it.
+
+    Raises:
+        CalibrationError: it is missing, not a certificate, or was edited.
+    """
+    try:
+        file = msgspec.toml.decode(path.read_bytes(), type=_File)
+    except OSError as error:
+        raise CalibrationError(
+            f"certificate {path}: {error.strerror or error}; make one with "
+            "`armicro calibrate scale ... --certificate FILE`"
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CalibrationError(
+            f"certificate {path}: {error}; measure the instrument again"
+        ) from error
+    if file.format != FORMAT:
+        raise CalibrationError(
+            f"certificate {path}: format {file.format}, expected {FORMAT}; "
+            "measure the instrument again"
+        )
+    if file.digest != file.certificate.digest:
+        raise CalibrationError(
+            f"certificate {path}: was edited after it was made (its digest does not "
+            "fit); measure the instrument again"
+        )
+    return file.certificate
+
+
+def write_certificate(path: Path, certificate: Certificate) -> None:
+    """Write a certificate, whole or not at all.
+
+    Raises:
+        CalibrationError: the file cannot be written.
+    """
+    file = _File(FORMAT, certificate.digest, certificate)
+    content = tomli_w.dumps({k: _without_none(v) for k, v in _built(file).items()})
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(content, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise CalibrationError(
+            f"certificate {path}: {error.strerror or error}; choose a folder that may "
+            "be written"
+        ) from error
+
+
+def record(
+    path: Path, instrument: Instrument, measurement: Measurement, *, by: str = ""
+) -> Certificate:
+    """Put a measurement into the certificate at ``path``, made where there is none.
+
+    Args:
+        path: the certificate.
+        instrument: what was measured; must be what the certificate is for.
+        measurement: replaces an earlier one of its kind.
+        by: who measured; empty: the user of this machine.
+
+    Raises:
+        CalibrationError: the certificate is of another instrument, or was edited.
+    """
+    if path.exists():
+        before = read_certificate(path)
+        if before.instrument != instrument:
+            raise CalibrationError(
+                f"certificate {path}: is for {describe(before.instrument)}, measured "
+                f"was {describe(instrument)}; give each its own certificate"
+            )
+    else:
+        before = Certificate(instrument=instrument, made_at="", expires_at="")
+    kept = msgspec.structs.replace(
+        before,
+        made_by=by or getpass.getuser(),
+        **{_MADE_FOR[type(measurement)]: measurement},
+    )
+    dates = [
+        datetime.fromisoformat(table.measured_at)
+        for name in _MADE_FOR.values()
+        if (table := getattr(kept, name)) is not None
+    ]
+    certificate = msgspec.structs.replace(
+        kept,
+        made_at=max(dates).isoformat(timespec="seconds"),
+        # The oldest measurement expires first, and the certificate with it.
+        expires_at=(min(dates) + timedelta(days=VALID_DAYS)).isoformat(
+            timespec="seconds"
+        ),
+    )
+    write_certificate(path, certificate)
+    return certificate
+
+
+def describe(instrument: Instrument) -> str:
+    """An instrument in words.
+
+    >>> describe(Instrument(camera="acA2440", width_px=64, height_px=48))
+    'acA2440, 64x48, binning 1, objective not named'
+    """
+    camera = instrument.camera or "camera not named"
+    objective = instrument.objective or "not named"
+    return (
+        f"{camera}, {instrument.width_px}x{instrument.height_px}, binning "
+        f"{instrument.binning}, objective {objective}"
+    )
+
+
+def _built(file: _File) -> dict[str, object]:
+    built: dict[str, object] = msgspec.to_builtins(file)
+    return built
+
+
+def _without_none(value: object) -> object:
+    """TOML has no null: an absent table is left out."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(v) for v in value]
+    return value
