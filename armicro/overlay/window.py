@@ -9,27 +9,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
-from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from armicro.errors import ArmicroError
-from armicro.field import Place
 from armicro.overlay import Feed, theme
 from armicro.overlay.canvas import Canvas, Scene
 from armicro.overlay.finding_list import FindingList
-from armicro.overlay.guide import Step, guide, top
-from armicro.overlay.layout import Shelf
+from armicro.overlay.guide import Step, guide
+from armicro.overlay.known import Known
 from armicro.overlay.minimap import MiniMap
 from armicro.overlay.pace import Pace
 from armicro.overlay.panel import CoverageCard, ScoreCard
-from armicro.overlay.seen import ANALYSED, UNREADABLE, VIEWED, Seen
+from armicro.overlay.seen import Seen
 from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.snapshot import LiveField, Snapshot
 from armicro.overlay.status import banner, coverage_words, score_words, status_line
 from armicro.overlay.strip import Heading, StatusStrip
-from armicro.overlay.trend import Trend
 from armicro.overlay.trend_card import TrendCard
 from armicro.overlay.trust import is_stale
 from armicro.report import Finding
@@ -40,8 +37,6 @@ _PANEL_NS = 200_000_000
 _PANEL_WIDTH_PX = 304
 _SAID_NS = 4_000_000_000
 _TREND_FROM_PX = 800
-_HEADLESS = QSize(1600, 1050)
-_LARGEST = QSize(1920, 1200)
 
 
 class Window(QWidget):
@@ -72,12 +67,9 @@ class Window(QWidget):
         self._setting = setting or Setting()
         self._folder = folder or Path()
         self._snapshot = Snapshot()
-        self._shelf, self._seen, self._pace = Shelf(), Seen(), Pace()
-        self._top: tuple[Finding, ...] = ()
+        self._known, self._pace = Known(), Pace()
         self._chosen: Finding | None = None
         self._boxes_on, self._help_on = True, False
-        self._map_changed = True
-        self._trend, self._trend_changed = Trend(), False
         self._panel_due_ns = 0
         self._said, self._said_until_ns = "", 0
         self._lay_out(title)
@@ -133,7 +125,7 @@ class Window(QWidget):
     @property
     def seen(self) -> Seen:
         """What was shown and analysed of this slide."""
-        return self._seen
+        return self._known.seen
 
     def start(self) -> None:
         """Tick by the timer from now on."""
@@ -144,11 +136,12 @@ class Window(QWidget):
         old, new = self._snapshot, self._feed.poll()
         self._snapshot = new
         now_ns = self._clock()
-        if new.slide is not None and new.slide is not old.slide:
-            self._know_slide(new.slide, old.slide)
+        news = new.slide is not None and new.slide is not old.slide
+        if new.slide is not None and news and self._known.update(new.slide):
+            self._chosen = None
         newer = new.field if _differs(new.field, self.canvas.field) else None
         if newer is not None:
-            self._mark_seen(newer, VIEWED)
+            self._known.view(newer)
         self._show_canvas(newer, now_ns)
         if now_ns >= self._panel_due_ns:
             self._panel_due_ns = now_ns + _PANEL_NS
@@ -170,31 +163,12 @@ class Window(QWidget):
             raise ArmicroError(f"screenshot {path}: not written; is the disk full?")
         return path
 
-    def _know_slide(self, slide: SlideState, old: SlideState | None) -> None:
-        if old is not None and slide.name != old.name:
-            self._seen, self._map_changed, self._chosen = Seen(), True, None
-            self._trend = Trend()
-        self._trend_changed = self._trend.update(slide.score) or self._trend_changed
-        if old is None or slide.findings != old.findings:
-            self._shelf, self._top = Shelf(slide.findings), top(slide.findings)
-        known = 0 if old is None or slide.name != old.name else len(old.seen)
-        for x_um, y_um, width_um, height_um, readable in slide.seen[known:].tolist():
-            place = Place(x_um, y_um, 0.0, "slide_file")
-            mark = ANALYSED if readable else UNREADABLE
-            changed = self._seen.update(place, (width_um, height_um), mark)
-            self._map_changed = self._map_changed or changed
-
-    def _mark_seen(self, field: LiveField, mark: int) -> None:
-        if field.place is not None:
-            changed = self._seen.update(field.place, field.size_um, mark)
-            self._map_changed = self._map_changed or changed
-
     def _show_canvas(self, newer: LiveField | None, now_ns: int) -> None:
         snapshot, setting = self._snapshot, self._setting
         # What is said belongs to the picture that will stand there.
         shown = self.canvas.field if self.canvas.frozen else newer or self.canvas.field
         scene = Scene(
-            shelf=self._shelf,
+            shelf=self._known.shelf,
             slide=snapshot.slide,
             stale=is_stale(snapshot, now_ns, setting),
             chosen=self._chosen_step(shown),
@@ -208,7 +182,11 @@ class Window(QWidget):
     def _chosen_step(self, shown: LiveField | None) -> Step | None:
         if self._chosen is None:
             return None
-        rank = self._top.index(self._chosen) if self._chosen in self._top else 0
+        rank = (
+            self._known.top.index(self._chosen)
+            if self._chosen in self._known.top
+            else 0
+        )
         step = guide([self._chosen], self.canvas.sight_on(shown))[0]
         return Step(
             rank + 1, step.finding, step.distance_um, step.towards_xy, step.in_view
@@ -222,13 +200,16 @@ class Window(QWidget):
         self.heading.say(name, snapshot.source if snapshot.source != name else "")
         self.score.say(score_words(snapshot, stale=stale, setting=setting))
         self.coverage.say(coverage_words(snapshot, setting))
-        self.map.draw(self._seen, snapshot.overview, changed=self._map_changed)
-        self._map_changed = False
-        if self._trend_changed and self.trend.isVisible():
-            self._trend_changed = False
-            self.trend.draw(self._trend)
-        self.map.mark(shown, self._top, self._chosen)
-        self.findings.say(guide(self._top, self.canvas.sight_xyxy_um), self._chosen)
+        known = self._known
+        self.map.draw(known.seen, snapshot.overview, changed=known.map_changed)
+        known.map_changed = False
+        if known.trend_changed and self.trend.isVisible():
+            known.trend_changed = False
+            self.trend.draw(known.trend)
+        self.map.mark(shown, self._known.top, self._chosen)
+        self.findings.say(
+            guide(self._known.top, self.canvas.sight_xyxy_um), self._chosen
+        )
         reading = self._pace.read(now_ns)
         said = self._said if now_ns < self._said_until_ns else ""
         self.status.say(status_line(snapshot, shown, reading, now_ns, setting), said)
@@ -245,13 +226,17 @@ class Window(QWidget):
     def _choose(self, finding: Finding | None) -> None:
         self._chosen = finding
         self._panel_due_ns = 0
-        if finding in self._top:
-            self.findings.reveal(self._top.index(finding))
+        if finding in self._known.top:
+            self.findings.reveal(self._known.top.index(finding))
 
     def _choose_next(self, by: int) -> None:
-        if self._top:
-            at = self._top.index(self._chosen) + by if self._chosen in self._top else 0
-            self._choose(self._top[min(len(self._top) - 1, max(0, at))])
+        if self._known.top:
+            at = (
+                self._known.top.index(self._chosen) + by
+                if self._chosen in self._known.top
+                else 0
+            )
+            self._choose(self._known.top[min(len(self._known.top) - 1, max(0, at))])
 
     def _toggle_boxes(self) -> None:
         self._boxes_on = not self._boxes_on
@@ -337,64 +322,3 @@ def _differs(field: LiveField | None, shown: LiveField | None) -> bool:
 
 def _of(source: str) -> str:
     return f" from {source}" if source else ""
-
-
-def application() -> QApplication:
-    """The one Qt application of this process."""
-    running = QApplication.instance()
-    return running if isinstance(running, QApplication) else QApplication(["armicro"])
-
-
-def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
-    feed: Feed,
-    *,
-    title: str = "armicro",
-    setting: Setting | None = None,
-    folder: Path | None = None,
-    on_close: Callable[[], None] | None = None,
-    on_tick: Callable[[], bool] | None = None,
-    picture: Path | None = None,
-) -> None:
-    """Show the window until it is closed.
-
-    Headless (``QT_QPA_PLATFORM=offscreen`` in the environment) the same window is laid
-    out, ticks and paints; only no screen shows it.
-
-    Args:
-        feed: brings the snapshots.
-        title: first word of the heading.
-        setting: limits.
-        folder: where S saves pictures.
-        on_close: called once, when the window closes.
-        on_tick: called ten times a second (heartbeat, signals); False closes.
-        picture: a screenshot is saved here before the window closes that way.
-    """
-    # A resize that gives half of its work away waits for a core that inference keeps.
-    cv2.setNumThreads(1)
-    app = application()
-    window = Window(
-        feed, title=title, setting=setting, folder=folder, on_close=on_close
-    )
-    room = _HEADLESS
-    if app.platformName() != "offscreen":
-        room = app.primaryScreen().availableSize()
-    window.resize(room.boundedTo(_LARGEST))
-    window.show()
-    window.start()
-    beat = QTimer()
-
-    def look() -> None:
-        if on_tick is None or on_tick():
-            return
-        try:
-            if picture is not None:
-                window.tick()
-                window.screenshot(picture)
-        finally:
-            window.close()
-
-    if on_tick is not None:
-        beat.timeout.connect(look)
-        beat.start(100)
-    app.exec()
-    beat.stop()

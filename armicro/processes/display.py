@@ -31,7 +31,7 @@ def run(job: Job, life: Life) -> None:
     if job.display == "offscreen":
         # Qt reads it when it is loaded, which the imports below do.
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    from armicro.overlay.window import run_window
+    from armicro.overlay.application import run_window
     from armicro.processes.feed import WireFeed, read_overview
 
     keys = job.rig.wire.keys
@@ -76,7 +76,7 @@ def slot_errors() -> Iterator[None]:
     A window whose every tick fails beats on and shows an old picture; one that ends is
     started again.
     """
-    from armicro.overlay.window import application
+    from armicro.overlay.application import application
 
     errors: list[BaseException] = []
 

@@ -14,9 +14,10 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from armicro.overlay import theme
+from armicro.overlay.application import run_window
 from armicro.overlay.layout import Box
 from armicro.overlay.snapshot import LiveField, Snapshot
-from armicro.overlay.window import Window, run_window
+from armicro.overlay.window import Window
 from tests.overlay.scene import (
     SECOND_NS,
     Clock,

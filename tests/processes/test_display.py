@@ -7,7 +7,7 @@ from PySide6.QtCore import QTimer
 from pytestqt.qtbot import QtBot
 
 from armicro.cascade.choice import Choice
-from armicro.overlay.window import application
+from armicro.overlay.application import application
 from armicro.processes.display import setting_of, slot_errors
 from armicro.processes.feed import WireFeed
 from armicro.rig import Rig
