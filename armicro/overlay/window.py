@@ -182,11 +182,8 @@ class Window(QWidget):
     def _chosen_step(self, shown: LiveField | None) -> Step | None:
         if self._chosen is None:
             return None
-        rank = (
-            self._known.top.index(self._chosen)
-            if self._chosen in self._known.top
-            else 0
-        )
+        top = self._known.top
+        rank = top.index(self._chosen) if self._chosen in top else 0
         step = guide([self._chosen], self.canvas.sight_on(shown))[0]
         return Step(
             rank + 1, step.finding, step.distance_um, step.towards_xy, step.in_view
@@ -206,10 +203,8 @@ class Window(QWidget):
         if known.trend_changed and self.trend.isVisible():
             known.trend_changed = False
             self.trend.draw(known.trend)
-        self.map.mark(shown, self._known.top, self._chosen)
-        self.findings.say(
-            guide(self._known.top, self.canvas.sight_xyxy_um), self._chosen
-        )
+        self.map.mark(shown, known.top, self._chosen)
+        self.findings.say(guide(known.top, self.canvas.sight_xyxy_um), self._chosen)
         reading = self._pace.read(now_ns)
         said = self._said if now_ns < self._said_until_ns else ""
         self.status.say(status_line(snapshot, shown, reading, now_ns, setting), said)
@@ -230,13 +225,10 @@ class Window(QWidget):
             self.findings.reveal(self._known.top.index(finding))
 
     def _choose_next(self, by: int) -> None:
-        if self._known.top:
-            at = (
-                self._known.top.index(self._chosen) + by
-                if self._chosen in self._known.top
-                else 0
-            )
-            self._choose(self._known.top[min(len(self._known.top) - 1, max(0, at))])
+        top = self._known.top
+        if top:
+            at = top.index(self._chosen) + by if self._chosen in top else 0
+            self._choose(top[min(len(top) - 1, max(0, at))])
 
     def _toggle_boxes(self) -> None:
         self._boxes_on = not self._boxes_on
