@@ -98,6 +98,26 @@ class Wire(_Table, frozen=True):
     """Folder with CURVE keys (``armicro keys``); required for tcp to another host."""
 
 
+class Map(_Table, frozen=True):
+    """The slide stitched from a session's fields, kept as ``slide.tif``."""
+
+    keep: bool = True
+    """Of sessions without a slide file, and where ``--map`` asks for it."""
+
+
+class Display(_Table, frozen=True):
+    """What the operator sees the boxes on, and from when on a score counts."""
+
+    mode: Literal["monitor", "optical"] = "monitor"
+    """``monitor`` shows the camera's picture with its boxes; ``optical`` only boxes on
+    black, for a display that is mixed into the eyepiece."""
+    latency_ms: NotNegative = 50.0
+    """From a field's exposure to light on the optical display, over what the software
+    measures by itself. A certificate, when there is one, overrides it."""
+    least_coverage: Share = 0.8
+    """Below this share of the cell area a low score is only "so far"."""
+
+
 class Rig(_Table, frozen=True):
     """An instrument and its settings."""
 
@@ -109,6 +129,8 @@ class Rig(_Table, frozen=True):
     network: Network = Network()
     cascade: Choice = Choice()
     wire: Wire = Wire()
+    map: Map = Map()
+    display: Display = Display()
 
     @property
     def sha256(self) -> str:
