@@ -111,9 +111,9 @@ class Display(_Table, frozen=True):
     mode: Literal["monitor", "optical"] = "monitor"
     """``monitor`` shows the camera's picture with its boxes; ``optical`` only boxes on
     black, for a display that is mixed into the eyepiece."""
-    latency_ms: NotNegative = 50.0
-    """From a field's exposure to light on the optical display, over what the software
-    measures by itself. A certificate, when there is one, overrides it."""
+    latency_ms: NotNegative = 20.0
+    """Of the optical display alone, from painting to light; where a certificate says
+    what the whole way takes, boxes are drawn at least that far ahead."""
     least_coverage: Share = 0.8
     """Below this share of the cell area a low score is only "so far"."""
 

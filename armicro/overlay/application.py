@@ -8,7 +8,7 @@ from PySide6.QtCore import QSize, QTimer
 from PySide6.QtWidgets import QApplication
 
 from armicro.overlay import Feed
-from armicro.overlay.setting import Setting
+from armicro.overlay.setting import Optics, Setting
 from armicro.overlay.window import Window
 
 _HEADLESS = QSize(1600, 1050)
@@ -19,6 +19,15 @@ def application() -> QApplication:
     """The one Qt application of this process."""
     running = QApplication.instance()
     return running if isinstance(running, QApplication) else QApplication(["armicro"])
+
+
+def _fill_display(window: Window, optics: Optics | None) -> None:
+    """Fill the screen that has the optical display's size, or the first."""
+    screens = QApplication.screens()
+    size = QSize(*optics.size_px) if optics else QSize()
+    fitting = [s for s in screens if s.size() * s.devicePixelRatio() == size]
+    window.setGeometry((fitting or screens)[0].geometry())
+    window.showFullScreen()
 
 
 def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
@@ -49,13 +58,20 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
     cv2.setNumThreads(1)
     app = application()
     window = Window(
-        feed, title=title, setting=setting, folder=folder, on_close=on_close
+        feed,
+        title=title,
+        setting=setting,
+        folder=folder,
+        on_close=on_close,
     )
-    room = _HEADLESS
-    if app.platformName() != "offscreen":
-        room = app.primaryScreen().availableSize()
-    window.resize(room.boundedTo(_LARGEST))
-    window.show()
+    if setting is not None and setting.optical:
+        _fill_display(window, setting.optics)
+    else:
+        room = _HEADLESS
+        if app.platformName() != "offscreen":
+            room = app.primaryScreen().availableSize()
+        window.resize(room.boundedTo(_LARGEST))
+        window.show()
     window.start()
     beat = QTimer()
 

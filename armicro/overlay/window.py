@@ -6,6 +6,7 @@ brought up to date five times a second, and equal content is not painted again.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,8 +17,9 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from armicro.errors import ArmicroError
 from armicro.overlay import Feed, theme
 from armicro.overlay.canvas import Canvas, Scene
-from armicro.overlay.finding_list import FindingList
-from armicro.overlay.guide import Step, guide
+from armicro.overlay.eyepiece import Eyepiece
+from armicro.overlay.goal_list import GoalList
+from armicro.overlay.guide import Goal, guide
 from armicro.overlay.known import Known
 from armicro.overlay.minimap import MiniMap
 from armicro.overlay.pace import Pace
@@ -28,8 +30,8 @@ from armicro.overlay.snapshot import LiveField, Snapshot
 from armicro.overlay.status import banner, coverage_words, score_words, status_line
 from armicro.overlay.strip import Heading, StatusStrip
 from armicro.overlay.trend_card import TrendCard
-from armicro.overlay.trust import is_stale
-from armicro.report import Finding
+from armicro.overlay.trust import is_stale, motion_words
+from armicro.report import Finding, Revisit
 
 TICK_MS = 8
 """A poll without news costs some microseconds, and a new field waits half of this."""
@@ -37,6 +39,8 @@ _PANEL_NS = 200_000_000
 _PANEL_WIDTH_PX = 304
 _SAID_NS = 4_000_000_000
 _TREND_FROM_PX = 800
+
+Target = Finding | Revisit
 
 
 class Window(QWidget):
@@ -68,7 +72,7 @@ class Window(QWidget):
         self._folder = folder or Path()
         self._snapshot = Snapshot()
         self._known, self._pace = Known(), Pace()
-        self._chosen: Finding | None = None
+        self._chosen: Target | None = None
         self._boxes_on, self._help_on = True, False
         self._panel_due_ns = 0
         self._said, self._said_until_ns = "", 0
@@ -86,13 +90,17 @@ class Window(QWidget):
         self.setPalette(palette)
         self.setAutoFillBackground(True)
         self.heading, self.status = Heading(title), StatusStrip()
-        self.canvas = Canvas(self._setting)
+        optical = self._setting.optical
+        self.canvas = (Eyepiece if optical else Canvas)(self._setting)
         self.canvas.painted.connect(self._on_painted)
         self.score, self.map = ScoreCard(), MiniMap()
         self.trend = TrendCard(self._setting.suspicious_score)
         self.coverage = CoverageCard(self._setting.least_coverage)
-        self.findings = FindingList()
-        self.findings.chosen.connect(self._choose)
+        self.findings = GoalList("Top findings")
+        self.revisits = GoalList("Take me back", rows=4)
+        for goals in (self.findings, self.revisits):
+            goals.chosen.connect(self._choose)
+        self.revisits.hide()
         self.panel = QWidget()
         self.panel.setFixedWidth(_PANEL_WIDTH_PX)
         cards = QVBoxLayout(self.panel)
@@ -103,6 +111,7 @@ class Window(QWidget):
         cards.addWidget(self.trend)
         cards.addWidget(self.map, 2)
         cards.addWidget(self.findings, 3)
+        cards.addWidget(self.revisits)
         self._stack()
 
     def _stack(self) -> None:
@@ -116,6 +125,9 @@ class Window(QWidget):
         whole.addWidget(self.heading)
         whole.addLayout(middle, 1)
         whole.addWidget(self.status)
+        if self._setting.optical:
+            for beside in (self.heading, self.panel, self.status):
+                beside.hide()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -136,9 +148,8 @@ class Window(QWidget):
         old, new = self._snapshot, self._feed.poll()
         self._snapshot = new
         now_ns = self._clock()
-        news = new.slide is not None and new.slide is not old.slide
-        if new.slide is not None and news and self._known.update(new.slide):
-            self._chosen = None
+        if new.slide is not None and new.slide is not old.slide:
+            self._chosen = self._known.chosen_after(new.slide, self._chosen)
         newer = new.field if _differs(new.field, self.canvas.field) else None
         if newer is not None:
             self._known.view(newer)
@@ -167,27 +178,34 @@ class Window(QWidget):
         snapshot, setting = self._snapshot, self._setting
         # What is said belongs to the picture that will stand there.
         shown = self.canvas.field if self.canvas.frozen else newer or self.canvas.field
+        trail = self._known.trail
+        lost = shown is not None and shown.place is None
         scene = Scene(
             shelf=self._known.shelf,
             slide=snapshot.slide,
             stale=is_stale(snapshot, now_ns, setting),
-            chosen=self._chosen_step(shown),
-            banner=banner(snapshot, shown, now_ns, setting),
+            goal=self._goal(shown),
+            back_xy=trail.back_xy if lost else None,
+            badge=motion_words(shown, setting) if shown else "",
+            now_ns=now_ns if setting.optical else 0,
+            banner=banner(
+                snapshot, shown, now_ns, setting, was_placed=trail.place is not None
+            ),
             waiting=f"Waiting for the first field{_of(snapshot.source)}",
             boxes_on=self._boxes_on,
             help_on=self._help_on,
         )
         self.canvas.show_scene(scene, newer)
 
-    def _chosen_step(self, shown: LiveField | None) -> Step | None:
+    def _goal(self, shown: LiveField | None) -> Goal | None:
         if self._chosen is None:
             return None
-        top = self._known.top
-        rank = top.index(self._chosen) if self._chosen in top else 0
-        step = guide([self._chosen], self.canvas.sight_on(shown))[0]
-        return Step(
-            rank + 1, step.finding, step.distance_um, step.towards_xy, step.in_view
-        )
+        targets: tuple[Target, ...] = self._known.top
+        if isinstance(self._chosen, Revisit):
+            targets = self._known.revisits
+        rank = targets.index(self._chosen) if self._chosen in targets else 0
+        (goal,) = guide([self._chosen], self.canvas.sight_on(shown))
+        return replace(goal, rank=rank + 1)
 
     def _show_panel(self, now_ns: int) -> None:
         snapshot, setting = self._snapshot, self._setting
@@ -203,11 +221,18 @@ class Window(QWidget):
         if known.trend_changed and self.trend.isVisible():
             known.trend_changed = False
             self.trend.draw(known.trend)
-        self.map.mark(shown, known.top, self._chosen)
-        self.findings.say(guide(known.top, self.canvas.sight_xyxy_um), self._chosen)
+        self._show_goals(shown)
         reading = self._pace.read(now_ns)
         said = self._said if now_ns < self._said_until_ns else ""
         self.status.say(status_line(snapshot, shown, reading, now_ns, setting), said)
+
+    def _show_goals(self, shown: LiveField | None) -> None:
+        known, sight = self._known, self.canvas.sight_xyxy_um
+        lost = known.trail.field if shown and shown.place is None else None
+        self.map.mark(shown, known.top, known.revisits, self._chosen, lost)
+        self.findings.say(guide(known.top, sight), self._chosen)
+        self.revisits.setVisible(bool(known.revisits))
+        self.revisits.say(guide(known.revisits, sight), self._chosen)
 
     def _on_painted(self, field: LiveField) -> None:
         now_ns = self._clock()
@@ -218,16 +243,29 @@ class Window(QWidget):
         self._said, self._said_until_ns = text, self._clock() + _SAID_NS
         self._panel_due_ns = 0
 
-    def _choose(self, finding: Finding | None) -> None:
-        self._chosen = finding
+    def _choose(self, target: Target | None) -> None:
+        self._chosen = target
         self._panel_due_ns = 0
-        if finding in self._known.top:
-            self.findings.reveal(self._known.top.index(finding))
+        if isinstance(target, Finding) and target in self._known.top:
+            self.findings.reveal(self._known.top.index(target))
+        if isinstance(target, Revisit) and target in self._known.revisits:
+            self.revisits.reveal(self._known.revisits.index(target))
+
+    def _choose_revisit(self) -> None:
+        """The next part that should be seen again, round and round."""
+        parts = self._known.revisits
+        if not parts:
+            self._say("nothing to go back to")
+        elif isinstance(self._chosen, Revisit) and self._chosen in parts:
+            self._choose(parts[(parts.index(self._chosen) + 1) % len(parts)])
+        else:
+            self._choose(parts[0])
 
     def _choose_next(self, by: int) -> None:
         top = self._known.top
         if top:
-            at = top.index(self._chosen) + by if self._chosen in top else 0
+            picked = isinstance(self._chosen, Finding) and self._chosen in top
+            at = top.index(self._chosen) + by if picked else 0
             self._choose(top[min(len(top) - 1, max(0, at))])
 
     def _toggle_boxes(self) -> None:
@@ -243,7 +281,11 @@ class Window(QWidget):
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def _toggle_panel(self) -> None:
-        self.panel.setVisible(not self.panel.isVisible())
+        visible = not self.panel.isVisible()
+        self.panel.setVisible(visible)
+        if self._setting.optical:
+            self.heading.setVisible(visible)
+            self.status.setVisible(visible)
 
     def _save(self) -> None:
         seq = self.canvas.field.seq if self.canvas.field else 0
@@ -268,6 +310,7 @@ class Window(QWidget):
         Qt.Key.Key_B: _toggle_boxes,
         Qt.Key.Key_F: _toggle_full_screen,
         Qt.Key.Key_P: _toggle_panel,
+        Qt.Key.Key_R: _choose_revisit,
         Qt.Key.Key_S: _save,
         Qt.Key.Key_Space: _toggle_freeze,
         Qt.Key.Key_Question: _toggle_help,

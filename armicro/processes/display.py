@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from types import TracebackType
 
-from armicro.overlay.setting import Setting
+from armicro.calibrate.certificate import Certificate
+from armicro.overlay.setting import Optics, Setting
 from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.rig import Rig
@@ -61,12 +62,35 @@ def run(job: Job, life: Life) -> None:
             )
 
 
-def setting_of(rig: Rig) -> Setting:
-    """The window's limits: the place must be known as well as the cascade wants it."""
+def setting_of(rig: Rig, certificate: Certificate | None = None) -> Setting:
+    """The window's limits: the place must be known as well as the cascade wants it.
+
+    Args:
+        rig: of the session.
+        certificate: in force; None: nothing was measured.
+    """
     limit_um = rig.cascade.place_error_um
     # A tight limit leaves the boxes less room to fade.
     fade_from_um = min(Setting().fade_from_um, limit_um / 2)
-    return Setting(fade_from_um=fade_from_um, largest_place_error_um=limit_um)
+    latency = certificate.latency if certificate else None
+    return Setting(
+        fade_from_um=fade_from_um,
+        largest_place_error_um=limit_um,
+        least_coverage=rig.display.least_coverage,
+        optical=rig.display.mode == "optical",
+        optics=optics_of(certificate),
+        latency_ms=rig.display.latency_ms,
+        glass_to_glass_ms=latency.median_ms if latency else 0.0,
+    )
+
+
+def optics_of(certificate: Certificate | None) -> Optics | None:
+    """How camera pixels lie on an optical display; None where it was not measured."""
+    display = certificate.display if certificate else None
+    if display is None:
+        return None
+    size_px = display.width_px, display.height_px
+    return Optics(display.homography, display.distortion, size_px)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import openslide
 import pytest
 from PIL import Image
 
-from armicro.processes.job import Job
+from armicro.processes.job import Job, Part
 from armicro.processes.keeper import Keeper, keeps_map, open_keeper
 from armicro.processes.run import run_job
 from armicro.rig import Map, Rig
@@ -151,11 +151,11 @@ def test_a_map_is_kept_where_no_slide_file_is_one_already(
     ("part", "process"), [("all", "capture"), ("inference", "infer")]
 )
 def test_one_process_keeps_the_map_where_the_journal_lies(
-    tmp_path: Path, part: str, process: str
+    tmp_path: Path, part: Part, process: str
 ) -> None:
     job = Job(session="", mode="live", rig=Rig(), out=str(tmp_path), part=part)
     for asked in ("capture", "infer"):
-        keeper = open_keeper(job, asked)  # type: ignore[arg-type]
+        keeper = open_keeper(job, asked)
         assert (keeper is not None) == (asked == process)
         if keeper is not None:
             keeper.close()
