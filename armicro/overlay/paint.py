@@ -335,10 +335,12 @@ def paint_help(painter: QPainter, room: QRectF) -> None:
 def _pill(
     painter: QPainter, tip: QPointF, way: QPointF, text: str, shade: QColor
 ) -> None:
-    """Words behind an arrow's tip, as far away as their width needs."""
+    """Words behind an arrow's tip, clear of it on every side."""
     painter.setFont(theme.font(12, bold=True))
     width = QFontMetricsF(painter.font()).horizontalAdvance(text) + 18
-    off = abs(way.x()) * (width / 2 + 24) + abs(way.y()) * 35
+    off = min(
+        (width / 2 + 26) / max(1e-6, abs(way.x())), 37 / max(1e-6, abs(way.y()))
+    )
     at = tip - way * off
     card = QRectF(at.x() - width / 2, at.y() - 11, width, 22)
     _card(painter, card)
