@@ -338,9 +338,7 @@ def _pill(
     """Words behind an arrow's tip, clear of it on every side."""
     painter.setFont(theme.font(12, bold=True))
     width = QFontMetricsF(painter.font()).horizontalAdvance(text) + 18
-    off = min(
-        (width / 2 + 26) / max(1e-6, abs(way.x())), 37 / max(1e-6, abs(way.y()))
-    )
+    off = min((width / 2 + 26) / max(1e-6, abs(way.x())), 37 / max(1e-6, abs(way.y())))
     at = tip - way * off
     card = QRectF(at.x() - width / 2, at.y() - 11, width, 22)
     _card(painter, card)

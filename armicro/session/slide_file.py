@@ -77,15 +77,24 @@ def _card(mosaic: MosaicFile, spots: list[Spot]) -> MapCard:
         raise SourceError("the mosaic does not say its scale; move it away")
     columns, rows = zip(*spots, strict=True)
     left, top = min(columns), min(rows)
+    last_column = [spot for spot in spots if spot[0] == max(columns)]
+    last_row = [spot for spot in spots if spot[1] == max(rows)]
     return MapCard(
         file=SLIDE,
         um_per_px=um_per_px,
         x_um=left * TILE_PX * um_per_px,
         y_um=top * TILE_PX * um_per_px,
-        width_px=(max(columns) + 1 - left) * TILE_PX,
-        height_px=(max(rows) + 1 - top) * TILE_PX,
+        width_px=(max(columns) - left) * TILE_PX + _reach(mosaic, last_column, axis=0),
+        height_px=(max(rows) - top) * TILE_PX + _reach(mosaic, last_row, axis=1),
         background_rgb=_glass(mosaic, spots),
     )
+
+
+def _reach(mosaic: MosaicFile, spots: list[Spot], *, axis: int) -> int:
+    """How many pixels of the last tiles were seen, to the right (0) or down (1)."""
+    tiles = (mosaic.read(spot) for spot in spots)
+    lines = [np.flatnonzero(tile.rank.any(axis=axis)) for tile in tiles if tile]
+    return int(max(line[-1] for line in lines if line.size)) + 1
 
 
 def _glass(mosaic: MosaicFile, spots: list[Spot]) -> tuple[int, int, int]:
@@ -117,9 +126,11 @@ def _write(
             for x in range(0, width_px, TILE_PX):
                 spot = (x_px + x) // TILE_PX, (y_px + y) // TILE_PX
                 if spot in there:
-                    square[y : y + TILE_PX, x : x + TILE_PX] = mosaic.draw(
+                    part = square[y : y + TILE_PX, x : x + TILE_PX]
+                    tile = mosaic.draw(
                         (spot[0] + left, spot[1] + top), card.background_rgb
                     )
+                    part[:] = tile[: part.shape[0], : part.shape[1]]
         return square
 
     done = 0
