@@ -148,6 +148,8 @@ def compare(true: Pixels, folder: Path, card: MapCard, truth: Truth) -> None:
     left, top_px = (round(-um / card.um_per_px) for um in (card.x_um, card.y_um))
     seen = pixels_of(folder / "slide.tif")
     seen = seen[top_px : top_px + height, left : left + width]
+    height, width = seen.shape[:2]
+    true = true[:height, :width]
     wrong = seen.astype(np.float32) - true
     inner = wrong[4:-4, 4:-4]
     psnr = 10 * np.log10(255**2 / np.mean(inner**2))
