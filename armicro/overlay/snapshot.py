@@ -29,6 +29,8 @@ class LiveField:
     """Why the pixels cannot be trusted; empty when they can."""
     sight: Sight | None = None
     """Focus and motion of the field; None where nobody has judged them."""
+    voided: str = ""
+    """Why the scale is not to be trusted; empty when it is."""
 
     @property
     def size_um(self) -> tuple[float, float]:

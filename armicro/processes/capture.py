@@ -14,12 +14,15 @@ from functools import partial
 
 import msgspec
 
+from armicro.certificate import now
 from armicro.field import Field
 from armicro.processes.begin import open_job_source
 from armicro.processes.intake import Ranges
 from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.reader import Reader
+from armicro.source import Card
+from armicro.source.instrument import why_void
 from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Peer, Publisher
 from armicro.wire.ring import Ring
@@ -107,7 +110,11 @@ class _Capture:
             done=RangeSet(done),
             newest=self._live,
             interval_s=_interval_s(self._job),
+            judge=self._why_void,
         )
+
+    def _why_void(self, card: Card) -> str:
+        return why_void(self._job.rig, card, now())
 
     def _asked(self, ask: Ask) -> None:
         # What infer has copied need not stay in the ring.
@@ -184,8 +191,7 @@ class _Capture:
             fields_planned=(reader.planned or 0) if reader is not None else 0,
             messages_dropped=self._answers.dropped.total(),
         )
-        now = time.monotonic()
-        if now >= self._tell_at:
+        if time.monotonic() >= self._tell_at:
             # Said again, since a display that starts now has not heard it.
             self._show(None if problem else self._newest, problem)
 

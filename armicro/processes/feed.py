@@ -86,6 +86,7 @@ class WireFeed:
             place=shot.place,
             fault=shot.fault,
             sight=shot.sight,
+            voided=shot.voided,
         )
 
     def _render(self, shot: Shot, cut: Cut) -> Pixels | None:

@@ -13,11 +13,18 @@ from dataclasses import replace
 
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field
-from armicro.source import Source
+from armicro.source import Card, Source
 
 REOPEN_S = 0.5
 
 Opener = Callable[[], Source]
+Judge = Callable[[Card], str]
+"""Says why the scale of a source's fields is not to be trusted; empty when it is."""
+
+
+def _trusted(card: Card) -> str:
+    del card
+    return ""
 
 
 class Reader:
@@ -30,8 +37,10 @@ class Reader:
         done: Container[int] = (),
         newest: bool = False,
         interval_s: float = 0.0,
+        judge: Judge = _trusted,
     ) -> None:
         self._opener = opener
+        self._judge = judge
         self._done = done
         self._first_seq = 0
         self._newest = newest
@@ -105,11 +114,15 @@ class Reader:
     def _read(self) -> None:
         with contextlib.closing(self._opener()) as source:
             self.planned = source.card.fields_planned
+            # Asked at every opening: what comes back may be another camera.
+            voided = self._judge(source.card)
             first, due = self._first_seq, time.monotonic()
             for field in source.fields(done=self._done):
                 self.problem = ""
                 self.grabbed += 1
-                self._put(replace(field, seq=first + field.seq) if first else field)
+                self._put(
+                    replace(field, seq=first + field.seq, voided=voided or field.voided)
+                )
                 self._first_seq = first + field.seq + 1 if self._newest else first
                 due = max(due + self._interval_s, time.monotonic())
                 if self._ended.wait(max(0.0, due - time.monotonic())):
