@@ -75,3 +75,5 @@ class Snapshot:
     overview: Overview | None = None
     finished: bool = False
     """The path is done: silence is no fault from here on."""
+    warning: str = ""
+    """What the operator should see to, though boxes may be drawn."""

@@ -82,7 +82,7 @@ def banner(
         return Banner(reason)
     if is_stale(snapshot, now_ns, setting):
         return Banner("analysis silent - restarting; boxes show what was known")
-    return None
+    return Banner(snapshot.warning) if snapshot.warning else None
 
 
 def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWords:

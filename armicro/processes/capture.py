@@ -14,15 +14,13 @@ from functools import partial
 
 import msgspec
 
-from armicro.certificate import now
 from armicro.field import Field
 from armicro.processes.begin import open_job_source
 from armicro.processes.intake import Ranges
 from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.reader import Reader
-from armicro.source import Card
-from armicro.source.instrument import why_void
+from armicro.processes.trust import Trust
 from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Peer, Publisher
 from armicro.wire.ring import Ring
@@ -72,6 +70,7 @@ class _Capture:
         self._job, self._life = job, life
         self._ring, self._answers, self._view = ring, answers, view
         self._live = job.mode == "live"
+        self._trust = Trust(job.rig)
         # The operator sees the field at once; a replay waits to be told what is done.
         self._reader = self._read() if self._live else None
         self._asker: Peer | None = None
@@ -110,11 +109,8 @@ class _Capture:
             done=RangeSet(done),
             newest=self._live,
             interval_s=_interval_s(self._job),
-            judge=self._why_void,
+            judge=self._trust,
         )
-
-    def _why_void(self, card: Card) -> str:
-        return why_void(self._job.rig, card, now())
 
     def _asked(self, ask: Ask) -> None:
         # What infer has copied need not stay in the ring.
@@ -197,7 +193,8 @@ class _Capture:
 
     def _show(self, shot: Shot | None, problem: str = "") -> None:
         self._tell_at = time.monotonic() + TELL_S
-        self._view.send(View(shot, source=self._job.folder.name, problem=problem))
+        name, warning = self._job.folder.name, self._trust.warning
+        self._view.send(View(shot, source=name, problem=problem, warning=warning))
 
 
 def _interval_s(job: Job) -> float:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Container
 from dataclasses import replace
+from typing import Protocol
 
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field
@@ -18,13 +19,16 @@ from armicro.source import Card, Source
 REOPEN_S = 0.5
 
 Opener = Callable[[], Source]
-Judge = Callable[[Card], str]
-"""Says why the scale of a source's fields is not to be trusted; empty when it is."""
 
 
-def _trusted(card: Card) -> str:
-    del card
-    return ""
+class Judge(Protocol):
+    """Says of fields whether their scale is to be trusted."""
+
+    def opened(self, card: Card) -> None:
+        """A source was opened; after a loss it may be another camera."""
+
+    def judged(self, field: Field) -> Field:
+        """The field with the reason why not, where there is one."""
 
 
 class Reader:
@@ -37,7 +41,7 @@ class Reader:
         done: Container[int] = (),
         newest: bool = False,
         interval_s: float = 0.0,
-        judge: Judge = _trusted,
+        judge: Judge | None = None,
     ) -> None:
         self._opener = opener
         self._judge = judge
@@ -114,15 +118,14 @@ class Reader:
     def _read(self) -> None:
         with contextlib.closing(self._opener()) as source:
             self.planned = source.card.fields_planned
-            # Asked at every opening: what comes back may be another camera.
-            voided = self._judge(source.card)
+            if self._judge is not None:
+                self._judge.opened(source.card)
             first, due = self._first_seq, time.monotonic()
             for field in source.fields(done=self._done):
                 self.problem = ""
                 self.grabbed += 1
-                self._put(
-                    replace(field, seq=first + field.seq, voided=voided or field.voided)
-                )
+                judged = self._judge.judged(field) if self._judge else field
+                self._put(replace(judged, seq=first + field.seq) if first else judged)
                 self._first_seq = first + field.seq + 1 if self._newest else first
                 due = max(due + self._interval_s, time.monotonic())
                 if self._ended.wait(max(0.0, due - time.monotonic())):

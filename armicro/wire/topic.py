@@ -94,6 +94,8 @@ class View(_Message, frozen=True):
     source: str = ""
     problem: str = ""
     """Camera unplugged, no light...; empty when all is well."""
+    warning: str = ""
+    """What the operator should see to, though boxes are drawn: lamp dimmer than..."""
 
 
 class Slide(_Message, frozen=True):
