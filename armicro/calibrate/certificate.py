@@ -7,7 +7,7 @@ made on different days. Expired, edited or of another instrument means boxes off
 """
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -199,8 +199,13 @@ def why_not(
 
 def days_left(certificate: Certificate, now: str) -> float:
     """Days until a certificate expires; negative afterwards."""
-    left = datetime.fromisoformat(certificate.expires_at) - datetime.fromisoformat(now)
+    left = _moment(certificate.expires_at) - _moment(now)
     return left.total_seconds() / 86_400
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _why_not_now(certificate: Certificate, now: str) -> str:
