@@ -22,7 +22,7 @@ from armicro.processes.job import Job
 from armicro.session.record import OverviewCard, SlideCard
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
-from armicro.source.instrument import refuse_void
+from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
 
 

@@ -7,7 +7,7 @@ from armicro.certificate import now
 from armicro.field import Field
 from armicro.rig import Rig
 from armicro.source import Card
-from armicro.source.instrument import why_void
+from armicro.source.identity import why_void
 
 
 class Trust:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from armicro.doctor.rig import rig_checks
-from tests.source.test_instrument import TODAY, rig_of
+from tests.source.test_identity import TODAY, rig_of
 
 
 @pytest.mark.parametrize(

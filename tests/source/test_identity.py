@@ -9,7 +9,7 @@ from armicro.certificate import record
 from armicro.errors import CalibrationError, RigError
 from armicro.rig import Rig, read_rig
 from armicro.source import Card
-from armicro.source.instrument import instrument_of, refuse_void, why_void
+from armicro.source.identity import instrument_of, refuse_void, why_void
 
 CARD = Card("acA2440 4711", 0.345, 64, 48)
 MEASURED = "2026-11-01T10:00:00+00:00"
