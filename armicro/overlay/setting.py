@@ -57,6 +57,8 @@ class Setting:
     """From the end of exposure to light on the display, measured; 0: never."""
     blind_after_ms: float = 300.0
     """An optical display shows no boxes by a field that is older."""
+    uncalibrated: bool = False
+    """The rig wants boxes at a scale that nobody measured; said all the time."""
 
     def __post_init__(self) -> None:
         low, high = self.scale_limits_um_per_px

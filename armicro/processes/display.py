@@ -62,20 +62,18 @@ def run(job: Job, life: Life) -> None:
             )
 
 
-def setting_of(rig: Rig, certificate: Certificate | None = None) -> Setting:
-    """The window's limits: the place must be known as well as the cascade wants it.
-
-    Args:
-        rig: of the session.
-        certificate: in force; None: nothing was measured.
-    """
+def setting_of(rig: Rig) -> Setting:
+    """The window's limits: the place must be known as well as the cascade wants it."""
     limit_um = rig.cascade.place_error_um
     # A tight limit leaves the boxes less room to fade.
     fade_from_um = min(Setting().fade_from_um, limit_um / 2)
+    # One that is not in force says nothing.
+    certificate = None if rig.calibration_fault else rig.calibration
     latency = certificate.latency if certificate else None
     return Setting(
         fade_from_um=fade_from_um,
         largest_place_error_um=limit_um,
+        uncalibrated=rig.camera.uncalibrated,
         least_coverage=rig.display.least_coverage,
         optical=rig.display.mode == "optical",
         optics=optics_of(certificate),

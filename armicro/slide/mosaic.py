@@ -70,7 +70,7 @@ class View:
 def view_of(field: Field, um_per_px: float) -> View | None:
     """A field on a grid of that scale; None when it is not worth keeping."""
     place = field.place
-    if place is None or field.fault:
+    if place is None or field.fault or field.voided:
         return None
     if not place.standard_error_um <= MOST_ERROR_UM:
         return None

@@ -137,6 +137,7 @@ def test_smear_and_doubt_count_against_a_view(
     [
         replace(field_at(0, 0), place=None),
         replace(field_at(0, 0), fault="unreadable: tile"),
+        replace(field_at(0, 0), voided="certificate expired"),
         replace(field_at(0, 0), place=Place(0, 0, 6.0, "stage_encoder")),
         replace(field_at(0, 0), place=Place(0, 0, float("nan"), "stage_encoder")),
         replace(field_at(0, 0), place=Place(9e9, 0, 0.1, "image_registration")),
