@@ -20,7 +20,8 @@ import psutil
 from armicro.processes.begin import begin
 from armicro.processes.job import Job
 from armicro.processes.supervisor import Supervisor
-from armicro.rig import Camera, Network, Rig
+from armicro.rig import Camera, Map, Network, Rig
+from armicro.slide.mosaic_file import MOSAIC, MosaicFile
 from armicro.source.phantom import paint_field
 from armicro.wire.topic import Beat
 
@@ -33,6 +34,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--engines", default="cervical-r50")
     parser.add_argument("--image", type=Path, help="picture to pan over (else drawn)")
+    parser.add_argument(
+        "--no-map", action="store_true", help="stitch no slide, to see what it costs"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="armicro-bench-") as folder:
         image = args.image or draw(Path(folder) / "drawn.bmp")
@@ -44,6 +48,7 @@ def main() -> None:
                 emulated_pan_um_per_s=60.0,
             ),
             network=Network(set=args.engines),
+            map=Map(keep=not args.no_map),
         )
         out = str(Path(folder) / "live")
         run(Job(session="", mode="live", rig=rig, out=out, display="offscreen"), args)
@@ -94,6 +99,9 @@ def run(job: Job, args: argparse.Namespace) -> None:
         slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
         print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
     print(f"restarts: {len(supervisor.events)}")
+    if (job.folder / MOSAIC).exists():
+        with MosaicFile(job.folder / MOSAIC) as mosaic:
+            print(f"stitched: {len(mosaic.spots())} tiles")
 
 
 if __name__ == "__main__":
