@@ -1,6 +1,7 @@
 """The thread that stitches: drops in live, waits in a replay, outlives a kill."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,16 +14,19 @@ import openslide
 import pytest
 from PIL import Image
 
+from armicro.processes.begin import begin
 from armicro.processes.job import Job, Mode, Part
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
-from armicro.processes.run import run_job
+from armicro.processes.run import run_job, write_all
+from armicro.processes.supervisor import Supervisor
 from armicro.rig import Map, Rig
 from armicro.session.slide_file import write_slide
 from armicro.slide.journal import Journal
 from armicro.slide.mosaic_file import MOSAIC, MosaicFile
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
-from tests.slide.world import field_at
+from armicro.wire.topic import Beat
+from tests.slide.world import field_at, walk
 
 
 def spots_in(path: Path) -> int:
@@ -138,3 +142,40 @@ def test_a_live_camera_has_a_keeper_of_its_own(
     job = Job(session="", mode=mode, rig=Rig(), out=str(tmp_path), part=part, map=True)
     assert keeps_map(job)
     assert stitches_beside(job) == beside
+
+
+def test_live_the_slide_grows_beside_the_others_and_through_a_kill(
+    replay_job: Job, tmp_path: Path
+) -> None:
+    recording = tmp_path / "recording"
+    with RecordingWriter(recording, Card("live", 0.25, 640, 512)) as writer:
+        for field in walk(12, 1, size_px=(640, 512)):
+            writer.write(field)
+    camera = msgspec.structs.replace(
+        replay_job.rig.camera,
+        driver="recording",
+        device=str(recording),
+        um_per_px=0.25,
+        frames_per_second=5.0,
+        uncalibrated=True,
+    )
+    rig = msgspec.structs.replace(replay_job.rig, camera=camera)
+    job = begin(Job(session="", mode="live", rig=rig, out=str(tmp_path / "live")))
+    supervisor = Supervisor(job)
+    killed: list[int] = []
+
+    def on_beat(beat: Beat) -> None:
+        if beat.process == "keeper" and beat.fields >= 3 and not killed:
+            killed.append(beat.pid)
+            os.kill(beat.pid, signal.SIGKILL)
+
+    supervisor.on_beat = on_beat
+    assert supervisor.run() == ""
+    assert [event.text.split()[0] for event in supervisor.events] == ["keeper"]
+    with Journal(job.journal) as journal:
+        session = write_all(job.folder, journal, quiet=True)
+    assert session.map is not None
+    # It starts a moment after the camera does, and again after the kill.
+    assert session.map.x_um <= 4 * 128.0
+    with openslide.OpenSlide(str(job.folder / "slide.tif")) as slide:
+        assert slide.dimensions[0] > 5 * 512
