@@ -61,8 +61,9 @@ def draw(path: Path) -> Path:
 
 
 def run(job: Job, args: argparse.Namespace) -> None:
-    beats: dict[str, list[Beat]] = {"capture": [], "infer": [], "display": []}
-    core: dict[str, list[float]] = {"capture": [], "infer": [], "display": []}
+    names = "capture", "infer", "display", "keeper"
+    beats: dict[str, list[Beat]] = {name: [] for name in names}
+    core: dict[str, list[float]] = {name: [] for name in names}
     memory: dict[str, list[tuple[float, float]]] = {name: [] for name in beats}
     begun = time.monotonic()
 
@@ -83,7 +84,11 @@ def run(job: Job, args: argparse.Namespace) -> None:
         ("capture", "grabbed"),
         ("display", "painted"),
         ("infer", "analysed"),
+        ("keeper", "stitched"),
     ):
+        if not beats[name]:
+            print(f"{name}: not running")
+            continue
         first, last = beats[name][0], beats[name][-1]
         seconds = (last.sent_ns - first.sent_ns) / 1e9
         rate = (last.fields - first.fields) / seconds
@@ -95,6 +100,8 @@ def run(job: Job, args: argparse.Namespace) -> None:
     p50, p95 = re.findall(r"p\d+=([\d.]+)", beats["display"][-1].text)
     print(f"grab to painted: median {p50} ms, 95th percentile {p95} ms")
     for name, readings in memory.items():
+        if not readings:
+            continue
         at_s, own = np.array(readings).T
         slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
         print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
