@@ -80,6 +80,20 @@ def run(job: Job, args: argparse.Namespace) -> None:
 
     supervisor = Supervisor(begin(job), on_beat=on_beat, seconds=args.seconds)
     supervisor.run()
+    say(beats, core)
+    for name, readings in memory.items():
+        if not readings:
+            continue
+        at_s, own = np.array(readings).T
+        slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
+        print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
+    print(f"restarts: {len(supervisor.events)}")
+    if (job.folder / MOSAIC).exists():
+        with MosaicFile(job.folder / MOSAIC) as mosaic:
+            print(f"stitched: {len(mosaic.spots())} tiles")
+
+
+def say(beats: dict[str, list[Beat]], core: dict[str, list[float]]) -> None:
     for name, unit in (
         ("capture", "grabbed"),
         ("display", "painted"),
@@ -99,16 +113,6 @@ def run(job: Job, args: argparse.Namespace) -> None:
         )
     p50, p95 = re.findall(r"p\d+=([\d.]+)", beats["display"][-1].text)
     print(f"grab to painted: median {p50} ms, 95th percentile {p95} ms")
-    for name, readings in memory.items():
-        if not readings:
-            continue
-        at_s, own = np.array(readings).T
-        slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
-        print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
-    print(f"restarts: {len(supervisor.events)}")
-    if (job.folder / MOSAIC).exists():
-        with MosaicFile(job.folder / MOSAIC) as mosaic:
-            print(f"stitched: {len(mosaic.spots())} tiles")
 
 
 if __name__ == "__main__":
