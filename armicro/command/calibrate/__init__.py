@@ -18,7 +18,12 @@ class Procedure(NamedTuple):
     summary: str
 
 
-PROCEDURES: dict[str, Procedure] = {}
+PROCEDURES: dict[str, Procedure] = {
+    "stage": Procedure(
+        "armicro.command.calibrate.stage",
+        "measure how pictures move when the stage does",
+    ),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

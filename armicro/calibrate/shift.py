@@ -1,0 +1,170 @@
+"""How far the view moved between two pictures, to a few hundredths of a pixel.
+
+First phase correlation with a window on small pictures, which finds any shift that
+leaves enough in common; then Gauss-Newton on the common part at full size, where light
+may differ by gain and offset. A shift counts only if the common parts look alike there.
+"""
+
+from itertools import product
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.field import Pixels
+
+LEAST_COMMON = 0.15
+"""Share of the field that both pictures must show."""
+LEAST_LIKENESS = 0.4
+"""Correlation of the common parts; unrelated fields of a slide stay below 0.2."""
+_SMALL_PX = 640
+_SMOOTH_PX = 1.2
+"""Noise of single pixels is no detail, and what is left is safe to interpolate."""
+_MOST_TURNS = 12
+_ENOUGH_PX = 0.002
+
+_TAPS = 4
+"""Pixels on either side that an interpolated one is made of."""
+
+Grey = NDArray[np.float32]
+
+
+class Shift(NamedTuple):
+    """How the view moved over the slide."""
+
+    x_px: float
+    """To the right."""
+    y_px: float
+    """Down."""
+    likeness: float
+    """Correlation of the common parts, -1 to 1."""
+
+
+def measure_shift(before: Pixels, after: Pixels) -> Shift | None:
+    """Measure how the view moved from one picture to another, without rotation.
+
+    Args:
+        before: (height, width, 3) RGB.
+        after: the same size; its detail lies to the left if the view moved right.
+
+    Returns:
+        None where the pictures show nothing in common that can be recognised.
+    """
+    first, second = _grey(before), _grey(after)
+    coarse = _coarse_shift(first, second)
+    if coarse is None:
+        return None
+    return _refine(first, second, coarse)
+
+
+def _grey(pixels: Pixels) -> Grey:
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), _SMOOTH_PX), np.float32)
+
+
+def _coarse_shift(first: Grey, second: Grey) -> tuple[float, float] | None:
+    """Phase correlation, which knows a shift only up to the picture's size."""
+    height, width = first.shape
+    scale = max(1.0, max(height, width) / _SMALL_PX)
+    size = round(width / scale), round(height / scale)
+    a, b = (cv2.resize(g, size, interpolation=cv2.INTER_AREA) for g in (first, second))
+    window = cv2.createHanningWindow(size, cv2.CV_32F)
+    # The content goes the other way than the view.
+    (x, y), _ = cv2.phaseCorrelate(a - a.mean(), b - b.mean(), window)
+    candidates = product(_wrapped(-x, size[0]), _wrapped(-y, size[1]))
+    likeness, best = max(
+        (_likeness(np.asarray(a), np.asarray(b), (round(cx), round(cy))), (cx, cy))
+        for cx, cy in candidates
+    )
+    if likeness <= 0:
+        return None
+    return best[0] * width / size[0], best[1] * height / size[1]
+
+
+def _wrapped(shift: float, size: int) -> tuple[float, float]:
+    return shift, shift - np.copysign(size, shift)
+
+
+def _common(
+    first: Grey, second: Grey, shift: tuple[int, int]
+) -> tuple[Grey, Grey] | None:
+    """The parts that both pictures show, if the view moved by whole pixels."""
+    height, width = first.shape
+    x, y = shift
+    left, right = max(x, 0), min(width + x, width)
+    top, bottom = max(y, 0), min(height + y, height)
+    area = max(0, right - left) * max(0, bottom - top)
+    if area < LEAST_COMMON * width * height:
+        return None
+    a = first[top:bottom, left:right]
+    b = second[top - y : bottom - y, left - x : right - x]
+    return a, b
+
+
+def _likeness(first: Grey, second: Grey, shift: tuple[int, int]) -> float:
+    common = _common(first, second, shift)
+    if common is None:
+        return -1.0
+    a, b = (part - part.mean() for part in common)
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / norm if norm > 0 else -1.0
+
+
+def _refine(first: Grey, second: Grey, coarse: tuple[float, float]) -> Shift | None:
+    x, y = coarse
+    for _ in range(_MOST_TURNS):
+        whole = round(x), round(y)
+        common = _common(first, second, whole)
+        if common is None:
+            return None
+        step = _gauss_newton(*common, (x - whole[0], y - whole[1]))
+        if step is None:
+            return None
+        x, y = x + step[0], y + step[1]
+        if max(abs(step[0]), abs(step[1])) < _ENOUGH_PX:
+            break
+    likeness = _likeness(first, second, (round(x), round(y)))
+    far = max(abs(x - coarse[0]), abs(y - coarse[1])) > max(first.shape) / 50
+    if likeness < LEAST_LIKENESS or far:
+        return None
+    return Shift(float(x), float(y), likeness)
+
+
+def _gauss_newton(
+    a: Grey, b: Grey, rest: tuple[float, float]
+) -> tuple[float, float] | None:
+    """One step towards the shift left between two pictures of the same size.
+
+    Solves a(p) = gain * b(p - rest - step) + offset, linear in step, gain and offset.
+    """
+    # OpenCV's warps know only 32nds of a pixel: a filter knows all.
+    b = np.asarray(cv2.sepFilter2D(b, -1, _sinc(rest[0]), _sinc(rest[1])), np.float32)
+    # What the warp and the derivatives see beyond the edge is not there.
+    inner = (slice(_TAPS + 1, -_TAPS - 1), slice(_TAPS + 1, -_TAPS - 1))
+    gx, gy = (
+        cv2.Sobel(b, cv2.CV_32F, *order, ksize=3, scale=1 / 8)[inner].ravel()
+        for order in ((1, 0), (0, 1))
+    )
+    flat = b[inner].ravel()
+    basis = np.stack((gx, gy, flat - flat.mean(), np.ones_like(flat)))
+    normal = (basis @ basis.T).astype(np.float64)
+    target = (basis @ a[inner].ravel()).astype(np.float64)
+    try:
+        sx, sy, gain, _ = np.linalg.solve(normal, target)
+    except np.linalg.LinAlgError:
+        return None
+    if not gain > 0:
+        return None
+    return float(-sx / gain), float(-sy / gain)
+
+
+def _sinc(shift: float) -> NDArray[np.float64]:
+    """Filter that moves a picture by part of a pixel; sum 1.
+
+    >>> _sinc(0.0).round(6).tolist()
+    [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    at = np.arange(-_TAPS, _TAPS + 1) + shift
+    taps = np.sinc(at) * np.cos(np.pi * at / (2 * _TAPS + 2)) ** 2
+    return np.asarray(taps / taps.sum())
