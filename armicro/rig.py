@@ -23,9 +23,7 @@ NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Matrix = tuple[tuple[float, float], tuple[float, float]]
 
-Driver = Literal[
-    "basler", "micromanager", "simulated", "video", "slide", "recording"
-]
+Driver = Literal["basler", "micromanager", "simulated", "video", "slide", "recording"]
 StageDriver = Literal["none", "micromanager", "pylon", "simulated"]
 Trigger = Literal["continuous", "software"]
 Precision = Literal["native", "bf16", "fp32"]
@@ -75,7 +73,8 @@ class Mechanics(_Table, frozen=True):
     """What a simulated stage really does when it is told to move."""
 
     um_per_step: Matrix = ((1.0, 0.0), (0.0, 1.0))
-    """((a, b), (c, d)): step (x, y) moves the view a x + b y µm right, c x + d y down."""
+    """((a, b), (c, d)): step (x, y) moves the view a x + b y µm right, c x + d y µm
+    down."""
     backlash: tuple[NotNegative, NotNegative] = (0.0, 0.0)
     """Play of x and y: way that is lost when they turn, in the stage's units."""
     repeatability: NotNegative = 0.0

@@ -16,8 +16,9 @@ from armicro.field import Pixels
 
 LEAST_COMMON = 0.15
 """Share of the field that both pictures must show."""
-LEAST_LIKENESS = 0.4
-"""Correlation of the common parts; unrelated fields of a slide stay below 0.2."""
+LEAST_LIKENESS = 0.6
+"""Correlation of the common parts. Of 29 pairs of real fields with nothing in common
+none reached 0.5; of 30 that overlapped, with noise, none fell below 0.95."""
 _SMALL_PX = 640
 _SMOOTH_PX = 1.2
 """Noise of single pixels is no detail, and what is left is safe to interpolate."""

@@ -1,4 +1,4 @@
-"""How pictures move when the stage does: matrix, play, scatter, and what they are worth.
+"""How pictures move when the stage does: matrix, play, scatter, and how surely.
 
 Positions are in the stage's own units, shifts in pixels of the view (right and down).
 ``walk`` makes the moves; this file solves. Matrix and shifts come from moves that all

@@ -10,7 +10,7 @@ from armicro.field import Pixels
 
 _FINE = 3
 """Drawn so much larger and shrunk, since Pillow draws with hard edges."""
-_WIDTH, _HEIGHT = 1020, 470
+_WIDTH, _HEIGHT = 1020, 484
 _PANEL = 380
 """Side of the two square panels."""
 _TOP = 56
@@ -24,7 +24,7 @@ def draw_stage(walked: Walked, *, um_per_px: float) -> Pixels:
     """Draw errors where they were made, and all on one target.
 
     Returns:
-        (470, 1020, 3) RGB.
+        (484, 1020, 3) RGB.
     """
     sheet = _Sheet()
     worst_px = max(rms(walked.matrix.residuals_px), 1e-3)
@@ -57,9 +57,7 @@ def _map_panel(sheet: "_Sheet", walked: Walked) -> None:
             _TOP + _PANEL / 2 * (1 + shift[1] / reach),
         )
 
-    for shift, error in zip(
-        walked.shifts_px, walked.matrix.residuals_px, strict=True
-    ):
+    for shift, error in zip(walked.shifts_px, walked.matrix.residuals_px, strict=True):
         sheet.dot(at(shift - error), 2.5, _FAINT)
         sheet.line(at(shift - error), at(shift - error + factor * error), _FIT)
         sheet.dot(at(shift - error + factor * error), 2.5, _FIT)
@@ -83,13 +81,11 @@ def _target_panel(sheet: "_Sheet", walked: Walked, um_per_px: float) -> None:
         for x, y in errors / reach * _PANEL / 2:
             sheet.dot((middle[0] + float(x), middle[1] + float(y)), 4, colour)
     right = x0 + _PANEL + 24
-    for row, (colour, text) in enumerate(
-        ((_FIT, "fitted"), (_HELD_OUT, "held out"))
-    ):
+    for row, (colour, text) in enumerate(((_FIT, "fitted"), (_HELD_OUT, "held out"))):
         sheet.dot((right, _TOP + 12 + 24 * row), 4, colour)
         sheet.text((right + 12, _TOP + 12 + 24 * row), text, size=14)
     sheet.text((right - 4, _TOP + 72), f"outer ring {ring:g} px", size=14)
-    sheet.text((right - 4, _TOP + 94), f"= {ring * um_per_px:.3g} µm", size=14)
+    sheet.text((right - 4, _TOP + 94), f"{ring * um_per_px:.3g} micrometres", size=14)
 
 
 def _round_down(value: float) -> float:

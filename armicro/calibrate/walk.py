@@ -14,7 +14,6 @@ that was tried.
     return     come back: has anything drifted?
 """
 
-import math
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -26,7 +25,6 @@ from armicro.calibrate.stage import (
     Walked,
     fit_matrix,
     require_sound,
-    rms,
 )
 from armicro.errors import CalibrationError
 
@@ -122,11 +120,10 @@ def walk(
     """
     reach_px = REACH * min(field_wh_px)
     rng = np.random.default_rng(seed)
-    axes = []
-    for index in (0, 1):
-        axes.append((yield from _find_step(index, start, limits, reach_px, first_step)))
-    steps = np.array([axis.step for axis in axes])
-    rough = np.column_stack([axis.px_per_unit for axis in axes])
+    x = yield from _find_step(0, start, limits, reach_px, first_step)
+    y = yield from _find_step(1, start, limits, reach_px, first_step)
+    steps = np.array((x.step, y.step))
+    rough = np.column_stack((x.px_per_unit, y.px_per_unit))
     run_up = _RUN_UP * steps
     plays, scatters = [], []
     for index in (0, 1):
@@ -253,15 +250,15 @@ def _measure_matrix(
     grid = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)], float)
     at: list[Array] = []
     shifts: list[Array] = []
-    for _ in range(_MOST_ROUNDS):
+    while True:
         for offset in rng.permutation(grid):
             seen = yield from _look(home + offset * steps, run_up, "matrix")
             at.append(seen.at)
             shifts.append(seen.shift_px)
         matrix = fit_matrix(np.array(at), np.array(shifts))
-        if matrix.relative_error <= _GOOD_ENOUGH:
-            break
-    return matrix, np.array(shifts)
+        enough = matrix.relative_error <= _GOOD_ENOUGH
+        if enough or len(at) >= _MOST_ROUNDS * len(grid):
+            return matrix, np.array(shifts)
 
 
 def _closed_move(
@@ -292,8 +289,8 @@ def _look(
     seen = yield _target(at, run_up, purpose, reference=reference)
     if seen.shift_px is None:
         raise CalibrationError(
-            f"stage: at ({at[0]:.6g}, {at[1]:.6g}) the picture was not recognised, though "
-            "smaller steps were; choose a place with more cells around it, in focus"
+            f"stage: at ({at[0]:.6g}, {at[1]:.6g}) the picture was not recognised, "
+            "though smaller steps were; choose a place with more cells, in focus"
         )
     return _Look(np.array(seen.at_xy), np.array(seen.shift_px))
 
@@ -313,21 +310,23 @@ def _centre(start: Point, limits: Limits, room: Array) -> Array:
     """
     low, high = np.array(limits[:2]) + room, np.array(limits[2:]) - room
     if (low > high).any():
-        need = ", ".join(f"{axis} {2 * r:.4g}" for axis, r in zip("xy", room, strict=True))
+        need = ", ".join(
+            f"{axis} {2 * r:.4g}" for axis, r in zip("xy", room, strict=True)
+        )
         raise CalibrationError(
             f"stage: the soft limits {limits} leave too little room; expected at least "
             f"{need} (stage's units); widen stage.limits"
         )
-    return np.clip(np.array(start), low, high)
+    return np.asarray(np.clip(np.array(start), low, high))
 
 
 def _inside(rng: np.random.Generator, count: int) -> Array:
-    """Points inside the grid, (count, 2) in -1..1, not near its nodes' lines only."""
+    """Points inside the grid, (count, 2) in -1..1."""
     return np.asarray(rng.uniform(-0.95, 0.95, (count, 2)))
 
 
 def _unit(index: int) -> Array:
-    return np.eye(2)[index]
+    return np.asarray(np.eye(2)[index])
 
 
 def _point(at: Array) -> Point:

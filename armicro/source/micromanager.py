@@ -2,8 +2,8 @@
 
 Each field is snapped, not taken from a running sequence: only so the encoder can be
 read before and after its exposure, and the place be of the field and not of a moment
-near it. A camera that fails or is silent raises ``SourceLostError``; to come back, close
-this source and open it again.
+near it. A camera that fails or is silent raises ``SourceLostError``; to come back,
+close this source and open it again.
 """
 
 import contextlib
@@ -204,6 +204,4 @@ def to_rgb(raw: NDArray[Any], *, bits: int) -> Pixels:
             "RGB; set its PixelType in Micro-Manager"
         )
     grey = raw if raw.dtype == np.uint8 else raw >> max(0, bits - 8)
-    return np.asarray(
-        cv2.cvtColor(grey.astype(np.uint8), cv2.COLOR_GRAY2RGB), np.uint8
-    )
+    return np.asarray(cv2.cvtColor(grey.astype(np.uint8), cv2.COLOR_GRAY2RGB), np.uint8)

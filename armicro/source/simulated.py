@@ -55,8 +55,8 @@ class SimulatedSource:
         camera = rig.camera
         if width_px < camera.width_px or height_px < camera.height_px:
             raise SourceError(
-                f"simulated slide: {width_px}×{height_px} px, smaller than the camera's "
-                f"{camera.width_px}×{camera.height_px}; give a larger picture"
+                f"simulated slide: {width_px}×{height_px} px, smaller than the "
+                f"camera's {camera.width_px}×{camera.height_px}; give a larger picture"
             )
         self._room_wh_px = width_px - camera.width_px, height_px - camera.height_px
         self._degrader = Degrader(camera, rig.scan, um_per_px=camera.um_per_px)
@@ -140,7 +140,7 @@ def read_picture(rig: Rig) -> Pixels:
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if bgr is None:
         raise SourceError(
-            f"simulated slide {rig.camera.emulated_image or '(none named)'}: missing or "
-            'no picture; name a PNG, or "drawn", as camera.emulated_image of the rig'
+            f"simulated slide {rig.camera.emulated_image or '(none named)'}: missing "
+            'or no picture; name a PNG, or "drawn", as camera.emulated_image of the rig'
         )
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

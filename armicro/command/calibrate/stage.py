@@ -137,7 +137,9 @@ def _measure(
             bar.total = max(bar.total, bar.n + 1)
             bar.update()
 
-        return carry_out(moves, instrument, settle_s=settle_s, on_look=show)
+        walked = carry_out(moves, instrument, settle_s=settle_s, on_look=show)
+        bar.total = bar.n
+        return walked
 
 
 def _write_picture(walked: Walked, args: argparse.Namespace, um_per_px: float) -> Path:
@@ -224,8 +226,8 @@ def _text(answer: dict[str, Any], certificate: Path | None) -> str:
     ]
     if abs(scale["um_per_px"] / answer["um_per_px"] - 1) > SCALE_TOLERANCE:
         lines.append(
-            f"note           the matrix was reckoned with {answer['um_per_px']:g} µm/px;"
-            " that differs: other objective, or the stage does not count in µm"
+            f"note           the matrix was reckoned with {answer['um_per_px']:g} "
+            "µm/px; that differs: other objective, or the stage does not count in µm"
         )
     if certificate is not None:
         lines.append(f"certificate    {certificate}")
