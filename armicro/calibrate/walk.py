@@ -40,7 +40,11 @@ _FAR_ENOUGH = 0.7
 _MOVED_PX = 4.0
 """Less may be scatter or a picture's own flicker."""
 _RUN_UP = 0.5
-"""Share of the reach from which places are approached at first."""
+"""Share of the reach from which places are approached at first; then twice that."""
+_SAME_MATRIX = 0.15
+"""How far the grid's matrix may be from the steps': else the play was not taken up."""
+_AGREES = 0.05
+"""Share of the run-up by which plays measured with two run-ups may differ."""
 _BACKLASH_PAIRS = 5
 _MOST_ROUNDS = 6
 _GOOD_ENOUGH = 0.0005
@@ -137,6 +141,13 @@ def walk(
     home = _centre(start, limits, steps + run_up)
     yield from _look(home, run_up, "matrix", reference=True)
     matrix, shifts = yield from _measure_matrix(home, steps, run_up, rng)
+    off = np.abs(matrix.px_per_step - rough).max() / np.abs(rough).max()
+    if off > _SAME_MATRIX:
+        raise CalibrationError(
+            f"stage: moves over the grid differ by {off:.0%} from the first steps, "
+            f"expected at most {_SAME_MATRIX:.0%}; slide, camera or drive is loose, or "
+            "the play is larger than a third of the field"
+        )
     errors = []
     for offset in _inside(rng, _HELD_OUT):
         seen = yield from _look(home + offset * steps, run_up, "held out")
@@ -221,19 +232,23 @@ def _measure_play(
     purpose = f"play {'xy'[index]}"
     room = min(limits[index + 2] - centre[index], centre[index] - limits[index])
     while True:
-        below = yield from _look(centre, back * run_up, purpose, reference=True)
-        above = yield from _look(centre, -back * run_up, purpose)
-        play = float((inverse @ above.shift_px - (above.at - below.at))[index])
-        if play <= run_up / 2:
+        tried = []
+        for reach in (run_up, 2 * run_up):
+            below = yield from _look(centre, back * reach, purpose, reference=True)
+            above = yield from _look(centre, -back * reach, purpose)
+            far = inverse @ above.shift_px - (above.at - below.at)
+            tried.append(float(far[index]))
+        run_up *= 2
+        # A run-up shorter than the play shows less of it than a longer one.
+        if abs(tried[1] - tried[0]) <= _AGREES * run_up and tried[1] <= run_up:
             break
-        if run_up >= room:
+        if 2 * run_up > room:
             raise CalibrationError(
-                f"stage: {'xy'[index]} has a play of {play:.3g} or more, and its soft "
-                f"limits leave {room:.3g} to measure it; widen stage.limits, or have "
-                "the drive repaired"
+                f"stage: {'xy'[index]} has a play of {max(tried):.3g} or more, and its "
+                f"soft limits leave {room:.3g} to measure it; widen stage.limits, or "
+                "have the drive repaired"
             )
-        run_up = min(2 * run_up, room)
-    plays, belows = [play], [0.0]
+    plays, belows = tried[1:], [0.0]
     for _ in range(_BACKLASH_PAIRS - 1):
         below = yield from _look(centre, back * run_up, purpose)
         above = yield from _look(centre, -back * run_up, purpose)
@@ -335,4 +350,4 @@ def _point(at: Array) -> Point:
 
 def planned_looks() -> int:
     """About how many looks a walk takes, for a progress bar."""
-    return 2 * 8 + 2 * 2 * _BACKLASH_PAIRS + 1 + 9 + _HELD_OUT + _CLOSED_MOVES + 1
+    return 2 * 7 + 2 * 2 * (_BACKLASH_PAIRS + 1) + 1 + 9 + _HELD_OUT + _CLOSED_MOVES + 1

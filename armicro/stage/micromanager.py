@@ -9,6 +9,7 @@ that imports pymmcore.
 import contextlib
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ def open_core(table: MicroManager) -> Any:
         SourceError: pymmcore, an adapter or a device is missing, or a line is wrong.
     """
     try:
-        import pymmcore
+        # Its SWIG types warn on import in Python 3.12.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import pymmcore
     except (ImportError, OSError) as error:
         raise SourceError(
             f"micromanager: pymmcore cannot be imported ({error}); "
