@@ -6,7 +6,6 @@ near it. A camera that fails or is silent raises ``SourceLostError``; to come ba
 close this source and open it again.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
@@ -23,7 +22,7 @@ from armicro.rig import Camera
 from armicro.source import Card
 from armicro.source.raw import apply_gains
 from armicro.stage import Stage
-from armicro.stage.micromanager import close_core, first_line
+from armicro.stage.micromanager import CORE_ERRORS, close_core, first_line
 from armicro.stage.place import Point, place_of
 
 _LEAST_SILENCE_S = 0.8
@@ -61,7 +60,7 @@ class MicroManagerSource:
         self._period_ns = round(1e9 / camera.frames_per_second)
         try:
             self.card = self._set_up()
-        except RuntimeError as error:
+        except CORE_ERRORS as error:
             self.close()
             raise SourceError(
                 f"camera {camera.device}: {first_line(error)}; check the rig's camera "
@@ -145,14 +144,14 @@ class MicroManagerSource:
     def _expose(self) -> tuple[NDArray[Any], int]:
         """Snap in a thread of its own, since an adapter may wait for ever."""
         taken: list[tuple[NDArray[Any], int]] = []
-        failed: list[RuntimeError] = []
+        failed: list[Exception] = []
 
         def snap() -> None:
             try:
                 self._core.snapImage()
                 now_ns = self._clock()
                 taken.append((self._core.getImage(), now_ns))
-            except RuntimeError as error:
+            except CORE_ERRORS as error:
                 failed.append(error)
 
         thread = threading.Thread(target=snap, name="snap", daemon=True)
@@ -181,8 +180,7 @@ class MicroManagerSource:
         if self._stuck:
             # The core waits for its camera and would make us wait as well.
             return
-        with contextlib.suppress(RuntimeError):
-            close_core(self._core)
+        close_core(self._core)
 
 
 def to_rgb(raw: NDArray[Any], *, bits: int) -> Pixels:

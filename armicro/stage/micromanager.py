@@ -18,6 +18,8 @@ from armicro.errors import SourceError, SourceLostError
 from armicro.rig import MicroManager
 from armicro.stage.limit import Limits, require_inside
 
+CORE_ERRORS = (RuntimeError, ValueError, IndexError, OSError)
+"""What the core raises, by the kind of C++ error."""
 MOVE_TIMEOUT_MS = 30_000
 """A stage crosses a slide in less."""
 
@@ -50,7 +52,7 @@ def open_core(table: MicroManager) -> Any:
     with _configuration(table) as path:
         try:
             core.loadSystemConfiguration(str(path))
-        except (RuntimeError, OSError) as error:
+        except CORE_ERRORS as error:
             close_core(core)
             raise SourceError(
                 f"micromanager {table.config or 'lines of the rig'}: "
@@ -62,7 +64,7 @@ def open_core(table: MicroManager) -> Any:
 
 def close_core(core: Any) -> None:
     """Give all devices back; may be called twice."""
-    with contextlib.suppress(RuntimeError):
+    with contextlib.suppress(*CORE_ERRORS):
         core.reset()
 
 
@@ -141,7 +143,7 @@ class MicroManagerStage:
     def _lost_when_it_fails(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
+        except CORE_ERRORS as error:
             raise SourceLostError(
                 f"stage {self._device}: {first_line(error)}; check its power and cable"
             ) from error
