@@ -28,7 +28,7 @@ def view(slide: Pixels, x_px: float, y_px: float, *, gain: float = 1.0) -> Pixel
     moved = ndimage.shift(slide[rows, columns].astype(float), rest, order=2)
     noise = np.random.default_rng(abs(round(100 * x_px))).normal(0, 2, moved.shape)
     seen = gain * moved + noise
-    return np.clip(seen[8:-8, 8:-8].round(), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(seen[8:-8, 8:-8].round(), 0, 255), np.uint8)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_steps_start_small_and_grow_to_a_quarter_of_the_field() -> None:
         if target.purpose == "step x" and not target.reference
     ]
     assert ways[0] <= bench.first_step
-    assert all(b <= 2 * a + 1e-9 for a, b in zip(ways, ways[1:], strict=False))
+    assert all(b <= 2 * a + 1e-9 for a, b in pairwise(ways))
     grid = max(abs(t.xy[0]) for t in bench.targets if t.purpose == "matrix")
     assert 0.15 < grid * 7 / UM_PER_PX / FIELD_WH_PX[1] < 0.3
 
