@@ -42,10 +42,7 @@ class Instrument:
 
 
 def open_micromanager(
-    rig: Rig,
-    *,
-    calibration: StageTable | None = None,
-    clock: Clock = time.monotonic_ns,
+    rig: Rig, *, clock: Clock = time.monotonic_ns
 ) -> tuple[Source, Stage | None]:
     """Open Micro-Manager's camera, and its stage where the rig has one.
 
@@ -65,16 +62,13 @@ def open_micromanager(
             close_core(core)
             raise
     source = MicroManagerSource(
-        core, rig.camera, stage=stage, calibration=calibration, clock=clock
+        core, rig.camera, stage=stage, calibration=_calibration(rig), clock=clock
     )
     return source, stage
 
 
 def open_simulated(
-    rig: Rig,
-    *,
-    calibration: StageTable | None = None,
-    clock: Clock = time.monotonic_ns,
+    rig: Rig, *, clock: Clock = time.monotonic_ns
 ) -> tuple[Source, Stage]:
     """Open the simulated microscope.
 
@@ -82,8 +76,15 @@ def open_simulated(
         SourceError: the picture that plays the slide cannot be used.
     """
     stage = SimulatedStage(rig.stage.mechanics, limits=rig.stage.limits)
-    source = SimulatedSource(rig, stage, calibration=calibration, clock=clock)
+    source = SimulatedSource(rig, stage, calibration=_calibration(rig), clock=clock)
     return source, stage
+
+
+def _calibration(rig: Rig) -> StageTable | None:
+    """The certificate's word on the stage, where there is one in force."""
+    if rig.calibration is None or rig.calibration_fault:
+        return None
+    return rig.calibration.stage
 
 
 def _open_pylon(rig: Rig) -> tuple[Source, Stage]:

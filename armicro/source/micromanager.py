@@ -6,6 +6,7 @@ near it. A camera that fails or is silent raises ``SourceLostError``; to come ba
 close this source and open it again.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
@@ -26,6 +27,8 @@ from armicro.stage.micromanager import CORE_ERRORS, close_core, first_line
 from armicro.stage.place import Point, place_of
 
 _LEAST_SILENCE_S = 0.8
+_DEMONSTRATION = "DemoCamera"
+"""Micro-Manager's adapter of devices that are drawn."""
 
 
 class MicroManagerSource:
@@ -93,12 +96,15 @@ class MicroManagerSource:
         if full != wanted:
             left, top = ((full[i] - wanted[i]) // 2 for i in (0, 1))
             core.setROI(left, top, *wanted)
-        model = f"{core.getDeviceLibrary(name)} {core.getDeviceName(name)}"
+        library = str(core.getDeviceLibrary(name))
+        bins = core.hasProperty(name, "Binning")
         return Card(
-            name=f"{model} {name}",
+            name=f"{library} {core.getDeviceName(name)} {name}",
             um_per_px=camera.um_per_px,
             width_px=int(core.getImageWidth()),
             height_px=int(core.getImageHeight()),
+            binning=_leading_int(core.getProperty(name, "Binning")) if bins else 1,
+            simulated=library == _DEMONSTRATION,
         )
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
@@ -203,3 +209,13 @@ def to_rgb(raw: NDArray[Any], *, bits: int) -> Pixels:
         )
     grey = raw if raw.dtype == np.uint8 else raw >> max(0, bits - 8)
     return np.asarray(cv2.cvtColor(grey.astype(np.uint8), cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def _leading_int(text: str) -> int:
+    """The number that a binning begins with, 1 where it says none.
+
+    >>> [_leading_int(text) for text in ("2", "2x2", "none")]
+    [2, 2, 1]
+    """
+    found = re.match(r"\d+", text)
+    return int(found[0]) if found else 1

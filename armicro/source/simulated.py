@@ -66,6 +66,7 @@ class SimulatedSource:
             um_per_px=camera.um_per_px,
             width_px=camera.width_px,
             height_px=camera.height_px,
+            simulated=True,
         )
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:

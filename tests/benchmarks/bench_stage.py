@@ -36,7 +36,7 @@ from camera_stage_mapping.fft_image_tracking import (
 )
 from numpy.typing import NDArray
 
-from armicro.calibrate.stage import rms, table_of
+from armicro.calibrate.stage import Walked, rms, table_of
 from armicro.calibrate.walk import Seen, Target, Walk, walk
 from armicro.field import Field, Pixels
 from armicro.rig import Camera, Matrix, Mechanics, Rig, Scan, Stage, read_rig
@@ -96,7 +96,8 @@ class Log:
             try:
                 target = plan.send(seen)
             except StopIteration as ended:
-                return ended.value
+                walked: Walked = ended.value
+                return walked
 
 
 def turned(degrees: float, *, scale: float = 1.0, mirror: bool = False) -> Matrix:

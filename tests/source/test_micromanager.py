@@ -8,12 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 pytest.importorskip("pymmcore", reason="pymmcore is not installed")
 pytest.importorskip("mm_test_adapters", reason="mm-test-adapters is not installed")
 
+from armicro.calibrate.certificate import Certificate, Instrument
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.calibrate.shift import measure_shift
 from armicro.errors import CalibrationError, SourceError, SourceLostError
@@ -46,6 +48,8 @@ def test_shipped_rig_gives_fields_with_the_encoders_place() -> None:
         first, second = islice(source.fields(), 2)
     assert first.pixels.shape == (768, 1024, 3)
     assert first.pixels.max() > 100
+    assert source.card.simulated
+    assert source.card.binning == 1
     assert (first.seq, second.seq) == (0, 1)
     assert first.taken_ns < second.taken_ns
     assert first.place is not None
@@ -77,7 +81,10 @@ def test_encoder_readings_go_through_the_certificates_matrix() -> None:
         measured_at="", um_per_step=((0.0, -0.5), (0.5, 0.0)), standard_error=0.01,
         repeatability_um=0.3,
     )  # fmt: skip
-    source, stage = open_micromanager(demo(), calibration=table)
+    seen = Instrument(width_px=512, height_px=400)
+    certificate = Certificate(instrument=seen, made_at="", expires_at="", stage=table)
+    rig = msgspec.structs.replace(demo(), calibration=certificate)
+    source, stage = open_micromanager(rig)
     assert stage is not None
     with contextlib.closing(source):
         fields = source.fields()

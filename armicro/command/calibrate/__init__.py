@@ -23,6 +23,7 @@ PROCEDURES: dict[str, Procedure] = {
         "armicro.command.calibrate.stage",
         "measure how pictures move when the stage does",
     ),
+    "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
 
 

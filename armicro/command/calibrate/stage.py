@@ -10,7 +10,6 @@ import cv2
 import msgspec
 from tqdm import tqdm
 
-from armicro.calibrate.certificate import Instrument as InstrumentTable
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.calibrate.stage import (
     Walked,
@@ -23,8 +22,8 @@ from armicro.calibrate.walk import REACH, planned_looks, walk
 from armicro.certificate import now, read_certificate, record
 from armicro.errors import CalibrationError
 from armicro.rig import Rig, read_rig
-from armicro.source import Card
 from armicro.source.drawn import drawn
+from armicro.source.identity import instrument_of
 from armicro.source.instrument import Instrument, carry_out, open_instrument
 from armicro.stage.limit import Limits
 
@@ -61,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--certificate",
         type=Path,
         metavar="FILE",
-        help="write the result here; its scale, if it has one, is used",
+        help="write the result here, and use its scale (default: the rig's)",
     )
     parser.add_argument(
         "--picture",
@@ -78,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure; 2 when stage and picture do not fit together."""
     rig = read_rig(args.rig)
+    if args.certificate is None and rig.certificate:
+        args.certificate = Path(rig.certificate)
     um_per_px = _scale(rig, args.certificate)
     with drawn(rig) as rig, open_instrument(rig) as instrument:
         plan = _plan(rig, instrument, um_per_px)
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     table = table_of(walked, um_per_px=um_per_px, measured_at=now())
     picture = _write_picture(walked, args, um_per_px)
     if args.certificate:
-        record(args.certificate, _instrument_table(card, rig), table)
+        record(args.certificate, instrument_of(rig, card), table)
     answer = _answer(walked, table, um_per_px, picture)
     sys.stdout.write(_json(answer) if args.json else _text(answer, args.certificate))
     return 0
@@ -155,15 +156,6 @@ def _write_picture(walked: Walked, args: argparse.Namespace, um_per_px: float) -
             f"picture {path}: {error.strerror or error}; name another with --picture"
         ) from error
     return path
-
-
-def _instrument_table(card: Card, rig: Rig) -> InstrumentTable:
-    return InstrumentTable(
-        camera=card.name,
-        width_px=card.width_px,
-        height_px=card.height_px,
-        objective=rig.objective,
-    )
 
 
 def _answer(
