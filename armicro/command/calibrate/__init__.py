@@ -19,6 +19,10 @@ class Procedure(NamedTuple):
 
 
 PROCEDURES: dict[str, Procedure] = {
+    "stage": Procedure(
+        "armicro.command.calibrate.stage",
+        "measure how pictures move when the stage does",
+    ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
 
