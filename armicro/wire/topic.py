@@ -29,7 +29,7 @@ import msgspec
 from armicro.field import Place, Sight
 from armicro.report import FieldReport, Finding, Revisit, SlideScore
 
-VERSION = 2
+VERSION = 3
 """Raised when a message changes its form; other versions are dropped and counted."""
 
 
