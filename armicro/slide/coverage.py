@@ -20,7 +20,10 @@ from armicro.slide.focus import is_sharp
 
 BIN_UM = 16.0
 RIM_UM = 31.1
-"""Nearer to an edge a cell is cut: half an HR tile, half the overlap of LR tiles."""
+"""Half an HR tile: nearer to a field's edge a cell is cut."""
+TILE_RIM_UM = 24.0
+"""The same of an LR tile within a field. Less, so that a tile at the field's corner is
+never worse than one beside it; what is there is seen whole by the HR network."""
 UNSEEN, RIM, ADEQUATE, SHARP = range(4)
 """Levels at which a bin was seen."""
 CELL, LEVEL, MARKS = range(3)
@@ -66,10 +69,10 @@ class Box:
         return self.y1 - self.y0, self.x1 - self.x0
 
 
-def inner(area_xywh_um: Area) -> Area:
+def inner(area_xywh_um: Area, rim_um: float = RIM_UM) -> Area:
     """The part of an area in which no cell is cut."""
     left, top, width, height = area_xywh_um
-    return left + RIM_UM, top + RIM_UM, width - 2 * RIM_UM, height - 2 * RIM_UM
+    return left + rim_um, top + rim_um, width - 2 * rim_um, height - 2 * rim_um
 
 
 def area_of(report: FieldReport) -> Area:
@@ -160,9 +163,11 @@ class Coverage:
             # Glass is seen without a network; where a mask is in doubt it can be again.
             self._raise(LEVEL, box, np.asarray(RIM * (cells == 0), np.uint8))
         level = level_of(report.sight.focus if report.sight else None)
+        whole = areas is None
         for area in (area_of(report),) if areas is None else areas:
+            within = inner(area, RIM_UM if whole else TILE_RIM_UM)
             self._raise(LEVEL, Box.of(area), RIM)
-            self._raise(LEVEL, Box.of(inner(area)), level)
+            self._raise(LEVEL, Box.of(within), level)
 
     def _raise(self, layer: int, box: Box, values: Layer | int) -> None:
         """Raise a layer to values: levels by maximum, marks by union."""

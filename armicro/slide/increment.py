@@ -65,16 +65,16 @@ class Increment:
         if last is None or (into is not None and _rests(last.prepared, into)):
             return None
         area = _area(last.prepared)
-        want = must = self._want(last.prepared)
+        plan = self._plan(last.prepared)
+        must = plan.want
         if into is not None and into.refusal is None:
             now = _area(into)
-            must = want.part(
+            must = must.part(
                 ~_mask(Box.of(area), inner(now)), ~_mask(Box.of(area), now)
             )
         else:
             # Nothing that comes from here can show it: a moving stage has left it.
             self._last = None
-        plan = self._plan(last.prepared, want)
         plan.cover(must)
         if not plan.corners_um:
             return None
@@ -89,19 +89,18 @@ class Increment:
         """
         if prepared.refusal is not None or prepared.blank:
             return self._screen.analyse(prepared)
-        want = self._want(prepared)
-        plan = self._plan(prepared, want)
+        plan = self._plan(prepared)
         if self._last is not None and _rests(self._last.prepared, prepared):
-            plan.cover(want)
+            plan.cover(plan.want)
         else:
-            plan.cover(want, full=True)
+            plan.cover(plan.want, full=True)
             area = _area(prepared)
             plan.cover(closed_in(plan.want, _mask(Box.of(area), inner(area))))
         account = self._screen.analyse(prepared, plan.corners_um)
         self._last = _Last(prepared, account.report)
         return account
 
-    def _want(self, prepared: Prepared) -> Want:
+    def _plan(self, prepared: Prepared) -> Plan:
         if prepared.cells is None:
             raise ValueError(f"field {prepared.field.seq} was not prepared")
         area = _area(prepared)
@@ -111,12 +110,12 @@ class Increment:
         inside = _mask(box, inner(area))
         sight = prepared.field.sight
         best = level_of(sight.focus if sight else None)
-        return Want(inside & cells & (level < best), ~inside & cells & (level < RIM))
-
-    def _plan(self, prepared: Prepared, want: Want) -> Plan:
-        left, top, width, height = _area(prepared)
+        fresh = inside & (level < best)
+        want = Want(fresh & cells, ~inside & cells & (level < RIM))
+        left, top, width, height = area
         across = axis_of(left, width, self._tile_um)
-        return Plan(want, (across, axis_of(top, height, self._tile_um)))
+        axes = across, axis_of(top, height, self._tile_um)
+        return Plan(want, fresh=fresh, inside=inside, axes=axes)
 
 
 def _area(prepared: Prepared) -> Area:

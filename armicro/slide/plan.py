@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.slide.coverage import BIN_UM, RIM_UM, Mask
+from armicro.slide.coverage import BIN_UM, TILE_RIM_UM, Mask
 
 FULL_SHARE = 0.85
 """Of what a tile can show at most: so much must be new where looking can wait."""
 
 Floats = NDArray[np.floating]
+_Slices = tuple[slice, slice]
 Spans = NDArray[np.int64]
 """(n, 2): first bin and the one after the last, from the field's first."""
 
@@ -50,6 +51,13 @@ class Want:
         """Only what also lies in these bins."""
         return Want(self.within & within, self.rim & whole)
 
+    def less(self, within: _Slices, whole: _Slices) -> "Want":
+        """All but what a tile shows."""
+        left = Want(self.within.copy(), self.rim.copy())
+        left.within[within] = False
+        left.rim[whole] = False
+        return left
+
     @property
     def any(self) -> bool:
         """Whether there is anything."""
@@ -68,14 +76,16 @@ def axis_of(first_um: float, length_um: float, tile_um: float) -> Axis:
     last_bin = int(np.ceil((first_um + length_um) / BIN_UM - 0.5))
     centres = (np.arange(first_bin, last_bin) + 0.5) * BIN_UM - first_um
     latest = max(0.0, length_um - tile_um)
-    # The two ends, and all places at which one bin more comes into the tile's inside.
-    starts = np.concatenate([[0.0, latest], centres - RIM_UM])
-    starts = np.unique(starts[(starts >= 0) & (starts <= latest)])
+    # The two ends, and between them where one bin more comes into the tile's inside;
+    # not beside an end, which shows the same and the rim as well.
+    starts = centres - TILE_RIM_UM
+    between = starts[(starts >= BIN_UM) & (starts <= latest - BIN_UM)]
+    starts = np.unique(np.concatenate([[0.0], between, [latest]]))
     ends = np.minimum(starts + tile_um, length_um)
     return Axis(
         starts,
         _spans(centres, starts, ends),
-        _spans(centres, starts + RIM_UM, ends - RIM_UM),
+        _spans(centres, starts + TILE_RIM_UM, ends - TILE_RIM_UM),
     )
 
 
@@ -87,53 +97,99 @@ def _spans(centres: Floats, low: Floats, high: Floats) -> Spans:
 class Plan:
     """The tiles of one field; it grows by ``cover``."""
 
-    def __init__(self, want: Want, axes: tuple[Axis, Axis]) -> None:
-        """Take what counts as gain, and the axes of x and y."""
+    def __init__(
+        self, want: Want, *, fresh: Mask, inside: Mask, axes: tuple[Axis, Axis]
+    ) -> None:
+        """Lay out a field.
+
+        Args:
+            want: the cells that are worth a tile.
+            fresh: what no tile showed well yet, cells or not: tiles that take most of
+                it lie side by side, and their number is bounded by the area.
+            inside: the bins well within the field.
+            axes: of x and y.
+        """
         self.want = want
         """What no tile of the plan shows yet."""
         self.corners_um: list[tuple[float, float]] = []
         """(x, y) of each tile from the field's corner."""
+        self._fresh, self._inside = fresh.copy(), inside
         self._across, self._down = axes
 
     def cover(self, must: Want, *, full: bool = False) -> None:
-        """Add tiles, those that show most first, until all of ``must`` is seen.
+        """Add tiles until all of ``must`` is seen.
 
         Args:
             must: part of what is wanted.
-            full: stop where a tile would show little more than was seen.
+            full: take those that show most that is fresh, and stop where that would be
+                little; else those that show most of what must be seen.
         """
         across, down = self._across, self._down
-        least = FULL_SHARE * _most(across.within) * _most(down.within) if full else 0.0
+        # Up to a bin more or less is the lattice's chance, which must not decide.
+        most = (_most(across.within) - 1) * (_most(down.within) - 1)
         while must.any:
-            within = _sums(self.want.within, down.within, across.within)
-            rim = _sums(self.want.rim, down.whole, across.whole)
+            fresh = _sums(self._fresh, down.within, across.within)
             needed = _sums(must.within, down.within, across.within) + _sums(
                 must.rim, down.whole, across.whole
             )
-            # The rim comes with tiles that are chosen for what they show well.
-            gain = np.where((needed > 0) & (within >= least), 64 * within + rim, 0)
+            gain = (np.minimum(fresh, most) << 10) + self._hug() + 1
+            if full:
+                gain[fresh < FULL_SHARE * most] = 0
+            else:
+                # From one side on, so that no slivers stay between tiles.
+                needed *= _holds_first(must, down, across)
+                gain += np.minimum(needed, most) << 32
+            gain[needed == 0] = 0
             row, column = divmod(int(np.argmax(gain)), gain.shape[1])
             if not gain[row, column]:
                 break
-            self.corners_um.append(
-                (float(across.starts_um[column]), float(down.starts_um[row]))
+            must = self._add(row, column, must)
+
+    def _hug(self) -> NDArray[np.int64]:
+        """How closely each tile would lie to what was seen, less so to the field's rim.
+
+        So no slivers stay, and the rim is seen by the tiles beside it.
+        """
+        down, across = self._down.within, self._across.within
+        weight = np.where(self._fresh, 0, np.where(self._inside, 2, 1))
+        ring = _sums(
+            weight, _grown(down, weight.shape[0]), _grown(across, weight.shape[1])
+        )
+        return np.asarray(ring - _sums(weight, down, across), np.int64)
+
+    def _add(self, row: int, column: int, must: Want) -> Want:
+        across, down = self._across, self._down
+        self.corners_um.append(
+            (float(across.starts_um[column]), float(down.starts_um[row]))
+        )
+        within, whole = (
+            (slice(*rows[row]), slice(*columns[column]))
+            for rows, columns in (
+                (down.within, across.within),
+                (down.whole, across.whole),
             )
-            self.want = self._unseen(self.want, row, column)
-            must = self._unseen(must, row, column)
-
-    def _unseen(self, want: Want, row: int, column: int) -> Want:
-        within, rim = want.within.copy(), want.rim.copy()
-        for mask, down, across in (
-            (within, self._down.within, self._across.within),
-            (rim, self._down.whole, self._across.whole),
-        ):
-            (y0, y1), (x0, x1) = down[row], across[column]
-            mask[y0:y1, x0:x1] = False
-        return Want(within, rim)
+        )
+        self._fresh[within] = False
+        self.want = self.want.less(within, whole)
+        return must.less(within, whole)
 
 
-def _most(spans: Spans) -> float:
-    return float(np.diff(spans, axis=1).max())
+def _holds_first(must: Want, down: Axis, across: Axis) -> Mask:
+    """Which tiles show the first bin of what must be seen, row by row."""
+    layer, spans = (
+        (must.within, (down.within, across.within))
+        if must.within.any()
+        else (must.rim, (down.whole, across.whole))
+    )
+    at = divmod(int(np.argmax(layer)), layer.shape[1])
+    rows, columns = (
+        (span[:, 0] <= n) & (n < span[:, 1]) for span, n in zip(spans, at, strict=True)
+    )
+    return np.asarray(rows[:, None] & columns[None, :], np.bool_)
+
+
+def _most(spans: Spans) -> int:
+    return int(np.diff(spans, axis=1).max())
 
 
 def closed_in(want: Want, inside: Mask) -> Want:
@@ -156,7 +212,13 @@ def closed_in(want: Want, inside: Mask) -> Want:
     return Want(want.within & ~is_open[labels], np.zeros_like(want.rim))
 
 
-def _sums(layer: Mask, down: Spans, across: Spans) -> NDArray[np.int64]:
+def _grown(spans: Spans, length: int) -> Spans:
+    return np.clip(spans + np.array([-1, 1]), 0, length)
+
+
+def _sums(
+    layer: NDArray[np.integer] | Mask, down: Spans, across: Spans
+) -> NDArray[np.int64]:
     """Sum of a layer in every tile: (places down, places across)."""
     total = np.zeros((layer.shape[0] + 1, layer.shape[1] + 1), np.int64)
     total[1:, 1:] = np.cumsum(np.cumsum(layer, axis=0, dtype=np.int64), axis=1)

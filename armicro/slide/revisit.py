@@ -101,7 +101,9 @@ def _masks(
     # Where nobody knows of cells, a hole may be full of them.
     hole = unseen & (left if cells_known else marks == 0)
     seen = np.pad((~unseen).astype(np.uint8), _SQUARE)
-    closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, np.ones((_SQUARE, _SQUARE)))
+    # An odd side, or the closing would be shifted by half a bin.
+    kernel = np.ones((_SQUARE + 1, _SQUARE + 1), np.uint8)
+    closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel)
     yield "skipped", hole & (closed[_SQUARE:-_SQUARE, _SQUARE:-_SQUARE] > 0)
     beyond = unseen & cell if cells_known else unseen
     near = cv2.dilate(beyond.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
