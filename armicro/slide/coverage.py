@@ -8,7 +8,7 @@ level: what nobody could look at is never reassuring. All updates are maxima and
 so neither order nor repetition matters.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -37,6 +37,8 @@ MARK_OF: Mapping[FieldState, int] = {
 }
 STILL_UM_PER_S = 100.0
 """Slower than this the eye can read a field, which then takes six seconds to pass."""
+_REACH = 32
+"""Chunks to either side of the middle one: 66 mm in all."""
 _CHUNK = 64
 """Bins a side of a chunk; memory grows with the area touched, not with the slide."""
 
@@ -146,16 +148,16 @@ class Coverage:
         return out
 
     def bounds(self) -> Box:
-        """The bins that anything is known of, to whole chunks."""
+        """The bins that anything is known of, to whole chunks.
+
+        Fields that were placed further off than a slide is long are left out.
+        """
         if not self._chunks:
             return Box(0, 0, 0, 0)
-        columns, rows = zip(*self._chunks, strict=True)
-        return Box(
-            min(columns) * _CHUNK,
-            min(rows) * _CHUNK,
-            (max(columns) + 1) * _CHUNK,
-            (max(rows) + 1) * _CHUNK,
+        (x0, x1), (y0, y1) = (
+            _most_of(keys) for keys in zip(*self._chunks, strict=True)
         )
+        return Box(x0 * _CHUNK, y0 * _CHUNK, x1 * _CHUNK, y1 * _CHUNK)
 
     def _look(self, report: FieldReport, box: Box, cells: Layer | None) -> None:
         areas = report.areas_xywh_um
@@ -213,6 +215,12 @@ def _rested(report: FieldReport) -> bool:
     # A slide file stands still under the field, however fast one goes to the next.
     still = float(np.hypot(*sight.velocity_xy_um_per_s)) <= STILL_UM_PER_S
     return still or place.origin == "slide_file"
+
+
+def _most_of(keys: Sequence[int]) -> tuple[int, int]:
+    middle = sorted(keys)[len(keys) // 2]
+    near = [key for key in keys if abs(key - middle) <= _REACH]
+    return min(near), max(near) + 1
 
 
 _Slices = tuple[slice, slice]

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from armicro.slide.coverage import BIN_UM, TILE_RIM_UM, Mask
 
+_ROUNDING_UM = 0.5
+"""A tile begins at a whole pixel; what it shows is counted short by this."""
 FULL_SHARE = 0.85
 """Of what a tile can show at most: so much must be new where looking can wait."""
 
@@ -78,14 +80,15 @@ def axis_of(first_um: float, length_um: float, tile_um: float) -> Axis:
     latest = max(0.0, length_um - tile_um)
     # The two ends, and between them where one bin more comes into the tile's inside;
     # not beside an end, which shows the same and the rim as well.
-    starts = centres - TILE_RIM_UM
+    rim_um = TILE_RIM_UM + _ROUNDING_UM
+    starts = centres - rim_um
     between = starts[(starts >= BIN_UM) & (starts <= latest - BIN_UM)]
     starts = np.unique(np.concatenate([[0.0], between, [latest]]))
     ends = np.minimum(starts + tile_um, length_um)
     return Axis(
         starts,
         _spans(centres, starts, ends),
-        _spans(centres, starts + TILE_RIM_UM, ends - TILE_RIM_UM),
+        _spans(centres, starts + rim_um, ends - rim_um),
     )
 
 
@@ -213,7 +216,7 @@ def closed_in(want: Want, inside: Mask) -> Want:
 
 
 def _grown(spans: Spans, length: int) -> Spans:
-    return np.clip(spans + np.array([-1, 1]), 0, length)
+    return np.asarray(np.clip(spans + np.array([-1, 1]), 0, length), np.int64)
 
 
 def _sums(
@@ -224,6 +227,5 @@ def _sums(
     total[1:, 1:] = np.cumsum(np.cumsum(layer, axis=0, dtype=np.int64), axis=1)
     y0, y1 = down.T[:, :, None]
     x0, x1 = across.T[:, None, :]
-    return np.asarray(
-        total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0], np.int64
-    )
+    sums = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
+    return np.asarray(sums, np.int64)

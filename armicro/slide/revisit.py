@@ -36,8 +36,6 @@ _SQUARE = 32
 """Bins a side of what is one place, about a field."""
 _LEAST = 4
 """Bins that make a place worth a way, about one cell."""
-_MOST_BINS = 4096**2
-"""A larger area than this is not searched: some field was placed wrongly."""
 
 
 def find_revisits(
@@ -50,7 +48,7 @@ def find_revisits(
         findings: the slide's, most suspicious first.
     """
     box = coverage.bounds()
-    if not 0 < box.shape[0] * box.shape[1] <= _MOST_BINS:
+    if not box.shape[0]:
         return ()
     layers = coverage.read(box)
     holes = (
@@ -117,11 +115,9 @@ def _places(reason: RevisitReason, mask: Mask, box: Box) -> Iterator[Revisit]:
         return
     # Squares lie fast on the slide: a place does not wander as more is seen.
     down, across = (rows + box.y0) // _SQUARE, (columns + box.x0) // _SQUARE
-    squares, which, counts = np.unique(
-        np.column_stack([down, across]), axis=0, return_inverse=True, return_counts=True
-    )
-    which = which.ravel()
-    for index in np.lexsort((squares[:, 1], squares[:, 0], -counts)):
+    square = (down - down.min()) * (np.ptp(across) + 1) + across - across.min()
+    _, which, counts = np.unique(square, return_inverse=True, return_counts=True)
+    for index in np.argsort(-counts, kind="stable"):
         if counts[index] < _LEAST:
             return
         here = which == index
