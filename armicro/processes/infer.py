@@ -31,7 +31,7 @@ from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
-from armicro.report import Account, FieldReport, Observation, Revisit
+from armicro.report import Account, FieldReport, Observation, Revisit, SlideScore
 from armicro.slide.coverage import BIN_UM, area_of
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
@@ -44,8 +44,8 @@ DRAWN = 2000
 PART_OF: Mapping[Backend, int] = {"openvino": 8, "tensorrt": 64, "recorded": 64}
 """Samples between two words of life: about a second on a slow CPU."""
 LIVE_NICENESS = 5
-REVISIT_S = 2.0
-"""What to look at again is worked out that often."""
+REVISIT_S = 4.0
+"""What to look at again is worked out that often, in 0.2 s on a slide that is full."""
 TELL_S = 0.25
 """The slide's state is told at least that often, so that its age can be seen."""
 
@@ -115,6 +115,7 @@ class _Session:
         self._last: FieldReport | None = None
         self._tell_at = self._revisit_at = 0.0
         self._revisits: tuple[Revisit, ...] = ()
+        self._revisits_of: SlideScore | None = None
         self._late: Account | None = None
         """What was found after the last field."""
         self._timing = -1, 0
@@ -220,8 +221,10 @@ class _Session:
         if now < self._tell_at and not at_once:
             return
         self._tell_at = now + TELL_S
-        if now >= self._revisit_at or self._closed:
-            self._revisit_at = now + REVISIT_S
+        if self._score != self._revisits_of and (
+            now >= self._revisit_at or self._closed
+        ):
+            self._revisit_at, self._revisits_of = now + REVISIT_S, self._score
             self._revisits = self._pipeline.revisits()
         self._publisher.send(
             Slide(
