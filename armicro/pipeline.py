@@ -22,7 +22,7 @@ from armicro.report import (
     SlideScore,
 )
 from armicro.slide.coverage import Coverage
-from armicro.slide.focus import judged
+from armicro.slide.focus import with_focus
 from armicro.slide.increment import Increment
 from armicro.slide.revisit import find_revisits
 from armicro.slide.score import score_slide
@@ -71,7 +71,7 @@ class Pipeline:
         Raises:
             EngineError: the engine failed.
         """
-        account, _ = self.look(self.screen.prepare(judged(field)))
+        account, _ = self.look(self.screen.prepare(with_focus(field)))
         return account.report, self.score()
 
     def look(self, prepared: Prepared) -> tuple[Account, Account | None]:
@@ -107,7 +107,7 @@ class Pipeline:
             EngineError: the engine failed.
         """
         for field in fields:
-            account, late = self.look(self.screen.prepare(judged(field)))
+            account, late = self.look(self.screen.prepare(with_focus(field)))
             if late is not None:
                 yield late
             yield account

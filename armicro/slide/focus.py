@@ -53,7 +53,7 @@ def is_sharp(focus: float | None) -> bool:
     return focus is None or focus >= SHARP_FOCUS
 
 
-def judged(field: Field) -> Field:
+def with_focus(field: Field) -> Field:
     """Return the field with its focus filled in, unless somebody has done so."""
     sight = field.sight or Sight()
     if field.fault or sight.focus is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from armicro.field import Field, Pixels, Sight
-from armicro.slide.focus import edge_sigma_um, judged, measure_focus
+from armicro.slide.focus import edge_sigma_um, measure_focus, with_focus
 
 UM_PER_PX = 0.25
 
@@ -57,16 +57,18 @@ def test_empty_glass_is_nothing_to_judge_by(noise: float) -> None:
 
 def test_what_somebody_judged_stays_and_faults_are_not_judged() -> None:
     sharp = Field(discs(20, depth=100), UM_PER_PX, 0, 1)
-    sight = judged(sharp).sight
+    sight = with_focus(sharp).sight
     assert sight is not None
     assert sight.focus is not None
     assert sight.focus > 0.8
     moving = Sight(None, (5.0, 1.0), 0.2)
-    assert judged(replace(sharp, sight=moving)).sight == replace_focus(moving, sight)
+    assert with_focus(replace(sharp, sight=moving)).sight == replace_focus(
+        moving, sight
+    )
     known = replace(sharp, sight=Sight(0.1))
-    assert judged(known) is known
+    assert with_focus(known) is known
     broken = replace(sharp, fault="unreadable: tile 7")
-    assert judged(broken) is broken
+    assert with_focus(broken) is broken
 
 
 def replace_focus(sight: Sight, other: Sight) -> Sight:
