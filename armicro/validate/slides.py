@@ -140,10 +140,8 @@ def read_slide(task: SlideTask) -> str:
         seen = FindingSet(merge_um=task.rig.cascade.merge_um)
         crops: dict[tuple[float, ...], bytes] = {}
         try:
-            for field in source.fields():
-                prepared = pipeline.screen.prepare(field)
-                report, observations = pipeline.screen.analyse(prepared)
-                news = seen.update(pipeline.keep(report, observations))
+            for account in pipeline.read(source.fields()):
+                news = seen.update(account.observations)
                 # Findings below 0.5 are in no top list that anybody looks at.
                 crops |= {
                     order(one.finding): encode_crop(one.crop)
