@@ -119,9 +119,7 @@ def white_of(pictures: Sequence[Pixels]) -> tuple[Triple, Triple]:
     return _triple(white), _triple(gains)
 
 
-def read_patches(
-    picture: Pixels, corners_xy: Floats, grid: tuple[int, int]
-) -> Patches:
+def read_patches(picture: Pixels, corners_xy: Floats, grid: tuple[int, int]) -> Patches:
     """Read the patches of a target between its four corners.
 
     Args:
@@ -187,7 +185,7 @@ def fit_matrix(linear: Floats, reference_lab: Floats) -> Fit:
 
 
 def apply_matrix(pixels: Pixels, matrix: Floats, *, linear: bool = False) -> Pixels:
-    """Show a picture through a matrix, as sRGB; for people and reports, not at run time.
+    """Show a picture through a matrix, as sRGB; for reports, not at run time.
 
     Args:
         pixels: (height, width, 3), white-balanced.
@@ -196,12 +194,12 @@ def apply_matrix(pixels: Pixels, matrix: Floats, *, linear: bool = False) -> Pix
     """
     levels = np.arange(256, dtype=np.float64)
     curve = levels / 255 if linear else linear_of_srgb(levels)
-    light = cv2.LUT(pixels, curve.astype(np.float32))
+    light = np.asarray(cv2.LUT(pixels, curve.astype(np.float32)))
     turned = np.clip(cv2.transform(light, matrix), 0, 1)
     shown = np.where(
         turned <= 0.0031308, 12.92 * turned, 1.055 * turned ** (1 / 2.4) - 0.055
     )
-    return np.rint(255 * shown).astype(np.uint8)
+    return np.asarray(np.rint(255 * shown), np.uint8)
 
 
 def read_stain(

@@ -46,9 +46,7 @@ def srgb_of_linear(linear: Floats) -> Floats:
 def lab_of_linear(linear: Floats) -> Floats:
     """CIELAB under D65 of linear sRGB, (..., 3); light below 0 counts as none."""
     xyz = np.maximum(linear, 0) @ _XYZ_OF_RGB.T / _WHITE_D65
-    curved = np.where(
-        xyz > _DELTA**3, np.cbrt(xyz), xyz / (3 * _DELTA**2) + 4 / 29
-    )
+    curved = np.where(xyz > _DELTA**3, np.cbrt(xyz), xyz / (3 * _DELTA**2) + 4 / 29)
     x, y, z = np.moveaxis(curved, -1, 0)
     return np.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), axis=-1)
 
@@ -58,9 +56,7 @@ def linear_of_lab(lab: Floats, *, d50: bool = True) -> Floats:
     lightness, a, b = np.moveaxis(np.asarray(lab, np.float64), -1, 0)
     y = (lightness + 16) / 116
     curved = np.stack((y + a / 500, y, y - b / 200), axis=-1)
-    share = np.where(
-        curved > _DELTA, curved**3, 3 * _DELTA**2 * (curved - 4 / 29)
-    )
+    share = np.where(curved > _DELTA, curved**3, 3 * _DELTA**2 * (curved - 4 / 29))
     xyz = share * _WHITE_D50 @ _D65_OF_D50.T if d50 else share * _WHITE_D65
     return np.asarray(xyz @ np.linalg.inv(_XYZ_OF_RGB).T)
 
@@ -98,8 +94,8 @@ def ciede2000(lab_a: Floats, lab_b: Floats) -> Floats:
     chroma_part = d_chroma / (1 + 0.045 * chroma)
     hue_part = d_hue / (1 + 0.015 * chroma * weight)
     spread = 30 * np.exp(-(((hue - 275) / 25) ** 2))
-    rotation = -np.sin(np.radians(2 * spread)) * 2 * np.sqrt(
-        chroma**7 / (chroma**7 + 25.0**7)
+    rotation = (
+        -np.sin(np.radians(2 * spread)) * 2 * np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
     )
     return np.asarray(
         np.sqrt(

@@ -70,7 +70,8 @@ def to_display(
     Returns:
         (n, 2)
 
-    >>> to_display(np.array([[3.0, 4.0]]), ((2, 0, 1), (0, 2, 0), (0, 0, 1)), (), (9, 9))
+    >>> double = ((2, 0, 1), (0, 2, 0), (0, 0, 1))
+    >>> to_display(np.array([[3.0, 4.0]]), double, (), (9, 9))
     array([[7., 8.]])
     """
     centre = (np.asarray(camera_wh_px, np.float64) - 1) / 2
@@ -151,7 +152,9 @@ def error_um(
     """
     shown = mapping.to_display(camera_xy)
     step = np.eye(2)
-    right, down = (mapping.to_display(camera_xy + step[axis]) - shown for axis in (0, 1))
+    right, down = (
+        mapping.to_display(camera_xy + step[axis]) - shown for axis in (0, 1)
+    )
     # Columns: how far the display's point moves when the camera's moves by a pixel.
     jacobian = np.stack((right, down), axis=-1)
     off_px = np.linalg.solve(jacobian, (display_xy - shown)[..., None])[..., 0]

@@ -163,5 +163,5 @@ def _likeliest(intervals_ms: Floats) -> tuple[float, float]:
     # Mass may lie in few cells with nothing between: the middle of the median's range.
     low = middles[np.searchsorted(grown, 0.5 - 1e-6)]
     high = middles[np.searchsorted(grown, 0.5 + 1e-6)]
-    p95 = middles[min(np.searchsorted(grown, 0.95), len(middles) - 1)]
+    p95 = middles[min(int(np.searchsorted(grown, 0.95)), len(middles) - 1)]
     return float((low + high) / 2), float(p95)

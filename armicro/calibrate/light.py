@@ -112,8 +112,8 @@ def lamp_of_glass(
     if lamp.roughness > _LARGEST_ROUGHNESS:
         raise CalibrationError(
             f"light: the picture is uneven by {lamp.roughness:.1%} after a smooth fit, "
-            f"expected at most {_LARGEST_ROUGHNESS:.0%} on empty glass; move to a clean "
-            "place, or give many fields (--fields)"
+            f"expected at most {_LARGEST_ROUGHNESS:.0%} on empty glass; move to a "
+            "clean place, or give many fields (--fields)"
         )
     return lamp
 
@@ -148,7 +148,9 @@ def lamp_of_fields(
         lamp = _lamp(grid, rounds=_ROUNDS, fields=len(pictures))
         share = share * lamp.share
         share = share / share.max(axis=(0, 1))
-    level = np.quantile(samples / enlarge(share, *samples.shape[2:0:-1]), 0.99, (0, 1, 2))
+    level = np.quantile(
+        samples / enlarge(share, *samples.shape[2:0:-1]), 0.99, (0, 1, 2)
+    )
     red, green, blue = (float(v) for v in level)
     return Lamp(share, (red, green, blue), lamp.fields, lamp.roughness)
 
@@ -247,7 +249,7 @@ def _surface(values: Floats, *, rounds: int) -> Floats:
     """Terms by least squares, then asymmetric: what lies below pulls the less."""
     basis = _basis(edges=False)
     weight = np.ones(len(values))
-    terms = np.zeros(basis.shape[1])
+    terms: Floats = np.zeros(basis.shape[1])
     for _ in range(rounds):
         root = np.sqrt(weight)
         terms = np.linalg.lstsq(basis * root[:, None], values * root, rcond=None)[0]
@@ -262,7 +264,7 @@ def _basis(*, edges: bool) -> Floats:
     Args:
         edges: at nodes that reach the field's edges, instead of the cells' middles.
     """
-    axes = [
+    axes: list[Floats] = [
         np.linspace(-1, 1, side) if edges else (np.arange(side) + 0.5) / side * 2 - 1
         for side in GRID_WH
     ]

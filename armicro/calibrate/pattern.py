@@ -9,6 +9,7 @@ mirrors, and mirrored markers cannot be read, so a picture is read both ways.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,7 +82,9 @@ def find_pattern(
     columns, rows = board.getChessboardSize()
     best = Seen(np.empty((0, 2)), np.empty((0, 2)))
     for grey, mirrored in _readings(picture):
-        found, names, _, _ = detector.detectBoard(grey)
+        # Typed as if it always found something.
+        answer: tuple[Any, ...] = detector.detectBoard(grey)
+        found, names = answer[:2]
         if names is None or len(names) <= len(best.camera_xy):
             continue
         camera = np.asarray(found, np.float64).reshape(-1, 2)

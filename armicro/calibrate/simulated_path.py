@@ -84,7 +84,8 @@ class SimulatedPath:
         if display is not None:
             grid = np.stack(np.meshgrid(np.arange(wide), np.arange(high)), axis=-1)
             map_xy = self.to_display(grid.astype(np.float64)).astype(np.float32)
-            seen = cv2.remap(display, map_xy, None, cv2.INTER_LINEAR)
+            map_x, map_y = (np.ascontiguousarray(map_xy[..., i]) for i in (0, 1))
+            seen = cv2.remap(display, map_x, map_y, cv2.INTER_LINEAR)
             light += cv2.GaussianBlur(seen, (0, 0), self.blur_px) * np.float32(
                 self.brightness / 255
             )

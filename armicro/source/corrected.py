@@ -2,8 +2,8 @@
 
 All three become one gain a pixel and one level a colour, so a field costs one pass:
 8-bit times 8-bit in fixed point, saturating, into new pixels. The map's step is a
-255th of its largest gain, an error of at most half a level for usual lamps. Both flat
-field and balance are factors, so they hold for a camera with a gamma curve as well.
+255th of its largest gain, under a level for usual lamps. Both flat field and balance
+are factors, so they hold for a camera with a gamma curve as well.
 """
 
 from collections.abc import Container, Iterator
@@ -45,15 +45,19 @@ class Correction:
             CalibrationError: a gain is not within 1 to 4.
         """
         largest = float(gains.max())
-        if not (0.999 <= float(gains.min()) and largest <= LARGEST_GAIN):
+        if not (gains.min() >= 0.999 and largest <= LARGEST_GAIN):
             raise CalibrationError(
                 f"light: gains of {gains.min():.2f} to {largest:.2f}, expected 1 to "
                 f"{LARGEST_GAIN:.0f}; centre the lamp and measure the light again"
             )
         self._scale = largest / 255
-        self._map = np.rint(gains / self._scale).astype(np.uint8)
-        level = np.rint(dark_rgb).astype(int)
-        self._dark = (*level.tolist(), 0) if max(dark_rgb) >= _DARK_FROM else None
+        # Rounded up or down by chance, the same at every start: plain rounding would
+        # draw rings on empty glass. One chance for all colours leaves no tint.
+        chance = np.random.default_rng(0).random((*gains.shape[:2], 1), np.float32)
+        self._map = np.minimum(gains / self._scale + chance, 255).astype(np.uint8)
+        # OpenCV takes four numbers, whatever the picture has.
+        self._dark = np.append(np.rint(dark_rgb), 0.0)
+        self._subtracts = max(dark_rgb) >= _DARK_FROM
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Correct a field.
@@ -74,7 +78,7 @@ class Correction:
                 f"for {width}x{height}; set the camera as it was, or measure again"
             )
         even = np.empty_like(pixels)
-        if self._dark is None:
+        if not self._subtracts:
             cv2.multiply(pixels, self._map, even, self._scale)
             return even
         for top in range(0, len(pixels), _STRIP_ROWS):

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from armicro.calibrate.certificate import Certificate
 from armicro.calibrate.light import gains_of
 from armicro.errors import CalibrationError, SourceError
+from armicro.flat import read_flat
 from armicro.rig import Driver, Rig
 from armicro.source import Source
 from armicro.source.corrected import CorrectedSource
-from armicro.source.flat import read_flat
 from armicro.source.recording import RecordingSource, is_recording
 from armicro.source.slide import SlideSource
 from armicro.source.video import FolderSource, VideoSource
@@ -20,15 +19,14 @@ from armicro.source.video import FolderSource, VideoSource
 Clock = Callable[[], int]
 
 
-def open_source(  # noqa: PLR0913 (all by keyword, with a default)
+def open_source(
     rig: Rig,
     *,
     slide: Path | None = None,
     um_per_px: float | None = None,
     region_px: tuple[int, int, int, int] | None = None,
     clock: Clock = time.monotonic_ns,
-    certificate: Certificate | None = None,
-    beside: Path = Path(),
+    raw: bool = False,
 ) -> Source:
     """Open the source that a rig names, or play a slide or recording in its stead.
 
@@ -38,10 +36,9 @@ def open_source(  # noqa: PLR0913 (all by keyword, with a default)
         um_per_px: scale of the slide file's pixels, where the file is silent or wrong.
         region_px: x, y, width, height of the part to scan, in slide file pixels.
         clock: nanoseconds, monotonic.
-        certificate: of the rig; its camera's light and white point are corrected. A
-            slide or recording in the camera's stead is left as it is: a scanner has
-            corrected the one already, this function the other.
-        beside: folder of the certificate, where the map of the light lies.
+        raw: leave the camera's light and white point as they are, to measure them;
+            else they are corrected where the rig's certificate is in force. A slide or
+            recording in the camera's stead never is: it has been already.
 
     Raises:
         CalibrationError: the map of the light is missing, changed or of no use.
@@ -49,9 +46,9 @@ def open_source(  # noqa: PLR0913 (all by keyword, with a default)
     """
     if slide is None:
         source = _OPENERS[rig.camera.driver](rig, clock)
-        if certificate is None or rig.camera.driver == "recording":
+        if raw or rig.calibration_fault or rig.camera.driver == "recording":
             return source
-        return _corrected(source, certificate, beside)
+        return _corrected(source, rig)
     if is_recording(slide):
         return RecordingSource(slide)
     return SlideSource(
@@ -59,14 +56,16 @@ def open_source(  # noqa: PLR0913 (all by keyword, with a default)
     )
 
 
-def _corrected(source: Source, certificate: Certificate, beside: Path) -> Source:
-    light, colour = certificate.light, certificate.colour
+def _corrected(source: Source, rig: Rig) -> Source:
+    certificate = rig.calibration
+    light = certificate.light if certificate else None
+    colour = certificate.colour if certificate else None
     if light is None and colour is None:
         return source
     try:
         share = np.ones((1, 1, 3), np.float32)
         if light is not None:
-            share = read_flat(beside, light)
+            share = read_flat(Path(rig.certificate).parent, light)
         gains = gains_of(share, colour.gains_rgb if colour else (1.0, 1.0, 1.0))
         dark_rgb = light.dark_rgb if light else (0.0, 0.0, 0.0)
         return CorrectedSource(source, gains, dark_rgb=dark_rgb)

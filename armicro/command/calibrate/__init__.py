@@ -19,6 +19,18 @@ class Procedure(NamedTuple):
 
 
 PROCEDURES: dict[str, Procedure] = {
+    "display": Procedure(
+        "armicro.command.calibrate.display", "map the camera onto the display"
+    ),
+    "flatfield": Procedure(
+        "armicro.command.calibrate.flatfield", "measure how evenly the lamp lights"
+    ),
+    "colour": Procedure(
+        "armicro.command.calibrate.colour", "measure white point, colours and stain"
+    ),
+    "latency": Procedure(
+        "armicro.command.calibrate.latency", "measure how late what is drawn comes"
+    ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
 
