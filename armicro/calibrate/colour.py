@@ -247,7 +247,7 @@ def drift_of(now: Stain, stored: Stain) -> Drift:
     change = np.subtract(now.od_rgb, stored.od_rgb)
     largest = float(np.abs(change).max())
     turns = [
-        math.degrees(math.acos(min(1.0, float(np.dot(a, b)))))
+        math.degrees(math.atan2(float(np.linalg.norm(np.cross(a, b))), np.dot(a, b)))
         for a, b in zip(now.vectors, stored.vectors, strict=True)
     ]
     verdict = "drifted" if largest > DRIFT_LIMIT_OD else "watch"

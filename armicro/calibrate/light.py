@@ -249,10 +249,11 @@ def _surface(values: Floats, *, rounds: int) -> Floats:
     """Terms by least squares, then asymmetric: what lies below pulls the less."""
     basis = _basis(edges=False)
     weight = np.ones(len(values))
-    terms: Floats = np.zeros(basis.shape[1])
+    terms = np.zeros(basis.shape[1])
     for _ in range(rounds):
-        root = np.sqrt(weight)
-        terms = np.linalg.lstsq(basis * root[:, None], values * root, rcond=None)[0]
+        # Legendre polynomials are all but orthogonal: these equations are well posed.
+        pulled = basis.T * weight
+        terms = np.asarray(np.linalg.solve(pulled @ basis, pulled @ values))
         weight = np.where(values >= basis @ terms, 1.0, _YIELD)
     return terms
 
