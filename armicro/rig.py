@@ -17,6 +17,7 @@ from armicro.calibrate.certificate import Certificate, Instrument, why_not
 from armicro.cascade.choice import Choice
 from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
+from armicro.flat import read_flat
 
 Pixels = Annotated[int, Meta(gt=0, le=65_535)]
 """The most that a message on the wire may state."""
@@ -233,6 +234,9 @@ def _calibrated(rig: Rig, path: Path) -> Rig:
     replace = msgspec.structs.replace
     try:
         certificate = read_certificate(path)
+        if certificate.light is not None:
+            # Proved here, where its fault can be told; the source reads it again.
+            read_flat(path.parent, certificate.light)
     except CalibrationError as error:
         return replace(rig, certificate=str(path), calibration_fault=str(error))
     fault = why_not(
