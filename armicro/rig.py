@@ -170,7 +170,11 @@ def _calibrated(rig: Rig, path: Path) -> Rig:
     try:
         certificate = read_certificate(path)
     except CalibrationError as error:
-        return replace(rig, certificate=str(path), calibration_fault=str(error))
+        # Shown in the window and kept in reports: short, and without folders.
+        why = str(error).replace(str(path), path.name)
+        if not path.exists():
+            why = f"no certificate {path.name} yet: run armicro calibrate guide"
+        return replace(rig, certificate=str(path), calibration_fault=why)
     fault = why_not(
         certificate,
         # The camera is not open yet: whose certificate it is, is asked again then.

@@ -21,6 +21,7 @@ from armicro.source.pan import pan_xy
 from armicro.source.raw import apply_gains, to_rgb
 from armicro.source.shutter import Shutter
 
+_EMULATED = "BaslerCamEmu"
 _POLL_MS = 100
 _LEAST_SILENCE_S = 0.8
 _IMAGE_S = 20.0
@@ -86,7 +87,7 @@ class BaslerSource:
             width_px=width,
             height_px=height,
             binning=binning,
-            simulated=bool(camera.emulated_image),
+            simulated=info.GetDeviceClass() == _EMULATED,
         )
 
     def _find(self) -> Any:
@@ -97,7 +98,7 @@ class BaslerSource:
         for device in devices:
             named = device.GetSerialNumber(), device.GetUserDefinedName()
             fits = not wanted or wanted in named
-            if fits and (not emulated or device.GetDeviceClass() == "BaslerCamEmu"):
+            if fits and (not emulated or device.GetDeviceClass() == _EMULATED):
                 with self._said("cannot be reached"):
                     return self._pylon.InstantCamera(factory.CreateDevice(device))
         seen = ", ".join(device.GetSerialNumber() for device in devices) or "none"
