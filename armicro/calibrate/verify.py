@@ -77,12 +77,15 @@ def compare_white(held: Colour, fresh: Colour) -> list[Comparison]:
     tint = max(
         abs((after[i] / after[1]) / (before[i] / before[1]) - 1.0) for i in (0, 2)
     )
-    words = ["/".join(f"{v:.0f}" for v in white) for white in (before, after)]
+    then, now = ("/".join(f"{v:.0f}" for v in white) for white in (before, after))
+    dimmer = abs(level)
     return [
         Comparison(
-            "light", *words, _percent(abs(level)), _percent(LEVEL), abs(level) <= LEVEL
+            "light", then, now, _percent(dimmer), _percent(LEVEL), dimmer <= LEVEL
         ),
-        Comparison("white point", *words, _percent(tint), _percent(TINT), tint <= TINT),
+        Comparison(
+            "white point", then, now, _percent(tint), _percent(TINT), tint <= TINT
+        ),
     ]
 
 

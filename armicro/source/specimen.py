@@ -64,13 +64,15 @@ def _ruler(size_wh_px: tuple[int, int], um_per_px: float) -> NDArray[np.float32]
     along = math.cos(angle) * x + math.sin(angle) * y
     # Ticks reach up from their line, which lies a little below the middle.
     across = math.cos(angle) * y - math.sin(angle) * x - LENGTHS_UM[1] / 2
-    number = np.rint(along / DIVISION_UM)
+    number = np.rint(along / DIVISION_UM).astype(np.float32)
     length = np.full(along.shape, LENGTHS_UM[1], np.float32)
     length[number % 5 == 0] = LENGTHS_UM[5]
     length[number % 10 == 0] = LENGTHS_UM[10]
     half = np.full(along.shape, LINE_UM / 2, np.float32)
-    wide = _covered(np.abs(along - number * DIVISION_UM), half, um_per_px)
-    high = _covered(np.abs(across + length / 2), length / 2, um_per_px)
+    beside = np.abs(along - number * DIVISION_UM).astype(np.float32)
+    wide = _covered(beside, half, um_per_px)
+    above = np.abs(across + length / 2).astype(np.float32)
+    high = _covered(above, length / 2, um_per_px)
     inside = np.abs(along) <= RULER_UM / 2 + LINE_UM
     return np.asarray(wide * high * inside, np.float32)
 
