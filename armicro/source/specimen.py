@@ -71,8 +71,9 @@ def _ruler(size_wh_px: tuple[int, int], um_per_px: float) -> NDArray[np.float32]
     half = np.full(along.shape, LINE_UM / 2, np.float32)
     beside = np.abs(along - number * DIVISION_UM).astype(np.float32)
     wide = _covered(beside, half, um_per_px)
-    above = np.abs(across + length / 2).astype(np.float32)
-    high = _covered(above, length / 2, um_per_px)
+    middle = np.asarray(length / 2, np.float32)
+    above = np.abs(across + middle).astype(np.float32)
+    high = _covered(above, middle, um_per_px)
     inside = np.abs(along) <= RULER_UM / 2 + LINE_UM
     return np.asarray(wide * high * inside, np.float32)
 
