@@ -20,6 +20,11 @@ MOST_UNEVEN = 0.02
 """Standard deviation of empty glass after its smooth part, as a share."""
 LEAST_CELLS = 0.05
 LEAST_CONTRAST = 0.15
+LEAST_TICKS = 12
+_TICK_SEARCH_PX = 1000
+_LEAST_COHERENCE = 0.4
+"""Of the structure tensor: 1 where lines run one way, 0 where they run every way."""
+_TICK_DEPTH = 0.35
 
 
 def check_light(field: Field) -> Check:
@@ -89,3 +94,37 @@ def unevenness(grey: NDArray[np.uint8]) -> float:
 
 def _green(field: Field) -> NDArray[np.uint8]:
     return np.ascontiguousarray(field.pixels[..., 1])
+
+
+def check_ticks(field: Field) -> Check:
+    """Is there a ruler with enough ticks?"""
+    ticks = count_ticks(_green(field))
+    ok = ticks >= LEAST_TICKS
+    advice = "" if ok else "bring the ruler into view; focus on its lines"
+    return Check("ticks", ok, f"about {ticks}, at least {LEAST_TICKS}", advice)
+
+
+def count_ticks(grey: NDArray[np.uint8]) -> int:
+    """About how many parallel dark lines there are; 0 where lines run every way.
+
+    Quick, for live feedback; ``scale`` measures.
+    """
+    shrink = max(1.0, max(grey.shape) / _TICK_SEARCH_PX)
+    size = round(grey.shape[1] / shrink), round(grey.shape[0] / shrink)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    across, down = cv2.Sobel(small, -1, 1, 0), cv2.Sobel(small, -1, 0, 1)
+    xx, yy, xy = (float(np.mean(v)) for v in (across**2, down**2, across * down))
+    coherence = np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-6)
+    if coherence < _LEAST_COHERENCE:
+        return 0
+    angle_deg = float(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)))
+    centre = size[0] / 2, size[1] / 2
+    turn = cv2.getRotationMatrix2D(centre, angle_deg, 1.0)
+    level = float(np.median(small))
+    upright = np.asarray(
+        cv2.warpAffine(small, turn, size, borderValue=level), np.float32
+    )
+    busy = np.abs(np.diff(upright, axis=1)).mean(axis=1)
+    rows = upright[busy >= np.percentile(busy, 90)]
+    dark = np.median(rows, axis=0) < level - _TICK_DEPTH * (level - rows.min())
+    return int(np.count_nonzero(np.diff(dark.astype(np.int8)) == 1))

@@ -10,6 +10,8 @@ from armicro.calibrate.ready import (
     check_empty,
     check_focus,
     check_light,
+    check_ticks,
+    count_ticks,
     edge_blur_px,
 )
 from armicro.field import Field, Pixels
@@ -65,3 +67,19 @@ def test_glass_with_dust_or_cells_is_not_empty() -> None:
 def test_cells_are_asked_for_where_moves_are_measured() -> None:
     assert check_cells(seen("cells")).ok
     assert not check_cells(seen("glass")).ok
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 20.0, 90.0, 135.0])
+def test_ticks_are_counted_at_any_angle(angle_deg: float) -> None:
+    pixels = draw_specimen("micrometer", (900, 900), UM_PER_PX)
+    turn = cv2.getRotationMatrix2D((450, 450), angle_deg, 1.0)
+    turned = cv2.warpAffine(pixels, turn, (900, 900), borderMode=cv2.BORDER_REPLICATE)
+    middle = np.asarray(turned[130:770, 130:770, 1], np.uint8)
+    # 640 px of 0.3 µm, a tick every 10 µm; a field that is turned shows a few less.
+    assert count_ticks(middle) == pytest.approx(19, abs=4)
+
+
+def test_cells_and_glass_are_no_ruler() -> None:
+    for specimen in ("cells", "glass"):
+        assert not check_ticks(seen(specimen)).ok
+    assert check_ticks(seen("micrometer")).ok
