@@ -7,10 +7,12 @@ refusal. The operator accepts, repeats or leaves it out. Windows and terminals o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
@@ -33,14 +35,14 @@ class Check(NamedTuple):
 class Outcome:
     """What was measured."""
 
-    table: msgspec.Struct
+    tables: tuple[msgspec.Struct, ...]
     """The certificate's: ``Scale``, ``Light``..."""
     words: str
     """The result in one line."""
     picture: Pixels | None = None
     """How it was found, to be looked at before it is accepted."""
-    files: dict[str, bytes] = field(default_factory=dict)
-    """To be kept beside the certificate."""
+    flat: NDArray[np.float32] | None = None
+    """The map of the light, which is kept beside the certificate."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +50,7 @@ class Step:
     """One procedure."""
 
     name: str
-    """As the certificate names its table."""
+    """For accounts and commands; unique."""
     title: str
     instruction: str
     """What to put under the objective, and how."""

@@ -16,7 +16,7 @@ GLASS = (140.0, 250.0)
 MOST_CLIPPED = 0.01
 WIDEST_EDGE_UM, WIDEST_EDGE_PX = 0.9, 3.0
 """Standard deviation of the blur of the sharpest edges."""
-MOST_UNEVEN = 0.02
+MOST_UNEVEN = 0.015
 """Standard deviation of empty glass after its smooth part, as a share."""
 LEAST_CELLS = 0.05
 LEAST_CONTRAST = 0.15
@@ -85,11 +85,18 @@ def edge_blur_px(grey: NDArray[np.uint8]) -> float | None:
 
 
 def unevenness(grey: NDArray[np.uint8]) -> float:
-    """Standard deviation of a picture after its smooth part, as a share of its mean."""
-    size = max(1, grey.shape[1] // 8), max(1, grey.shape[0] // 8)
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    smooth = cv2.GaussianBlur(small, (0, 0), min(size) / 8)
-    return float(np.std(small - smooth) / max(1.0, float(small.mean())))
+    """Standard deviation of a picture after its smooth part, as a share of its mean.
+
+    A lamp is smooth enough for a polynomial of fourth order; dust and cells are not.
+    """
+    size = max(4, grey.shape[1] // 8), max(4, grey.shape[0] // 8)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+    x = np.linspace(-1.0, 1.0, size[0])[None, :]
+    y = np.linspace(-1.0, 1.0, size[1])[:, None]
+    terms = [x**i * y**j for i in range(5) for j in range(5 - i)]
+    basis = np.stack([np.broadcast_to(t, small.shape).ravel() for t in terms], axis=1)
+    fit, *_ = np.linalg.lstsq(basis[::7], small.ravel()[::7])
+    return float(np.std(small.ravel() - basis @ fit) / max(1.0, float(small.mean())))
 
 
 def _green(field: Field) -> NDArray[np.uint8]:

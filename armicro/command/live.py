@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -84,6 +85,9 @@ def run(args: argparse.Namespace) -> int:
             'such as capture = "tcp://*:5600" on the machine that has it and '
             '"tcp://NAME:5600" on the other'
         )
+    if rig.calibration_fault or rig.camera.uncalibrated:
+        why = rig.calibration_fault or "boxes at a scale that nobody measured"
+        tqdm.write(f"rig {rig.name}: {why}", file=sys.stderr)
     name = args.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
     folder = args.out / name
     if folder.exists():

@@ -62,16 +62,21 @@ class Host(Protocol):
 class ProcedureWindow(QWidget):
     """The guide on a screen."""
 
-    def __init__(self, guide: Guide, host: Host, *, title: str = "calibration") -> None:
-        """Lay the window out and begin the first step."""
+    def __init__(self, guide: Guide, host: Host, *, where: str = "") -> None:
+        """Lay the window out and begin the first step.
+
+        Args:
+            guide: what to show.
+            host: camera, stage and files.
+            where: name of the certificate's file.
+        """
         super().__init__()
-        self._guide, self._host = guide, host
+        self._guide, self._host, self._where = guide, host, where
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="guide")
         self._work: Future[None] | None = None
         self._shown: Pixels | None = None
         self._lines: tuple[Line, ...] = ()
-        self._said = ""
-        self._lay_out(title)
+        self._lay_out()
         host.prepare(guide.step)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.tick)
@@ -149,8 +154,8 @@ class ProcedureWindow(QWidget):
         """Fit the picture to the room."""
         self._show_picture(self._shown)
 
-    def _lay_out(self, title: str) -> None:
-        self.setWindowTitle(title)
+    def _lay_out(self) -> None:
+        self.setWindowTitle("armicro calibration")
         self.setMinimumSize(1000, 640)
         self.setStyleSheet(_sheet())
         self.picture = QLabel("waiting for the camera")
@@ -189,6 +194,7 @@ class ProcedureWindow(QWidget):
         words = {"skip": "Leave this out"}
         button = QPushButton(words.get(name, name.capitalize()))
         button.setObjectName(name)
+        button.setFont(theme.font(14))
         button.clicked.connect(lambda: self.press(name))
         column.addWidget(button)
         return button
@@ -199,7 +205,7 @@ class ProcedureWindow(QWidget):
         self.way.setText(_way(guide))
         self.title.setText("Certificate" if finished else guide.step.title)
         self.instruction.setText(
-            "All is written down. Name the file in the rig: certificate = ..."
+            f"Written to {self._where}. A rig takes it with: certificate = FILE"
             if finished
             else guide.step.instruction
         )
@@ -283,9 +289,12 @@ def _checks(checks: tuple[Check, ...]) -> str:
 
 
 def _table(lines: tuple[Line, ...]) -> str:
+    muted = theme.MUTED.name()
     return "".join(
         f"<p style='margin:0 0 8px 0'><b>{line.name}</b> {line.value}<br>"
-        f"<span style='color:{theme.MUTED.name()}'>{line.how}</span></p>"
+        f"<span style='color:{muted}'>{line.how}</span></p>"
+        if line.how
+        else f"<p style='margin:0 0 8px 0; color:{muted}'>{line.name} {line.value}</p>"
         for line in lines
     )
 
@@ -319,10 +328,10 @@ def _sheet() -> str:
     """
 
 
-def run_procedure(guide: Guide, host: Host, *, title: str = "calibration") -> None:
+def run_procedure(guide: Guide, host: Host, *, where: str = "") -> None:
     """Show the guide until its window is closed."""
     app = application()
-    window = ProcedureWindow(guide, host, title=title)
+    window = ProcedureWindow(guide, host, where=where)
     window.resize(1440, 900)
     window.show()
     window.start()

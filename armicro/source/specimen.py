@@ -23,6 +23,8 @@ LENGTHS_UM = {10: 160.0, 5: 120.0, 1: 80.0}
 RULER_UM, TURNED_DEG = 1000.0, 3.0
 INK = 0.85
 """Share of the light that a line takes."""
+CORNERS = 0.85
+"""Light in the corners over that in the middle, where the stage need not move."""
 BLUR_UM = 0.25
 """Of the optics, as a standard deviation: 20x/0.75 in green light."""
 
@@ -45,12 +47,19 @@ def draw_specimen(
         return paint_field(
             seed=1, width_px=width, height_px=height, um_per_px=um_per_px
         )[0]
-    glass = np.empty((size_wh_px[1], size_wh_px[0], 3), np.uint8)
-    glass[:] = GLASS_RGB
-    if specimen != "micrometer":
-        return glass
-    lines = cv2.GaussianBlur(_ruler(size_wh_px, um_per_px), (0, 0), BLUR_UM / um_per_px)
-    return np.rint(glass * (1.0 - INK * np.asarray(lines))[..., None]).astype(np.uint8)
+    light = _lamp(size_wh_px)
+    if specimen == "micrometer":
+        lines = _ruler(size_wh_px, um_per_px)
+        blurred = cv2.GaussianBlur(lines, (0, 0), BLUR_UM / um_per_px)
+        light *= 1.0 - INK * np.asarray(blurred)
+    return np.rint(light[..., None] * np.array(GLASS_RGB, np.float32)).astype(np.uint8)
+
+
+def _lamp(size_wh_px: tuple[int, int]) -> NDArray[np.float32]:
+    width, height = size_wh_px
+    x = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :]
+    y = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
+    return np.asarray(1.0 - (1.0 - CORNERS) * (x**2 + y**2) / 2, np.float32)
 
 
 def _ruler(size_wh_px: tuple[int, int], um_per_px: float) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ def mean(fields: Sequence[Field]) -> Outcome:
     level = np.mean([f.pixels[0, 0, 0] for f in fields])
     if level > 250:
         raise CalibrationError("too bright: turn it down")
-    return Outcome(SCALE, f"{level:.0f} of {len(fields)}")
+    return Outcome((SCALE,), f"{level:.0f} of {len(fields)}")
 
 
 def steps() -> list[Step]:
@@ -90,7 +90,7 @@ def test_the_host_measures_what_needs_moves() -> None:
     guide.start()
     guide.see(field(210))
     assert guide.wants_host
-    guide.finish(Outcome(SCALE, "moved"))
+    guide.finish(Outcome((SCALE,), "moved"))
     guide.accept()
     assert (guide.phase, list(guide.accepted)) == ("finished", ["stage"])
     guide.skip()

@@ -38,7 +38,7 @@ class FakeHost:
     def measure(self, step: Step) -> Outcome:
         if self.fails:
             raise CalibrationError("the stage does not move: switch it on")
-        return Outcome(SCALE, "moved 9 times")
+        return Outcome((SCALE,), "moved 9 times")
 
     def keep(self, outcome: Outcome) -> tuple[Line, ...]:
         self.kept.append(outcome.words)
