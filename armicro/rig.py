@@ -238,7 +238,11 @@ def _calibrated(rig: Rig, path: Path) -> Rig:
             # Proved here, where its fault can be told; the source reads it again.
             read_flat(path.parent, certificate.light)
     except CalibrationError as error:
-        return replace(rig, certificate=str(path), calibration_fault=str(error))
+        # Shown in the window and kept in reports: short, and without folders.
+        why = str(error).replace(str(path), path.name)
+        if not path.exists():
+            why = f"no certificate {path.name} yet: run armicro calibrate guide"
+        return replace(rig, certificate=str(path), calibration_fault=why)
     fault = why_not(
         certificate,
         # The camera is not open yet: whose certificate it is, is asked again then.
