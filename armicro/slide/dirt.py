@@ -1,28 +1,36 @@
 """Dirt on the sensor: texture that stays in the picture while the slide moves.
 
-A running mean over fields of different places forgets the cells and keeps the dirt. No
-field counts for more than its usual deviation, and only what stands out from chance is
-taken away: a mean of few fields is a ghost of them, which would register on itself.
+Dirt is what has the same sign in nearly every field of another place; cells come and
+go. Only then is its mean taken away: a mean of few fields is a ghost of them, which
+would register on itself.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from armicro.align.look import Plane
 
-_LEAST_FIELDS = 6
+_LEAST_FIELDS = 12
 _MEMORY_FIELDS = 60
 """The mean follows dirt that moves on the sensor within about so many fields."""
-_SIGNIFICANT = 4.0
-_FIRST_SPREAD = 0.05
-"""Of the logarithm of light, until the fields tell."""
+_CONSTANT = 0.8
+"""Share of fields, less those of the other sign, from which texture is dirt."""
+_VISIBLE = 0.01
+"""Of the logarithm of light: less is noise."""
+
+
+class _Memory(NamedTuple):
+    mean: Plane
+    sign: Plane
+    """Mean of -1, 0, 1."""
 
 
 class Dirt:
     """The still part of a camera's picture, in its own coordinates."""
 
     def __init__(self) -> None:
-        self._mean: Plane | None = None
-        self._spread: Plane | None = None
+        self._memory: _Memory | None = None
         self._fields = 0
         self._still: Plane | None = None
 
@@ -34,22 +42,16 @@ class Dirt:
 
     def update(self, texture: Plane) -> None:
         """Learn from a field, as it was before ``clean``, that lies elsewhere."""
-        if self._mean is None or self._mean.shape != texture.shape:
+        memory = self._memory
+        if memory is None or memory.mean.shape != texture.shape:
             # Another camera or another objective.
-            self._mean = np.zeros_like(texture)
-            self._spread = np.full_like(texture, _FIRST_SPREAD)
-            self._fields, self._still = 0, None
-        assert self._spread is not None  # noqa: S101 (set beside the mean)
+            memory = _Memory(np.zeros_like(texture), np.zeros_like(texture))
+            self._memory, self._fields, self._still = memory, 0, None
         self._fields = min(self._fields + 1, _MEMORY_FIELDS)
-        share = 1.0 / self._fields
-        limit = 3.0 * self._spread
-        away = texture - self._mean
-        if self._fields > 1:
-            away = np.clip(away, -limit, limit)
-        self._mean += share * away
-        self._spread += share * (np.abs(away) - self._spread)
+        share = np.float32(1.0 / self._fields)
+        sign = np.sign(texture) * (np.abs(texture) > _VISIBLE)
+        memory.mean[...] += share * (texture - memory.mean)
+        memory.sign[...] += share * (sign - memory.sign)
         if self._fields >= _LEAST_FIELDS:
-            # The mean deviation of a Gaussian is 0.8 of its standard deviation.
-            error = self._spread * (1.25 * self._fields**-0.5)
-            known = np.abs(self._mean) > _SIGNIFICANT * error
-            self._still = np.where(known, self._mean, np.float32(0.0))
+            constant = np.abs(memory.sign) > _CONSTANT
+            self._still = np.where(constant, memory.mean, np.float32(0.0))

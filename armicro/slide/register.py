@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from armicro.align.agree import Fit, fit, is_true, textured_blocks
+from armicro.align.agree import Fit, fit, is_found, is_near, textured_blocks
 from armicro.align.look import (
     FINE_UM_PER_PX,
     Look,
@@ -30,8 +30,10 @@ from armicro.slide.dirt import Dirt
 from armicro.slide.encoder import Encoder, Estimate
 from armicro.slide.landmark import find_landmarks
 
-_TRACKED, _SEARCHED, _RECALLED = 8.0, 14.0, 20.0
-"""Evidence that a claim needs near a prediction, in a field's reach, anywhere."""
+_RECALLED = 10.0
+"""Evidence beyond one spot that a claim needs that may lie anywhere."""
+_UNDOUBTED = 40.0
+"""So much needs no look at rivals."""
 _UNRIVALLED = 0.5
 """A rival elsewhere with this share of the evidence makes a claim ambiguous."""
 _RIVAL_UM = 10.0
@@ -117,7 +119,7 @@ class Register:
             start = told is None and textured_blocks(look) >= _LEAST_BLOCKS
             return Estimate(0.0, 0.0, 0.0) if start else None
         for guess in self._guesses(field, told):
-            found = self._fit_near(look, field.size_um, guess, _TRACKED)
+            found = self._fit_near(look, field.size_um, guess)
             if found is not None:
                 return found
         return self._search(look, field.size_um, told) or self._recall(
@@ -145,7 +147,6 @@ class Register:
         look: Look,
         size_um: tuple[float, float],
         guess: Estimate,
-        evidence: float,
     ) -> Estimate | None:
         """Fit a field to what is known around a guess, and fuse what is found."""
         anchors = self._atlas.near(
@@ -159,7 +160,7 @@ class Register:
             if links and anchor is anchors[-1] and len(anchors) > 1:
                 break
             found = fit(anchor.look, look, _shift(anchor, x_um, y_um))
-            if found is None or not is_true(found, evidence=evidence):
+            if found is None or not is_near(found):
                 continue
             links.append((anchor, found))
             x_um, y_um = _place_by(anchor, found)
@@ -180,7 +181,7 @@ class Register:
         for anchor in anchors:
             place = _search_one(anchor, look)
             if place is not None:
-                return self._fit_near(look, size_um, place, _TRACKED) or place
+                return self._fit_near(look, size_um, place) or place
         return None
 
     def _recall(self, look: Look, size_um: tuple[float, float]) -> Estimate | None:
@@ -192,12 +193,12 @@ class Register:
             )
             for anchor in anchors:
                 found = fit(anchor.look, look, _shift(anchor, *place))
-                if found is not None and is_true(found, evidence=_SEARCHED):
-                    claims.append((found.evidence, _estimate(anchor, found)))
-        best = _unrivalled(claims, _RECALLED)
-        if best is None:
+                if found is not None and is_found(found):
+                    claims.append((found.beyond, _estimate(anchor, found)))
+        best = _unrivalled(claims)
+        if best is None or max(claims)[0] < _RECALLED:
             return None
-        return self._fit_near(look, size_um, best, _TRACKED) or best
+        return self._fit_near(look, size_um, best) or best
 
     def _sight(self, field: Field, at: Estimate) -> Sight:
         sight = field.sight or Sight()
@@ -264,22 +265,18 @@ def _search_one(anchor: Anchor, look: Look) -> Estimate | None:
     claims = []
     for shift in search(anchor.look, look):
         found = fit(anchor.look, look, shift)
-        if found is not None and is_true(found, evidence=_TRACKED):
-            claims.append((found.evidence, _estimate(anchor, found)))
-            if found.evidence > 4 * _SEARCHED:
+        if found is not None and is_found(found):
+            claims.append((found.beyond, _estimate(anchor, found)))
+            if found.beyond > _UNDOUBTED:
                 break
-    return _unrivalled(claims, _SEARCHED)
+    return _unrivalled(claims)
 
 
-def _unrivalled(
-    claims: Sequence[tuple[float, Estimate]], evidence: float
-) -> Estimate | None:
-    """The best claim, when it has evidence enough and none elsewhere comes near it."""
+def _unrivalled(claims: Sequence[tuple[float, Estimate]]) -> Estimate | None:
+    """The best claim, when none elsewhere comes near it."""
     if not claims:
         return None
     most, best = max(claims, key=lambda claim: claim[0])
-    if most < evidence:
-        return None
     for other, place in claims:
         away = math.hypot(place.x_um - best.x_um, place.y_um - best.y_um)
         if away > _RIVAL_UM and other > _UNRIVALLED * most:
