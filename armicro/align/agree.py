@@ -31,6 +31,7 @@ _STEPS = 4
 LEAST_SHARE = 0.7
 _EVIDENCE = 6.0
 _BEYOND = 4.0
+_CELL = 9.0
 
 
 class Fit(NamedTuple):
@@ -82,6 +83,11 @@ def is_near(found: Fit) -> bool:
 def is_found(found: Fit, *, beyond: float = _BEYOND) -> bool:
     """Whether a fit found by a search is no chance fit."""
     return found.share >= LEAST_SHARE and found.beyond >= beyond
+
+
+def is_cell(found: Fit) -> bool:
+    """Whether a fit rests on one cell, which agrees in all its parts."""
+    return found.share >= LEAST_SHARE and found.evidence >= _CELL
 
 
 class _Level(NamedTuple):

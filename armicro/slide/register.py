@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from armicro.align.agree import Fit, fit, is_found, is_near, textured_blocks
+from armicro.align.agree import Fit, fit, is_cell, is_found, is_near, textured_blocks
 from armicro.align.look import (
     FINE_UM_PER_PX,
     Look,
@@ -179,7 +179,7 @@ class Register:
                 around[:2], size_um, count=2, least_overlap=_LEAST_OVERLAP
             )
         for anchor in anchors:
-            place = _search_one(anchor, look)
+            place = _search_one(anchor, look, strict=self._lost)
             if place is not None:
                 return self._fit_near(look, size_um, place) or place
         return None
@@ -261,12 +261,13 @@ def _estimate(anchor: Anchor, found: Fit) -> Estimate:
     )
 
 
-def _search_one(anchor: Anchor, look: Look) -> Estimate | None:
+def _search_one(anchor: Anchor, look: Look, *, strict: bool) -> Estimate | None:
     claims = []
     for shift in search(anchor.look, look):
         found = fit(anchor.look, look, shift)
-        if found is not None and is_found(found):
-            claims.append((found.beyond, _estimate(anchor, found)))
+        # One cell is enough for a field that cannot be far.
+        if found is not None and (is_found(found) or is_cell(found) and not strict):
+            claims.append((found.evidence, _estimate(anchor, found)))
             if found.beyond > _UNDOUBTED:
                 break
     return _unrivalled(claims)

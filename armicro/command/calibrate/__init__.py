@@ -18,7 +18,11 @@ class Procedure(NamedTuple):
     summary: str
 
 
-PROCEDURES: dict[str, Procedure] = {}
+PROCEDURES: dict[str, Procedure] = {
+    "overlap": Procedure(
+        "armicro.command.calibrate.overlap", "where one field lies against another"
+    ),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
