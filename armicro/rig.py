@@ -18,6 +18,7 @@ from armicro.cascade.choice import Choice
 from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
 from armicro.flat import read_flat
+from armicro.slide.choice import RegisterChoice
 
 Pixels = Annotated[int, Meta(gt=0, le=65_535)]
 """The most that a message on the wire may state."""
@@ -104,7 +105,10 @@ class Stage(_Table, frozen=True):
 class Scan(_Table, frozen=True):
     """How a slide is walked over when it plays the camera."""
 
-    path: Literal["serpentine", "raster", "random"] = "serpentine"
+    path: Literal["serpentine", "raster", "random", "freehand"] = "serpentine"
+    """``freehand`` wanders like a hand on a manual stage, and comes by again."""
+    fields: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Length of a free-hand path; 0: as long as a serpentine over the region."""
     overlap: Annotated[float, Meta(ge=0, lt=0.95)] = 0.1
     """Share of a field's width and height that the next one sees again."""
     seed: int = 0
@@ -121,6 +125,8 @@ class Scan(_Table, frozen=True):
     rotation_deg: float = 0.0
     dropped: Share = 0.0
     """Share of fields that never arrive."""
+    hide_place: bool = False
+    """The source keeps to itself where its fields lie: registration has to find it."""
 
 
 class Network(_Table, frozen=True):
@@ -187,6 +193,7 @@ class Rig(_Table, frozen=True):
     wire: Wire = Wire()
     map: Map = Map()
     display: Display = Display()
+    register: RegisterChoice = RegisterChoice()
 
     @property
     def sha256(self) -> str:

@@ -35,6 +35,9 @@ PROCEDURES: dict[str, Procedure] = {
     "latency": Procedure(
         "armicro.command.calibrate.latency", "measure how late what is drawn comes"
     ),
+    "overlap": Procedure(
+        "armicro.command.calibrate.overlap", "where one field lies against another"
+    ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
 
