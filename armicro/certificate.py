@@ -74,6 +74,11 @@ def read_certificate(path: Path) -> Certificate:
             f"certificate {path}: was edited after it was made (its digest does not "
             "fit); measure the instrument again"
         )
+    if _moment(file.certificate.expires_at) is None:
+        raise CalibrationError(
+            f"certificate {path}: expires at {file.certificate.expires_at!r}, expected "
+            "a date and time; measure the instrument again"
+        )
     return file.certificate
 
 
@@ -126,10 +131,16 @@ def record(
         **{_MADE_FOR[type(measurement)]: measurement},
     )
     dates = [
-        datetime.fromisoformat(table.measured_at)
+        moment
         for name in _MADE_FOR.values()
         if (table := getattr(kept, name)) is not None
+        and (moment := _moment(table.measured_at)) is not None
     ]
+    if _moment(measurement.measured_at) is None:
+        raise CalibrationError(
+            f"measured at {measurement.measured_at!r}; expected ISO 8601, such as "
+            f"{now()}"
+        )
     certificate = msgspec.structs.replace(
         kept,
         made_at=max(dates).isoformat(timespec="seconds"),
@@ -154,6 +165,15 @@ def describe(instrument: Instrument) -> str:
         f"{camera}, {instrument.width_px}x{instrument.height_px}, binning "
         f"{instrument.binning}, objective {objective}"
     )
+
+
+def _moment(text: str) -> datetime | None:
+    """A date and time, of UTC where it does not say; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _built(file: _File) -> dict[str, object]:

@@ -13,8 +13,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from armicro.calibrate.certificate import Certificate, Instrument, why_not
 from armicro.cascade.choice import Choice
-from armicro.errors import RigError
+from armicro.certificate import now, read_certificate
+from armicro.errors import CalibrationError, RigError
 
 Pixels = Annotated[int, Meta(gt=0, le=65_535)]
 """The most that a message on the wire may state."""
@@ -38,7 +40,11 @@ class Camera(_Table, frozen=True):
     width_px: Pixels = 2448
     height_px: Pixels = 2048
     um_per_px: Annotated[float, Meta(ge=0.001, le=100.0)] = 0.243
-    """At the slide. A calibration certificate, when there is one, overrides it."""
+    """At the slide, by arithmetic. A certificate that is in force overrides it, and is
+    refused where it differs by more than 25 %."""
+    uncalibrated: bool = False
+    """Draw boxes at that arithmetic scale, and say so everywhere. Without it a real
+    camera that no certificate covers gets none."""
     frames_per_second: PositiveFloat = 30.0
     device: str = ""
     """Serial number or user name (basler), number or path (video); empty: the first."""
@@ -104,6 +110,13 @@ class Rig(_Table, frozen=True):
     name: str = "simulated"
     objective: str = ""
     """For example "UPLXAPO 20x/0.8"."""
+    certificate: str = ""
+    """File with what was measured, relative to the rig's; ``read_rig`` makes the path
+    absolute. Empty: nothing was."""
+    calibration: Certificate | None = None
+    """What stands in that file: filled by ``read_rig``, no key of a rig file."""
+    calibration_fault: str = ""
+    """Why it is not in force: edited, expired, of another objective..."""
     camera: Camera = Camera()
     scan: Scan = Scan()
     network: Network = Network()
@@ -112,12 +125,16 @@ class Rig(_Table, frozen=True):
 
     @property
     def sha256(self) -> str:
-        """Digest of the settings, independent of how the file is laid out."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+        """Digest of settings and certificate, wherever their files lie."""
+        rig = msgspec.structs.replace(self, certificate="", calibration_fault="")
+        return hashlib.sha256(msgspec.json.encode(rig, order="sorted")).hexdigest()
 
 
 def read_rig(path: Path) -> Rig:
-    """Read and check a rig file.
+    """Read and check a rig file, and bring its certificate into force.
+
+    A certificate that cannot be in force leaves its reason in ``calibration_fault``:
+    a live session shows fields without boxes, a batch refuses.
 
     Raises:
         RigError: the file is missing, is not TOML, or a value is not what it must be.
@@ -137,7 +154,40 @@ def read_rig(path: Path) -> Rig:
         # TOML knows inf and nan; no instrument has them.
         if not math.isfinite(value):
             raise RigError(f"rig {path}: {name} is {value}; expected a finite number")
-    return rig
+    if rig.calibration is not None or rig.calibration_fault:
+        raise RigError(
+            f"rig {path}: calibration is no key of a rig; name the file that armicro "
+            'calibrate writes, certificate = "FILE"'
+        )
+    if not rig.certificate:
+        return rig
+    return _calibrated(rig, (path.parent / rig.certificate).resolve())
+
+
+def _calibrated(rig: Rig, path: Path) -> Rig:
+    """Take what was measured over what was typed in, where it is in force."""
+    replace = msgspec.structs.replace
+    try:
+        certificate = read_certificate(path)
+    except CalibrationError as error:
+        return replace(rig, certificate=str(path), calibration_fault=str(error))
+    fault = why_not(
+        certificate,
+        # The camera is not open yet: whose certificate it is, is asked again then.
+        Instrument(width_px=0, height_px=0, binning=0, objective=rig.objective),
+        now(),
+        nominal_um_per_px=rig.camera.um_per_px,
+    )
+    camera = rig.camera
+    if certificate.scale is not None and not fault:
+        camera = replace(camera, um_per_px=certificate.scale.um_per_px)
+    return replace(
+        rig,
+        camera=camera,
+        certificate=str(path),
+        calibration=certificate,
+        calibration_fault=fault,
+    )
 
 
 def _numbers(value: object, name: str = "") -> Iterator[tuple[str, float]]:

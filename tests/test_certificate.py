@@ -51,3 +51,12 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(CalibrationError, match="measure the instrument again"):
         read_certificate(path)
+
+
+def test_a_measurement_without_a_date_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    undated = Scale(measured_at="yesterday", um_per_px=0.243, standard_error=1e-4)
+    with pytest.raises(CalibrationError, match="yesterday"):
+        record(path, INSTRUMENT, undated)
+    local = Scale(measured_at="2026-11-01", um_per_px=0.243, standard_error=1e-4)
+    assert record(path, INSTRUMENT, local).expires_at == "2027-04-30T00:00:00+00:00"

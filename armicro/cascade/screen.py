@@ -129,7 +129,7 @@ class Screen:
     def _refuse(self, field: Field) -> tuple[FieldState, str] | None:
         if field.fault:
             return "unreadable", field.fault
-        reason = scale_reason(field.um_per_px)
+        reason = field.voided or scale_reason(field.um_per_px)
         if reason:
             return "bad_scale", reason
         if field.place is None:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from armicro.errors import ArmicroError, SourceError
 from armicro.overlay.screen import why_no_screen
-from armicro.processes.begin import open_job_source
+from armicro.processes.begin import prove
 from armicro.processes.folder import set_aside
 from armicro.processes.job import Display, Job
 from armicro.processes.log import set_up_logging
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 def _read(job: Job, args: argparse.Namespace) -> int:
     if not args.resume:
         # Earlier results are moved only for a slide that can be read.
-        open_job_source(job).close()
+        prove(job)
         set_aside(job.folder)
     session, ended = run_job(job, quiet=args.json)
     show(session, job.folder, as_json=args.json)

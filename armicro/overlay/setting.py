@@ -30,6 +30,8 @@ class Setting:
     silent_after_ms: float = 1000.0
     """Capture silent for longer: the picture is called old."""
     most_boxes: int = 60
+    uncalibrated: bool = False
+    """The rig wants boxes at a scale that nobody measured; said all the time."""
 
     def __post_init__(self) -> None:
         low, high = self.scale_limits_um_per_px

@@ -82,7 +82,7 @@ def banner(
         return Banner(reason)
     if is_stale(snapshot, now_ns, setting):
         return Banner("analysis silent - restarting; boxes show what was known")
-    return None
+    return Banner(snapshot.warning) if snapshot.warning else None
 
 
 def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWords:
@@ -151,11 +151,14 @@ def status_line(
     setting: Setting,
 ) -> tuple[Item, ...]:
     """The figures at the foot of the window, in the order of their weight."""
+    unmeasured = (Item("scale", "not measured", "warn"),) * setting.uncalibrated
     if shown is None:
-        return (_place_item(shown, setting), *_slide_items(snapshot.slide, stale=False))
+        slide = _slide_items(snapshot.slide, stale=False)
+        return (*unmeasured, _place_item(shown, setting), *slide)
     slow = reading.age_p95_ms > setting.silent_after_ms
     stale = is_stale(snapshot, now_ns, setting)
     return (
+        *unmeasured,
         _place_item(shown, setting),
         Item("fps", f"{reading.frames_per_second:.0f}"),
         Item(

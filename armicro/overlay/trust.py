@@ -14,8 +14,8 @@ def why_no_boxes(field: LiveField, slide: SlideState | None, setting: Setting) -
     low, high = setting.scale_limits_um_per_px
     if not low <= field.um_per_px <= high:
         return f"scale {field.um_per_px:.2f} µm/px outside {low:g}–{high:g}: boxes off"
-    if field.fault:
-        return f"{field.fault}: boxes off"
+    if field.voided or field.fault:
+        return f"{field.voided or field.fault}: boxes off"
     if slide is not None and slide.problem:
         return f"{slide.problem}: boxes off"
     if field.place is None:

@@ -66,7 +66,11 @@ def setting_of(rig: Rig) -> Setting:
     limit_um = rig.cascade.place_error_um
     # A tight limit leaves the boxes less room to fade.
     fade_from_um = min(Setting().fade_from_um, limit_um / 2)
-    return Setting(fade_from_um=fade_from_um, largest_place_error_um=limit_um)
+    return Setting(
+        fade_from_um=fade_from_um,
+        largest_place_error_um=limit_um,
+        uncalibrated=rig.camera.uncalibrated,
+    )
 
 
 @contextlib.contextmanager

@@ -69,6 +69,8 @@ class BaslerSource:
             if camera.emulated_image:
                 self._try_image()
             width, height = self._device.Width.Value, self._device.Height.Value
+            # Cameras that cannot bin have no such setting.
+            binning = int(self._device.BinningHorizontal.GetValueOrDefault(1))
         except self._pylon.GenericException as error:
             self.close()
             raise SourceError(
@@ -79,7 +81,12 @@ class BaslerSource:
             self.close()
             raise
         self.card = Card(
-            name=name, um_per_px=camera.um_per_px, width_px=width, height_px=height
+            name=name,
+            um_per_px=camera.um_per_px,
+            width_px=width,
+            height_px=height,
+            binning=binning,
+            simulated=bool(camera.emulated_image),
         )
 
     def _find(self) -> Any:

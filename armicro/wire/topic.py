@@ -29,7 +29,7 @@ import msgspec
 from armicro.field import Place, Sight
 from armicro.report import FieldReport, Finding, Revisit, SlideScore
 
-VERSION = 2
+VERSION = 3
 """Raised when a message changes its form; other versions are dropped and counted."""
 
 
@@ -74,6 +74,8 @@ class Shot(_Message, frozen=True):
     skipped: int = 0
     """Fields that this reader did not get since its last one."""
     sight: Sight | None = None
+    voided: str = ""
+    """Why the scale is not to be trusted; empty when it is."""
 
 
 class Wait(_Message, frozen=True):
@@ -92,6 +94,8 @@ class View(_Message, frozen=True):
     source: str = ""
     problem: str = ""
     """Camera unplugged, no light...; empty when all is well."""
+    warning: str = ""
+    """What the operator should see to, though boxes are drawn: lamp dimmer than..."""
 
 
 class Slide(_Message, frozen=True):

@@ -8,6 +8,8 @@ from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import Snapshot
 from armicro.overlay.status import (
     RESEARCH_ONLY,
+    Banner,
+    Item,
     ScoreWords,
     banner,
     coverage_words,
@@ -132,6 +134,21 @@ def test_trouble_is_said_over_the_picture(
 def test_all_well_says_nothing() -> None:
     snapshot = Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS)
     assert banner(snapshot, FIELD, SECOND_NS + 10, SETTING) is None
+
+
+def test_a_warning_is_shown_where_nothing_is_worse() -> None:
+    snapshot = Snapshot(FIELD, slide_with(), warning="lamp is dim")
+    assert banner(snapshot, FIELD, SECOND_NS, SETTING) == Banner("lamp is dim")
+    worse = replace(FIELD, voided="expired")
+    said = banner(snapshot, worse, SECOND_NS, SETTING)
+    assert said == Banner("expired: boxes off")
+
+
+def test_a_scale_that_nobody_measured_is_said_all_the_time() -> None:
+    setting = Setting(uncalibrated=True)
+    for shown in (FIELD, None):
+        line = status_line(Snapshot(shown), shown, READING, SECOND_NS, setting)
+        assert line[0] == Item("scale", "not measured", "warn")
 
 
 def test_silence_after_the_end_is_no_fault() -> None:

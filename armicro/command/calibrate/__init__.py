@@ -18,7 +18,9 @@ class Procedure(NamedTuple):
     summary: str
 
 
-PROCEDURES: dict[str, Procedure] = {}
+PROCEDURES: dict[str, Procedure] = {
+    "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,42 @@
+"""A rig and its certificate: in force, and for how long still."""
+
+from pathlib import Path
+
+from armicro.calibrate.certificate import SCALE_NOT_MEASURED, days_left
+from armicro.certificate import now
+from armicro.doctor.check import Check
+from armicro.errors import RigError
+from armicro.rig import Rig, read_rig
+
+GROUP = "rig"
+SOON_DAYS = 30
+_AGAIN = "measure the instrument again: armicro calibrate guide --rig"
+
+
+def rig_checks(path: Path, at: str = "") -> list[Check]:
+    """Look at a rig file and what its certificate is worth today (or ``at``)."""
+    try:
+        rig = read_rig(path)
+    except RigError as error:
+        return [Check(GROUP, path.stem, "broken", str(error), "correct the rig file")]
+    camera = rig.camera
+    found = f"{camera.driver}, {camera.um_per_px:.4g} µm/px, {rig.objective or '–'}"
+    return [
+        Check(GROUP, path.stem, "ok", found),
+        _certificate(rig, path, at or now()),
+    ]
+
+
+def _certificate(rig: Rig, path: Path, at: str) -> Check:
+    def said(found: str, todo: str = "") -> Check:
+        return Check(GROUP, "certificate", "missing" if todo else "ok", found, todo)
+
+    if rig.calibration_fault:
+        return said(f"{rig.calibration_fault}: no boxes", f"{_AGAIN} {path}")
+    if rig.camera.uncalibrated:
+        return said("the rig draws boxes at a scale that nobody measured", _AGAIN)
+    if rig.calibration is None:
+        return said(f"none; {SCALE_NOT_MEASURED}", f"{_AGAIN} {path}")
+    days = days_left(rig.calibration, at)
+    found = f"{Path(rig.certificate).name}, expires in {days:.0f} days"
+    return said(found, "" if days > SOON_DAYS else f"{_AGAIN} {path}")
