@@ -13,14 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from armicro.train.data import Dataset
-from armicro.train.fit import (
-    FitSettings,
-    Stage,
-    TileNetwork,
-    cut_validation,
-    fit,
-    validate,
-)
+from armicro.train.fit import FitSettings, Stage, fit
 from armicro.train.recipe import SOURCE_WEIGHTS, validation_samples
 from armicro.train.sample import (
     HR_UM_PER_PX,
@@ -28,6 +21,7 @@ from armicro.train.sample import (
     TilePlan,
     list_samples,
 )
+from armicro.train.watch import TileNetwork, cut_validation, validate
 
 PLAN = TilePlan(128, HR_UM_PER_PX, 4.0)
 ONE_SOURCE = "cric"

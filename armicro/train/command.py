@@ -30,7 +30,7 @@ from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.drawn import draw_fields
-from armicro.train.fit import FitSettings, TileNetwork, fit
+from armicro.train.fit import FitSettings, fit
 from armicro.train.location import LocationSettings, collect_maps, fit_location
 from armicro.train.networks import (
     BACKBONES,
@@ -40,13 +40,14 @@ from armicro.train.networks import (
 )
 from armicro.train.recipe import (
     FOVEA_PX,
-    HR_SETTINGS,
-    LR_SETTINGS,
     PHANTOM_TRAIN_SEEDS,
     PHANTOM_VAL_SEEDS,
+    settings_of,
     training_sampler,
     validation_samples,
 )
+from armicro.train.recover import recover
+from armicro.train.watch import TileNetwork
 
 EXAMPLES = """examples:
   armicro train all --data ../shared/data --out .train \\
@@ -54,9 +55,9 @@ EXAMPLES = """examples:
   armicro train hr --data DATA --out .train --resume
 """
 
-SETTINGS: Mapping[str, tuple[type[HighResolution | LowResolution], FitSettings]] = {
-    "hr": (HighResolution, HR_SETTINGS),
-    "lr": (LowResolution, LR_SETTINGS),
+KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
+    "hr": HighResolution,
+    "lr": LowResolution,
 }
 INITIAL_SEED = 1
 ABLATION_STEPS = 120
@@ -73,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="checkpoints, logs, set"
     )
     parser.add_argument("--init", type=Path, help="start weights of the backbone")
+    parser.add_argument(
+        "--go-on-from",
+        type=Path,
+        metavar="SET",
+        help="take a set's trained weights and run the last stage alone",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
     parser.add_argument("--sources", default="", help="names, with commas; default all")
@@ -147,11 +154,14 @@ def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
     """Train one tile network into its folder."""
-    kind, settings = SETTINGS[name]
+    settings = settings_of(name, going_on=args.go_on_from is not None)
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
+    network = start_network(KINDS[name], args)
+    if args.go_on_from is not None:
+        recover(network, args.go_on_from / f"{name}.onnx")
     fit(
-        start_network(kind, args),
+        network,
         training_sampler(dataset),
         validation_samples(dataset),
         limit_steps(replace(settings, threads=args.threads), args.steps),
@@ -190,8 +200,8 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
     """Train the location branch and the RNNs, export and write the set."""
     hr = HighResolution(args.backbone, fovea_px=FOVEA_PX)
     lr = LowResolution(args.backbone)
-    load_trained(hr, args.out / "hr" / "checkpoint.safetensors")
-    load_trained(lr, args.out / "lr" / "checkpoint.safetensors")
+    load_trained(hr, args.out / "hr")
+    load_trained(lr, args.out / "lr")
     location = LocationSettings()
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
@@ -206,12 +216,14 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
     )
 
 
-def load_trained(network: TileNetwork, path: Path) -> None:
-    """Fill a network with the running mean of a checkpoint.
+def load_trained(network: TileNetwork, folder: Path) -> None:
+    """Fill a network with the best running mean of a training, or its last.
 
     Raises:
         EngineError: the checkpoint is missing or is of another network.
     """
+    best = folder / "best.safetensors"
+    path = best if best.exists() else folder / "checkpoint.safetensors"
     saved = read_checkpoint(path)
     try:
         network.load_state_dict(saved.part("mean"))
@@ -234,16 +246,16 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         table = sources.setdefault(crop.source, {})
         key = f"{crop.split}_{'lesions' if crop.lesion else 'normals'}"
         table[key] = table.get(key, 0) + 1
+    settings = {name: settings_of(name, going_on=False) for name in KINDS}
     stages = {
         name: [
             f"{s.steps} steps of {s.batch} tiles {s.plan.tile_px} px, rate {s.rate:g}, "
             f"first {s.frozen} layers frozen, mining {s.hard_share:g}"
-            + "".join(f", without {name}" for name in s.without)
-            for s in settings.stages
+            for s in settings[name].stages
         ]
-        for name, (_, settings) in SETTINGS.items()
+        for name in KINDS
     }
-    seeds = {name: settings.seed for name, (_, settings) in SETTINGS.items()}
+    seeds = {name: one.seed for name, one in settings.items()}
     return {
         "paper": "Cheng et al. 2021, Nat Commun 12:5639",
         "intended_use": "research only; not a diagnostic device",

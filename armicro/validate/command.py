@@ -19,6 +19,12 @@ from tqdm import tqdm
 from armicro import __version__
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
+from armicro.source.table import (
+    read_cells,
+    read_crops,
+    read_fields,
+    split_of_group,
+)
 from armicro.validate.cells import Looked, look_at_cells, look_at_crops
 from armicro.validate.fields import field_figures, judge_fields, screen_field
 from armicro.validate.metrics import (
@@ -30,7 +36,6 @@ from armicro.validate.metrics import (
 )
 from armicro.validate.plot import plot_features, plot_scores
 from armicro.validate.slides import add_slide_arguments, run_slides
-from armicro.validate.table import read_cells, read_crops, read_fields
 
 EXAMPLES = """examples:
   armicro validate crops data/herlev/cells.csv --um-per-px 0.201 --out out/herlev
@@ -106,24 +111,13 @@ def run_crops(args: argparse.Namespace) -> dict[str, Any]:
     """Judge crops of single cells."""
     crops = read_crops(args.cells)
     if args.held_out_percent:
-        crops = [crop for crop in crops if in_split(crop.group, args)]
+        held = args.held_out_percent
+        crops = [crop for crop in crops if split_of_group(crop.group, held) == "val"]
     with open_networks(args) as networks:
         looked = look_at_crops(
             networks.hr, tqdm(crops, desc="crops", disable=None), args.um_per_px
         )
         return write_cells(looked, args, networks)
-
-
-def in_split(group: str, args: argparse.Namespace) -> bool:
-    """Say whether a group is among those that training held out.
-
-    The share is that of ``armicro.train.data``: the hash of the group's name decides.
-    """
-    import hashlib
-
-    digest = hashlib.sha256(group.encode()).digest()
-    held = int.from_bytes(digest[:4], "big") % 100
-    return bool(held < args.held_out_percent)
 
 
 def run_cells(args: argparse.Namespace) -> dict[str, Any]:
