@@ -26,18 +26,15 @@ from armicro.train.assemble import (
     finish_lr,
     finish_set,
 )
+from armicro.train.backbone import BACKBONES, load_backbone
 from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import read_checkpoint
+from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.drawn import draw_fields
 from armicro.train.fit import FitSettings, fit
 from armicro.train.location import LocationSettings, collect_maps, fit_location
-from armicro.train.networks import (
-    BACKBONES,
-    HighResolution,
-    LowResolution,
-    load_backbone,
-)
+from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
     FOVEA_PX,
     PHANTOM_TRAIN_SEEDS,
@@ -60,6 +57,13 @@ KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
     "lr": LowResolution,
 }
 INITIAL_SEED = 1
+QUICK_LOCATION = LocationSettings(tiles=16, epochs=2)
+QUICK_ASSEMBLY = AssembleSettings(
+    calibration_tiles=8,
+    hr_cells=24,
+    pool_cells=60,
+    slides=SlideSettings(steps=3, batch=4),
+)
 ABLATION_STEPS = 120
 
 
@@ -87,6 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="stop a network after so many steps")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")
+    parser.add_argument(
+        "--quick", action="store_true", help="few tiles everywhere: a trial, no network"
+    )
     parser.add_argument("--fp32", action="store_true", help="export without INT8")
 
 
@@ -202,10 +209,11 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
     lr = LowResolution(args.backbone)
     load_trained(hr, args.out / "hr")
     load_trained(lr, args.out / "lr")
-    location = LocationSettings()
+    location = QUICK_LOCATION if args.quick else LocationSettings()
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
-    settings = AssembleSettings(name=args.name, int8=not args.fp32)
+    settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
+    settings = replace(settings, name=args.name, int8=not args.fp32)
     finish_set(
         args.out / "set",
         finish_lr(lr, dataset, settings),

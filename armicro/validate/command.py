@@ -1,4 +1,4 @@
-"""``armicro validate crops|cells|fields|slides``: figures of a network set, with proof.
+"""``armicro validate KIND``: figures of a network set, with what proves them.
 
 Each writes ``metrics.json`` (figures, intervals, counts, set and command), a CSV with
 one row a thing judged, and plots, so that every figure can be traced to what it came
@@ -36,11 +36,19 @@ from armicro.validate.metrics import (
 )
 from armicro.validate.plot import plot_features, plot_scores
 from armicro.validate.slides import add_slide_arguments, run_slides
+from armicro.validate.sources import (
+    add_source_arguments,
+    draw_sources,
+    join,
+    look_at_sources,
+    source_tables,
+)
 
 EXAMPLES = """examples:
   armicro validate crops data/herlev/cells.csv --um-per-px 0.201 --out out/herlev
   armicro validate cells data/cric/cells.csv --fields data/cric/fields.csv \\
       --split val --out out/cells
+  armicro validate sources data --out out/sources
   armicro validate fields data/cric/cells.csv --fields data/cric/fields.csv \\
       --split val --out out/fields
   armicro validate slides SLIDES.csv --out out/slides
@@ -87,13 +95,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """Return the figures that have an interval, a line each."""
+    """Return the figures that have an interval, a line each, and those by source."""
     lines = [
         f"{name:32} {value}  ({metrics[f'{name}_low']} - {metrics[f'{name}_high']})"
         for name, value in metrics.items()
         if f"{name}_low" in metrics
     ]
     lines.append(f"{metrics['n_positive']} positive, {metrics['n_negative']} negative")
+    for source, figures in metrics.get("by_source", {}).items():
+        lines.append(f"\n{source}\n{summary(figures)}")
     return "\n".join(lines)
 
 
@@ -130,6 +140,18 @@ def run_cells(args: argparse.Namespace) -> dict[str, Any]:
             read_cells(args.cells),
         )
         return write_cells(looked, args, networks)
+
+
+def run_sources(args: argparse.Namespace) -> dict[str, Any]:
+    """Judge the held-out cells of every source of a data folder."""
+    with open_networks(args) as networks:
+        sources = look_at_sources(networks.hr, args)
+        looked = join(sources)
+        figures = judge(looked.judged) | {"by_source": source_tables(sources)}
+        metrics = write_folder(args, networks, looked.judged, looked.name, figures)
+    if not args.no_plots:
+        draw_sources(sources, args.out / "features_tsne.png")
+    return metrics
 
 
 def run_fields(args: argparse.Namespace) -> dict[str, Any]:
@@ -250,6 +272,11 @@ Runner = Callable[[argparse.Namespace], dict[str, Any]]
 KINDS: Mapping[str, tuple[str, Adder, Runner]] = {
     "crops": ("the HR network on pictures of single cells", add_crops, run_crops),
     "cells": ("the HR network on nuclei of fields", add_cells, run_cells),
+    "sources": (
+        "the HR network on the held-out cells of every source of a data folder",
+        add_source_arguments,
+        run_sources,
+    ),
     "fields": ("the whole cascade on each field", add_fields, run_fields),
     "slides": ("replay of whole slides", add_slide_arguments, run_slides),
 }

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from armicro.errors import EngineError
+from armicro.train.backbone import load_backbone
 from armicro.train.calibrate import fit_platt, recall_offset
 from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from armicro.train.construct import Pool, SlideSettings, fit_rnn, score_constructed
@@ -13,7 +14,7 @@ from armicro.train.data import read_dataset
 from armicro.train.fit import FitSettings, Stage, fit
 from armicro.train.location import location_target
 from armicro.train.manifest import record_metrics, to_toml, write_manifest
-from armicro.train.networks import HighResolution, LowResolution, load_backbone
+from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
 
 
