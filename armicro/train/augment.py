@@ -20,6 +20,9 @@ from armicro.field import Pixels
 Unit = NDArray[np.float32]
 """(h, w, 3) RGB, 0-1."""
 
+Steps = tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...]
+"""Chance and change, in turn."""
+
 HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
 """Rows: optical density of haematoxylin, eosin and DAB in R, G, B."""
 
@@ -113,16 +116,14 @@ def add_jpeg(image: Unit, rng: Generator) -> Unit:
     return np.asarray(decoded / np.float32(255), np.float32)
 
 
-COLOUR: tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...] = (
+PAPER: Steps = ((0.6, vary_hsv), (0.6, vary_contrast), (0.5, vary_channels))
+STAIN: Steps = (
     (0.5, mix_density),
     (0.5, vary_stain),
-    (0.6, vary_hsv),
-    (0.6, vary_contrast),
-    (0.5, vary_channels),
     (0.06, swap_channels),
     (0.1, drop_colour),
 )
-TEXTURE: tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...] = (
+TEXTURE: Steps = (
     (0.3, blur),
     (0.2, sharpen),
     (0.25, add_noise),
@@ -130,19 +131,21 @@ TEXTURE: tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...] = (
 )
 
 
-def augment(tile: Pixels, rng: Generator) -> Pixels:
+def augment(tile: Pixels, rng: Generator, *, stain: bool = True) -> Pixels:
     """Return the tile as another laboratory might show it.
 
     Args:
         tile: (h, w, 3) uint8 RGB.
         rng: consumed in a fixed order, so a seed names a picture.
+        stain: mix dyes too, beyond what the paper did.
 
     Returns:
         (h, w, 3) uint8 RGB.
     """
     image = tile.astype(np.float32) / np.float32(255)
-    order = rng.permutation(len(COLOUR))
-    for share, step in [COLOUR[index] for index in order] + list(TEXTURE):
+    colour = STAIN + PAPER if stain else PAPER
+    order = rng.permutation(len(colour))
+    for share, step in [colour[index] for index in order] + list(TEXTURE):
         if rng.random() < share:
             image = step(image, rng)
     return to_uint8(image)

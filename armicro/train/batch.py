@@ -101,4 +101,6 @@ def cut_mosaic(
         tile[y : y + side, x : x + side] = pixels
         places.append(lesions[within(lesions, side, 0.0)] + (x, y))
     coloured = plan.augmented and plan.coloured
-    return augment(tile, rng) if coloured else tile, np.concatenate(places)
+    if coloured:
+        tile = augment(tile, rng, stain=plan.stain)
+    return tile, np.concatenate(places)

@@ -89,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sources", default="", help="names, with commas; default all")
     parser.add_argument("--no-phantom", action="store_true", help="real cells only")
     parser.add_argument("--steps", type=int, help="stop a network after so many steps")
+    parser.add_argument("--seeds", default="20211", help="of the ablation, with commas")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")
     parser.add_argument(
@@ -139,6 +140,7 @@ def write_ablation(dataset: Dataset, args: argparse.Namespace) -> None:
         lambda: start_network(HighResolution, args),
         args.out,
         steps=args.steps or ABLATION_STEPS,
+        seeds=[int(seed) for seed in args.seeds.split(",")],
     )
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 

@@ -136,7 +136,7 @@ def fit(
         bar.update()
         bar.set_postfix(loss=f"{run.loss:.3f}")
         last = run.step == settings.steps
-        if run.step % settings.validate_every == 0 or last:
+        if val and (run.step % settings.validate_every == 0 or last):
             check(run, val_tiles, settings, folder)
         if run.step % settings.checkpoint_every == 0 or last or run.patience.is_out:
             write_checkpoint(path, save_run(run))

@@ -40,7 +40,7 @@ LAST_STAGES = {
     ),
     "lr": (
         Stage(
-            400,
+            260,
             TilePlan(256, LR_UM_PER_PX, 40.0, by_cell=False, mosaic=0.25),
             batch=8,
             frozen=4,

@@ -52,6 +52,7 @@ class TilePlan:
     augmented: bool = True
     """Turn, scale and colour the tile."""
     coloured: bool = True
+    stain: bool = True
     by_cell: bool = True
     """The tile's label is its sample's; else a lesion anywhere in it counts."""
     mosaic: float = 0.0
@@ -168,7 +169,7 @@ def cut_tile_with_lesions(
     else:
         tile, lesions = _cut_crop(sample.picture, plan, rng)
     coloured = plan.augmented and plan.coloured
-    return (augment(tile, rng) if coloured else tile), lesions
+    return (augment(tile, rng, stain=plan.stain) if coloured else tile), lesions
 
 
 def _cut_field(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -90,21 +91,23 @@ def cut_validation(
     }
 
 
-@torch.no_grad()
 def validate(
     network: TileNetwork, sources: dict[str, tuple[Tensor, Tensor]]
 ) -> dict[str, float]:
     """Return the AUC on each source."""
+    return {
+        source: float(roc_auc_score(wanted.numpy(), logits_of(network, tiles)))
+        for source, (tiles, wanted) in sources.items()
+    }
+
+
+@torch.no_grad()
+def logits_of(network: TileNetwork, tiles: Tensor) -> NDArray[np.float64]:
+    """Return logits (n,) of many tiles."""
     network.eval()
     device = next(network.parameters()).device
-    scores = {}
-    for source, (tiles, wanted) in sources.items():
-        logits = [
-            tile_logits(network, part.to(device)) for part in torch.split(tiles, 16)
-        ]
-        found = torch.cat(logits).cpu().numpy()
-        scores[source] = float(roc_auc_score(wanted.numpy(), found))
-    return scores
+    parts = [tile_logits(network, part.to(device)) for part in torch.split(tiles, 16)]
+    return torch.cat(parts).double().cpu().numpy()
 
 
 def append_log(

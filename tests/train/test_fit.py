@@ -50,6 +50,26 @@ def test_a_resumed_run_equals_an_unbroken_one(lab_folder: Path, tmp_path: Path) 
     assert (tmp_path / "b" / "log.csv").read_text().startswith("step,stage,loss,auc_")
 
 
+def test_training_stops_early_and_returns_the_best(
+    lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(lab_folder)
+    sampler = BalancedSampler(
+        list_samples(dataset.split("train")), source_weights={"lab": 1.0, "crops": 1.0}
+    )
+    scores = iter([0.7, 0.9, 0.8, 0.85, 0.99])
+    monkeypatch.setattr("armicro.train.fit.validate", lambda *_: {"lab": next(scores)})
+    stage = Stage(9, TilePlan(32, HR_UM_PER_PX, 2.0), batch=2, frozen=6)
+    settings = FitSettings((stage,), validate_every=1, patience=1)
+    val = list_samples(dataset.split("val"), areas=False)[:2]
+    folder = tmp_path / "early"
+    folder.mkdir()
+    fit(HighResolution("resnet18"), sampler, val, settings, folder)
+    assert len((folder / "log.csv").read_text().splitlines()) == 1 + 4
+    assert read_checkpoint(folder / "checkpoint.safetensors").facts["waited"] == 2
+    assert read_checkpoint(folder / "best.safetensors").facts["step"] == 2
+
+
 def test_frozen_layers_stay_and_the_head_moves(
     lab_folder: Path, tmp_path: Path
 ) -> None:
