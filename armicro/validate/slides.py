@@ -30,9 +30,9 @@ from armicro.slide.crop import decode_crop, encode_crop
 from armicro.slide.track import FindingSet, top
 from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
+from armicro.source.table import read_rows
 from armicro.validate.metrics import Judged, interval, judge
 from armicro.validate.plot import plot_scores
-from armicro.validate.table import read_rows
 
 TOP_SHOWN = 10
 CALLED = 0.5
