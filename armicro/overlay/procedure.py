@@ -27,7 +27,7 @@ from armicro.errors import ArmicroError
 from armicro.field import Field, Pixels
 from armicro.overlay import theme
 from armicro.overlay.status import RESEARCH_ONLY
-from armicro.overlay.window import application
+from armicro.overlay.application import application
 
 TICK_MS = 60
 _PANEL_PX = 400
