@@ -21,6 +21,7 @@ from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.reader import Reader
 from armicro.processes.trust import Trust
+from armicro.slide.focus import with_focus
 from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Peer, Publisher
 from armicro.wire.ring import Ring
@@ -134,7 +135,7 @@ class _Capture:
         self._shots = [shot for shot in self._shots if shot.seq > done_seq]
 
     def _put(self, field: Field) -> None:
-        field = replace(field, seq=field.seq + self._first_seq)
+        field = with_focus(replace(field, seq=field.seq + self._first_seq))
         keep = () if self._live else tuple(shot.slot for shot in self._shots)
         spot = self._ring.put(field, keep=keep)
         if spot is None:

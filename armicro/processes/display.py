@@ -20,6 +20,8 @@ from armicro.wire.ring import Ring
 
 PICTURE = "window.png"
 """Screenshot of the last moment, in the session's folder."""
+PAINTED = "painted.csv"
+"""From the end of exposure to painted, of the last fields."""
 
 
 def run(job: Job, life: Life) -> None:
@@ -60,6 +62,9 @@ def run(job: Job, life: Life) -> None:
                 on_tick=on_tick,
                 picture=job.folder / PICTURE,
             )
+        # `armicro calibrate latency --session` reads it.
+        rows = "".join(f"{span_ms:.3f}\n" for span_ms in feed.painted_ms)
+        (job.folder / PAINTED).write_text(f"grab_to_painted_ms\n{rows}")
 
 
 def setting_of(rig: Rig) -> Setting:
