@@ -42,8 +42,8 @@ def keeps_map(job: Job) -> bool:
     """Whether a session's fields are stitched; a slide file is a map already."""
     if not job.rig.map.keep:
         return False
-    no_file = job.mode == "live" or (job.slide and is_recording(Path(job.slide)))
-    return job.map or bool(no_file)
+    asked = job.map or job.mode == "live" or job.rig.scan.hide_place
+    return asked or (bool(job.slide) and is_recording(Path(job.slide)))
 
 
 def stitches_beside(job: Job) -> bool:

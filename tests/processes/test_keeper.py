@@ -19,7 +19,7 @@ from armicro.processes.job import Job, Mode, Part
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
 from armicro.processes.run import run_job, write_all
 from armicro.processes.supervisor import Supervisor
-from armicro.rig import Map, Rig
+from armicro.rig import Map, Rig, Scan
 from armicro.session.slide_file import write_slide
 from armicro.slide.journal import Journal
 from armicro.slide.mosaic_file import MOSAIC, MosaicFile
@@ -115,6 +115,14 @@ def test_a_replay_that_is_asked_to_leaves_a_slide_beside_its_findings(
         ({"mode": "replay", "slide": "RECORDING"}, True),
         ({"mode": "replay", "slide": "slide.svs"}, False),
         ({"mode": "replay", "slide": "slide.svs", "map": True}, True),
+        (
+            {
+                "mode": "replay",
+                "slide": "slide.svs",
+                "rig": Rig(scan=Scan(hide_place=True)),
+            },
+            True,
+        ),
     ],
 )
 def test_a_map_is_kept_where_no_slide_file_is_one_already(
