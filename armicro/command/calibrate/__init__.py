@@ -19,6 +19,13 @@ class Procedure(NamedTuple):
 
 
 PROCEDURES: dict[str, Procedure] = {
+    "guide": Procedure(
+        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
+    ),
+    "verify": Procedure(
+        "armicro.command.calibrate.verify",
+        "compare the instrument with its certificate",
+    ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
 
