@@ -30,9 +30,9 @@ from armicro.slide.crop import decode_crop, encode_crop
 from armicro.slide.track import FindingSet, top
 from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
+from armicro.source.table import read_rows
 from armicro.validate.metrics import Judged, interval, judge
 from armicro.validate.plot import plot_scores
-from armicro.validate.table import read_rows
 
 TOP_SHOWN = 10
 CALLED = 0.5
@@ -144,10 +144,8 @@ def read_slide(task: SlideTask) -> str:
         seen = FindingSet(merge_um=task.rig.cascade.merge_um)
         crops: dict[tuple[float, ...], bytes] = {}
         try:
-            for field in source.fields():
-                prepared = pipeline.screen.prepare(field)
-                report, observations = pipeline.screen.analyse(prepared)
-                news = seen.update(pipeline.keep(report, observations))
+            for account in pipeline.read(source.fields()):
+                news = seen.update(account.observations)
                 # Findings below 0.5 are in no top list that anybody looks at.
                 crops |= {
                     order(one.finding): encode_crop(one.crop)

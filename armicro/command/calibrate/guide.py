@@ -24,8 +24,11 @@ from armicro.calibrate.certificate import Instrument, Light, Scale
 from armicro.calibrate.course import Setting, course
 from armicro.calibrate.guide import Guide, Outcome, Step
 from armicro.calibrate.pattern import draw_pattern
+from armicro.calibrate.stage import table_of
+from armicro.calibrate.stage_plot import draw_stage
 from armicro.certificate import Measurement, now, read_certificate, record
 from armicro.command.calibrate.show import text_of
+from armicro.command.calibrate.stage import plan_of
 from armicro.errors import CalibrationError, RigError
 from armicro.field import Field
 from armicro.flat import write_flat
@@ -34,6 +37,7 @@ from armicro.processes.reader import Reader
 from armicro.rig import Rig, read_rig
 from armicro.source import Card, Source
 from armicro.source.identity import instrument_of
+from armicro.source.instrument import carry_out, open_instrument
 from armicro.source.open import open_source
 from armicro.source.specimen import DISPLAY_WH_PX, draw_specimen
 
