@@ -50,9 +50,10 @@ def draw_specimen(
     """
     if specimen == "cells":
         width, height = size_wh_px
-        return paint_field(
+        pixels, _ = paint_field(
             seed=1, width_px=width, height_px=height, um_per_px=um_per_px
-        )[0]
+        )
+        return np.rint(pixels * (np.array(GLASS_RGB) / 255)).astype(np.uint8)
     light = _lamp(size_wh_px)[..., None] * np.array(GLASS_RGB, np.float32)
     if specimen == "pattern":
         path = SimulatedPath(

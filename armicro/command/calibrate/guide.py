@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 TRUE_SHARE = 1.006
 """A simulated objective magnifies a little less than is engraved on it."""
-ROOM = {"cells": 1.5}
+ROOM = {"cells": 2.5}
 """Sides of a specimen's picture in fields, where the stage is to move over it."""
 WAIT_S = 30.0
 

@@ -1,4 +1,4 @@
-"""The whole guide over pylon's emulated camera, in text, window and again."""
+"""The whole guide: a simulated microscope in text, pylon's emulator in a window."""
 
 import json
 import time
@@ -17,31 +17,35 @@ from armicro.overlay.procedure import ProcedureWindow
 from armicro.rig import read_rig
 from armicro.source.specimen import CORNERS, GLASS_RGB, draw_specimen
 
-UM_PER_PX = 0.6
+UM_PER_PX, SIZE = 0.6, (480, 400)
 TRUE = TRUE_SHARE * UM_PER_PX
-pytest.importorskip("pypylon", reason="pypylon is not installed")
 
 
-@pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PYLON_CAMEMU", "1")
-    path = tmp_path / "rig.toml"
+def rig_of(folder: Path, driver: str, rest: str = "") -> Path:
+    path = folder / "rig.toml"
     path.write_text(
         'objective = "20x"\ncertificate = "made/20x.toml"\n[camera]\n'
-        f'driver = "basler"\nwidth_px = 640\nheight_px = 512\num_per_px = {UM_PER_PX}\n'
-        'emulated_image = "drawn"\nframes_per_second = 20\n'
+        f'driver = "{driver}"\nwidth_px = {SIZE[0]}\nheight_px = {SIZE[1]}\n'
+        f"um_per_px = {UM_PER_PX}\nemulated_image = 'drawn'\nframes_per_second = 40\n"
+        f"{rest}"
     )
     return path
 
 
 def test_guide_in_text_makes_a_certificate_that_is_true_and_in_force(
-    rig: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    rest = (
+        '[stage]\ndriver = "simulated"\nlimits = [-200.0, -200.0, 200.0, 200.0]\n'
+        "[stage.mechanics]\num_per_step = [[0.9998, -0.0175], [0.0175, 0.9998]]\n"
+        "backlash = [6.0, 9.0]\n"
+    )
+    rig = rig_of(tmp_path, "simulated", rest)
     assert main(["calibrate", "guide", "--rig", str(rig), "--yes", "--by", "Ada"]) == 0
     said = capsys.readouterr().out
     assert "by Ada" in said
     held = read_certificate(rig.parent / "made" / "20x.toml")
-    assert held.instrument.camera == "Emulation 0815-0000"
+    assert held.instrument.camera == "simulated microscope"
     assert held.scale is not None
     assert held.scale.um_per_px == pytest.approx(TRUE, rel=1e-3)
     assert held.light is not None
@@ -49,6 +53,12 @@ def test_guide_in_text_makes_a_certificate_that_is_true_and_in_force(
     assert held.light.corner_after == pytest.approx(1.0, abs=0.01)
     assert held.colour is not None
     assert held.colour.white_rgb == pytest.approx(GLASS_RGB, rel=0.03)
+    assert held.stage is not None
+    # The specimen moves by what the rig calls a pixel, which is a little more.
+    x_um, y_um = held.stage.backlash_um
+    assert x_um / TRUE_SHARE == pytest.approx(6.0, abs=1.0)
+    assert y_um / TRUE_SHARE == pytest.approx(9.0, abs=1.0)
+    assert abs(held.stage.rotation_deg) == pytest.approx(1.0, abs=0.1)
     assert held.display is not None
     assert held.display.residual_um < 0.5
     # Now the rig works at the scale that was measured.
@@ -60,10 +70,10 @@ def test_guide_in_text_makes_a_certificate_that_is_true_and_in_force(
 
 def _verify(rig: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = rig.parent
-    for name, um_per_px in (("same", TRUE), ("other", 1.02 * TRUE)):
-        pixels = draw_specimen("micrometer", (640, 512), um_per_px)
-        cv2.imwrite(str(folder / f"{name}.png"), pixels[..., ::-1])
-    glass = draw_specimen("glass", (640, 512), TRUE)
+    ruler = draw_specimen("micrometer", SIZE, 1.02 * TRUE)
+    cv2.imwrite(str(folder / "other.png"), ruler[..., ::-1])
+    glass = draw_specimen("glass", SIZE, TRUE)
+    cv2.imwrite(str(folder / "same.png"), glass[..., ::-1])
     cv2.imwrite(str(folder / "dim.png"), (0.8 * glass[..., ::-1]).round())
     given = ["calibrate", "verify", "--rig", str(rig)]
     assert main([*given, str(folder / "same.png")]) == 0
@@ -75,7 +85,12 @@ def _verify(rig: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "!!  light" in capsys.readouterr().out
 
 
-def test_guide_in_the_window_ends_with_the_certificate(rig: Path, qtbot: QtBot) -> None:
+def test_guide_in_the_window_ends_with_the_certificate(
+    tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pypylon", reason="pypylon is not installed")
+    monkeypatch.setenv("PYLON_CAMEMU", "1")
+    rig = rig_of(tmp_path, "basler")
     path = rig.parent / "made" / "20x.toml"
     guide = Guide(course(Setting(UM_PER_PX, 10.0, now())))
     bench = _Bench(read_rig(rig), path, by="Ada")
