@@ -50,8 +50,12 @@ def test_the_pixel_table_is_right_and_bold_where_the_cascade_accepts() -> None:
             assert cell.startswith("**") is (0.1 <= um_per_px <= 0.6)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("hardware/rigs/*.toml")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("hardware/rigs/*.toml")), ids=lambda path: path.stem
+)
 def test_every_rig_reads_and_its_scale_is_one_that_the_cascade_accepts(
     path: Path,
 ) -> None:
-    assert 0.1 <= read_rig(path).camera.um_per_px <= 0.6
+    camera = read_rig(path).camera
+    # Micro-Manager's drawn beads are no cells, and get no boxes.
+    assert 0.1 <= camera.um_per_px <= 0.6 or camera.driver == "micromanager"
