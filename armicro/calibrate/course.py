@@ -245,7 +245,7 @@ def measure_display(
     )
     words = (
         f"off by {residual.rms_um:.2f} µm on {residual.points} corners that took no "
-        f"part, {len(mapping.distortion)} lens terms"
+        f"part{', with a lens term' if mapping.distortion else ''}"
     )
     drawn = pixels.copy()
     radius = max(3, width // 200)

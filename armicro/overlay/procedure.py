@@ -6,6 +6,7 @@ measurements run in a thread of their own, so the picture stays alive meanwhile.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 from typing import Protocol
 
@@ -211,6 +212,7 @@ class ProcedureWindow(QWidget):
         )
         looking = guide.phase in ("looking", "measuring")
         self.checks.setText(_checks(guide.checks) if looking else "")
+        self.checks.setVisible(looking)
         self.result.setText(self._result())
         if guide.outcome is not None and guide.outcome.picture is not None:
             self._show_picture(guide.outcome.picture)
@@ -300,7 +302,7 @@ def _table(lines: tuple[Line, ...]) -> str:
 
 
 def _paragraph(text: str, shade: str) -> str:
-    return f"<span style='color:{shade}'>{text}</span>"
+    return f"<span style='color:{shade}'>{escape(text)}</span>"
 
 
 def _label(name: str = "") -> QLabel:
