@@ -210,12 +210,15 @@ class _Bench:
         camera = self._rig.camera
         if not camera.emulated_image:
             return self._rig
+        true_um_per_px = TRUE_SHARE * camera.um_per_px
         room = ROOM.get(step.specimen, 1.0)
         size = round(room * camera.width_px), round(room * camera.height_px)
-        pixels = draw_specimen(step.specimen, size, TRUE_SHARE * camera.um_per_px)
+        pixels = draw_specimen(step.specimen, size, true_um_per_px)
         path = Path(self._folder.name) / f"{step.specimen}.bmp"
         cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-        shown = msgspec.structs.replace(camera, emulated_image=str(path))
+        shown = msgspec.structs.replace(
+            camera, emulated_image=str(path), um_per_px=true_um_per_px
+        )
         return msgspec.structs.replace(self._rig, camera=shown)
 
     def _close_reader(self) -> None:

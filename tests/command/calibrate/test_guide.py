@@ -55,10 +55,8 @@ def test_guide_in_text_makes_a_certificate_that_is_true_and_in_force(
     assert held.colour is not None
     assert held.colour.white_rgb == pytest.approx(GLASS_RGB, rel=0.03)
     assert held.stage is not None
-    # The specimen moves by what the rig calls a pixel, which is a little more.
-    x_um, y_um = held.stage.backlash_um
-    assert x_um / TRUE_SHARE == pytest.approx(6.0, abs=1.0)
-    assert y_um / TRUE_SHARE == pytest.approx(9.0, abs=1.0)
+    assert held.stage.backlash_um == pytest.approx((6.0, 9.0), abs=1.0)
+    assert held.stage.um_per_step[0][0] == pytest.approx(0.9998, abs=2e-3)
     assert abs(held.stage.rotation_deg) == pytest.approx(1.0, abs=0.1)
     assert held.display is not None
     assert held.display.residual_um < 0.5
