@@ -12,7 +12,7 @@ from armicro.__main__ import main
 from armicro.calibrate.course import Setting, course
 from armicro.calibrate.guide import Guide
 from armicro.certificate import now, read_certificate
-from armicro.command.calibrate.guide import TRUE_SHARE, _Bench
+from armicro.command.calibrate.bench import TRUE_SHARE, Bench
 from armicro.overlay.procedure import ProcedureWindow
 from armicro.rig import read_rig
 from armicro.source.specimen import CORNERS, GLASS_RGB, draw_specimen
@@ -92,7 +92,7 @@ def test_guide_in_the_window_ends_with_the_certificate(
     rig = rig_of(tmp_path, "basler")
     path = rig.parent / "made" / "20x.toml"
     guide = Guide(course(Setting(UM_PER_PX, 10.0, now())))
-    bench = _Bench(read_rig(rig), path, by="Ada")
+    bench = Bench(read_rig(rig), path, by="Ada")
     window = ProcedureWindow(guide, bench, where=path.name)
     qtbot.addWidget(window)
     window.show()
