@@ -117,7 +117,10 @@ def record(
         CalibrationError: the certificate is of another instrument, or was edited.
     """
     if path.exists():
-        before = read_certificate(path)
+        try:
+            before = read_certificate(path)
+        except CalibrationError as error:
+            raise CalibrationError(f"{error}, into another file") from error
         if before.instrument != instrument:
             raise CalibrationError(
                 f"certificate {path}: is for {describe(before.instrument)}, measured "

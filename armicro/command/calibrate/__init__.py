@@ -19,6 +19,13 @@ class Procedure(NamedTuple):
 
 
 PROCEDURES: dict[str, Procedure] = {
+    "guide": Procedure(
+        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
+    ),
+    "verify": Procedure(
+        "armicro.command.calibrate.verify",
+        "compare the instrument with its certificate",
+    ),
     "stage": Procedure(
         "armicro.command.calibrate.stage",
         "measure how pictures move when the stage does",

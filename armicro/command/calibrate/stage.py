@@ -18,7 +18,7 @@ from armicro.calibrate.stage import (
     table_of,
 )
 from armicro.calibrate.stage_plot import draw_stage
-from armicro.calibrate.walk import REACH, planned_looks, walk
+from armicro.calibrate.walk import REACH, Walk, planned_looks, walk
 from armicro.certificate import now, read_certificate, record
 from armicro.errors import CalibrationError
 from armicro.rig import Rig, read_rig
@@ -42,7 +42,7 @@ examples:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """What is about to be done."""
 
     start: tuple[float, float]
@@ -50,6 +50,15 @@ class _Plan:
     field_wh_px: tuple[int, int]
     um_per_px: float
     first_step: float
+
+    def walk(self) -> Walk:
+        """The moves, one by one."""
+        return walk(
+            self.start,
+            limits=self.limits,
+            field_wh_px=self.field_wh_px,
+            first_step=self.first_step,
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         args.certificate = Path(rig.certificate)
     um_per_px = _scale(rig, args.certificate)
     with drawn(rig) as rig, open_instrument(rig) as instrument:
-        plan = _plan(rig, instrument, um_per_px)
+        plan = plan_of(rig, instrument, um_per_px)
         if args.dry_run:
             sys.stdout.write(_json(plan) if args.json else _plan_text(plan))
             return 0
@@ -105,14 +114,15 @@ def _scale(rig: Rig, certificate: Path | None) -> float:
     return rig.camera.um_per_px
 
 
-def _plan(rig: Rig, instrument: Instrument, um_per_px: float) -> _Plan:
+def plan_of(rig: Rig, instrument: Instrument, um_per_px: float) -> Plan:
+    """Plan the moves of an open instrument, within its limits."""
     card, stage = instrument.source.card, instrument.stage
     x, y = stage.position()
     limits = stage.limits or (
         x - UNNAMED_LIMIT, y - UNNAMED_LIMIT, x + UNNAMED_LIMIT, y + UNNAMED_LIMIT,
     )  # fmt: skip
     smaller_px = min(card.width_px, card.height_px)
-    return _Plan(
+    return Plan(
         start=(x, y),
         limits=limits,
         field_wh_px=(card.width_px, card.height_px),
@@ -122,14 +132,8 @@ def _plan(rig: Rig, instrument: Instrument, um_per_px: float) -> _Plan:
 
 
 def _measure(
-    instrument: Instrument, plan: _Plan, *, settle_s: float, args: argparse.Namespace
+    instrument: Instrument, plan: Plan, *, settle_s: float, args: argparse.Namespace
 ) -> Walked:
-    moves = walk(
-        plan.start,
-        limits=plan.limits,
-        field_wh_px=plan.field_wh_px,
-        first_step=plan.first_step,
-    )
     with tqdm(total=planned_looks(), unit="look", disable=args.json) as bar:
 
         def show(target: Any) -> None:
@@ -138,7 +142,7 @@ def _measure(
             bar.total = max(bar.total, bar.n + 1)
             bar.update()
 
-        walked = carry_out(moves, instrument, settle_s=settle_s, on_look=show)
+        walked = carry_out(plan.walk(), instrument, settle_s=settle_s, on_look=show)
         bar.total = bar.n
         return walked
 
@@ -184,7 +188,7 @@ def _json(answer: object) -> str:
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
 
 
-def _plan_text(plan: _Plan) -> str:
+def _plan_text(plan: Plan) -> str:
     left, top, right, bottom = plan.limits
     reach_um = REACH * min(plan.field_wh_px) * plan.um_per_px
     return (
