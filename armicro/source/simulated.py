@@ -92,9 +92,11 @@ class SimulatedSource:
             at = pan_xy(
                 speed * elapsed_ns * 1e-9, self._room_wh_px, self._camera.height_px
             )
-            self._stage.move_to(
-                *((at[i] - self._room_wh_px[i] / 2) * scale for i in (0, 1))
-            )
+            way = [(at[i] - self._room_wh_px[i] / 2) * scale for i in (0, 1)]
+            limits = self._stage.limits
+            if limits is not None:
+                way = [min(max(way[i], limits[i]), limits[i + 2]) for i in (0, 1)]
+            self._stage.move_to(*way)
 
     def _field(self, seq: int, first: Point) -> Field:
         at = self._stage.position()

@@ -203,7 +203,7 @@ def _text(answer: dict[str, Any], certificate: Path | None) -> str:
     lines = [
         f"matrix         [[{a:.5f}, {b:.5f}], [{c:.5f}, {d:.5f}]] µm a step, "
         f"± {answer['standard_error']:.3%}",
-        f"rotation       {answer['rotation_deg']:.3f}° ± "
+        f"rotation       {answer['rotation_deg']:z.3f}° ± "
         f"{answer['rotation_error_deg']:.3f}°{mirrored}",
         f"backlash       x {play[0]:.2f} ± {sure[0]:.2f}, y {play[1]:.2f} ± "
         f"{sure[1]:.2f} µm",

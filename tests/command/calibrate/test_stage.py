@@ -15,8 +15,8 @@ RIG = """
 objective = "simulated 20x"
 [camera]
 driver = "simulated"
-width_px = 480
-height_px = 400
+width_px = 400
+height_px = 340
 um_per_px = 0.345
 frames_per_second = 1000
 emulated_image = "drawn"
