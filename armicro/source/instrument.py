@@ -185,8 +185,9 @@ def carry_out(
 
 def _fresh_field(instrument: Instrument, fields: Iterator[Field]) -> Field:
     """The next field that was surely exposed after this was asked."""
-    for _ in range(instrument.stale_fields + 1):
-        field = next(fields, None)
+    for _ in range(instrument.stale_fields):
+        next(fields, None)
+    field = next(fields, None)
     if field is None:
         name = instrument.source.card.name
         raise SourceLostError(f"camera {name}: gives no more fields; open it again")
