@@ -9,7 +9,7 @@ from armicro.calibrate.shift import measure_shift
 from armicro.field import Pixels
 from armicro.source.phantom import paint_field
 
-WIDTH_PX, HEIGHT_PX = 400, 340
+WIDTH_PX, HEIGHT_PX = 480, 400
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def view(slide: Pixels, x_px: float, y_px: float, *, gain: float = 1.0) -> Pixel
 
 @pytest.mark.parametrize(
     ("x_px", "y_px"),
-    [(0, 0), (0.5, -0.5), (-12.35, 7.6), (101.3, 0.2), (-150.4, 120.7), (170.2, -9.9)],
+    [(0, 0), (0.5, -0.5), (-12.35, 7.6), (101.3, 0.2), (-150.4, 120.7), (190.2, -9.9)],
 )
 def test_shift_is_found_to_hundredths_of_a_pixel(
     slide: Pixels, x_px: float, y_px: float
@@ -46,7 +46,7 @@ def test_shift_is_found_to_hundredths_of_a_pixel(
 def test_dust_on_the_sensor_does_not_hold_the_view_fast(slide: Pixels) -> None:
     first, second = view(slide, 0, 0), view(slide, -60.3, 44.8)
     rng = np.random.default_rng(1)
-    for x, y in zip(rng.integers(9, 390, 40), rng.integers(9, 330, 40), strict=True):
+    for x, y in zip(rng.integers(9, 470, 40), rng.integers(9, 390, 40), strict=True):
         for picture in (first, second):
             cv2.circle(picture, (int(x), int(y)), 2, (60, 60, 60), -1)
     shift = measure_shift(first, second)
