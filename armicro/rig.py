@@ -17,6 +17,8 @@ from armicro.calibrate.certificate import Certificate, Instrument, why_not
 from armicro.cascade.choice import Choice
 from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
+from armicro.flat import read_flat
+from armicro.slide.choice import RegisterChoice
 
 Pixels = Annotated[int, Meta(gt=0, le=65_535)]
 """The most that a message on the wire may state."""
@@ -103,7 +105,10 @@ class Stage(_Table, frozen=True):
 class Scan(_Table, frozen=True):
     """How a slide is walked over when it plays the camera."""
 
-    path: Literal["serpentine", "raster", "random"] = "serpentine"
+    path: Literal["serpentine", "raster", "random", "freehand"] = "serpentine"
+    """``freehand`` wanders like a hand on a manual stage, and comes by again."""
+    fields: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Length of a free-hand path; 0: as long as a serpentine over the region."""
     overlap: Annotated[float, Meta(ge=0, lt=0.95)] = 0.1
     """Share of a field's width and height that the next one sees again."""
     seed: int = 0
@@ -120,6 +125,8 @@ class Scan(_Table, frozen=True):
     rotation_deg: float = 0.0
     dropped: Share = 0.0
     """Share of fields that never arrive."""
+    hide_place: bool = False
+    """The source keeps to itself where its fields lie: registration has to find it."""
 
 
 class Network(_Table, frozen=True):
@@ -144,6 +151,26 @@ class Wire(_Table, frozen=True):
     """Folder with CURVE keys (``armicro keys``); required for tcp to another host."""
 
 
+class Map(_Table, frozen=True):
+    """The slide stitched from a session's fields, kept as ``slide.tif``."""
+
+    keep: bool = True
+    """Of sessions without a slide file, and where ``--map`` asks for it."""
+
+
+class Display(_Table, frozen=True):
+    """What the operator sees the boxes on, and from when on a score counts."""
+
+    mode: Literal["monitor", "optical"] = "monitor"
+    """``monitor`` shows the camera's picture with its boxes; ``optical`` only boxes on
+    black, for a display that is mixed into the eyepiece."""
+    latency_ms: NotNegative = 20.0
+    """Of the optical display alone, from painting to light; where a certificate says
+    what the whole way takes, boxes are drawn at least that far ahead."""
+    least_coverage: Share = 0.8
+    """Below this share of the cell area a low score is only "so far"."""
+
+
 class Rig(_Table, frozen=True):
     """An instrument and its settings."""
 
@@ -164,6 +191,9 @@ class Rig(_Table, frozen=True):
     network: Network = Network()
     cascade: Choice = Choice()
     wire: Wire = Wire()
+    map: Map = Map()
+    display: Display = Display()
+    register: RegisterChoice = RegisterChoice()
 
     @property
     def sha256(self) -> str:
@@ -211,8 +241,15 @@ def _calibrated(rig: Rig, path: Path) -> Rig:
     replace = msgspec.structs.replace
     try:
         certificate = read_certificate(path)
+        if certificate.light is not None:
+            # Proved here, where its fault can be told; the source reads it again.
+            read_flat(path.parent, certificate.light)
     except CalibrationError as error:
-        return replace(rig, certificate=str(path), calibration_fault=str(error))
+        # Shown in the window and kept in reports: short, and without folders.
+        why = str(error).replace(str(path), path.name)
+        if not path.exists():
+            why = f"no certificate {path.name} yet: run armicro calibrate guide"
+        return replace(rig, certificate=str(path), calibration_fault=why)
     fault = why_not(
         certificate,
         # The camera is not open yet: whose certificate it is, is asked again then.

@@ -86,14 +86,14 @@ class Display(_Table, frozen=True, kw_only=True):
 
 
 class Light(_Table, frozen=True, kw_only=True):
-    """Flat field and dark field, kept as pictures beside the certificate."""
+    """Flat field, kept as a small picture beside the certificate, and dark level."""
 
     measured_at: str
     flat: str
-    """File name of the gain map."""
+    """File name of the map of the light, in the certificate's folder."""
     flat_sha256: str
-    dark: str = ""
-    dark_sha256: str = ""
+    dark_rgb: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What the camera reads without light, 0-255."""
     corner_before: float
     corner_after: float
     """Light in the corners over that in the centre."""

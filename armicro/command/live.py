@@ -1,6 +1,7 @@
 """``armicro live``: assist at a microscope until the window is closed."""
 
 import argparse
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -77,6 +78,9 @@ def run(args: argparse.Namespace) -> int:
             'such as capture = "tcp://*:5600" on the machine that has it and '
             '"tcp://NAME:5600" on the other'
         )
+    if rig.calibration_fault or rig.camera.uncalibrated:
+        why = rig.calibration_fault or "boxes at a scale that nobody measured"
+        tqdm.write(f"rig {rig.name}: {why}", file=sys.stderr)
     name = args.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
     folder = args.out / name
     if folder.exists():

@@ -23,6 +23,7 @@ from armicro.source.shutter import Shutter
 from armicro.stage.limit import Limits
 from armicro.stage.pylon import PylonStage
 
+_EMULATED = "BaslerCamEmu"
 _POLL_MS = 100
 _LEAST_SILENCE_S = 0.8
 _IMAGE_S = 20.0
@@ -88,7 +89,7 @@ class BaslerSource:
             width_px=width,
             height_px=height,
             binning=binning,
-            simulated=bool(camera.emulated_image),
+            simulated=info.GetDeviceClass() == _EMULATED,
         )
 
     def virtual_stage(self, limits: Limits | None = None) -> PylonStage:
@@ -117,7 +118,7 @@ class BaslerSource:
         for device in devices:
             named = device.GetSerialNumber(), device.GetUserDefinedName()
             fits = not wanted or wanted in named
-            if fits and (not emulated or device.GetDeviceClass() == "BaslerCamEmu"):
+            if fits and (not emulated or device.GetDeviceClass() == _EMULATED):
                 with self._said("cannot be reached"):
                     return self._pylon.InstantCamera(factory.CreateDevice(device))
         seen = ", ".join(device.GetSerialNumber() for device in devices) or "none"
