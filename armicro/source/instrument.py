@@ -14,9 +14,10 @@ from typing import NamedTuple
 import msgspec
 
 from armicro.calibrate.certificate import Stage as StageTable
+from armicro.calibrate.move import Seen, Target
 from armicro.calibrate.shift import measure_shift
 from armicro.calibrate.stage import Walked
-from armicro.calibrate.walk import Seen, Target, Walk
+from armicro.calibrate.walk import Walk
 from armicro.errors import RigError, SourceError, SourceLostError
 from armicro.field import Field
 from armicro.rig import Rig
