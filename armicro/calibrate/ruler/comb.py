@@ -47,7 +47,6 @@ class Comb:
         """Teeth within its span that were not seen."""
         return int(self.index[-1]) + 1 - len(self.index)
 
-
     def carried(
         self, old: NDArray[np.float64], new: NDArray[np.float64], step: float
     ) -> "Comb":

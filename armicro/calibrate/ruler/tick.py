@@ -109,9 +109,7 @@ def _core_rows(top: Doubles, bottom: Doubles, row: float) -> tuple[int, int]:
     return max(low, 0), high
 
 
-def _lean(
-    bright: Floats, x: Doubles, core: tuple[int, int], pitch: float
-) -> float:
+def _lean(bright: Floats, x: Doubles, core: tuple[int, int], pitch: float) -> float:
     """How far lines lean, from the mean line of each of a few slices of rows."""
     slices = min(8, (core[1] - core[0]) // 4)
     if slices < 3:
