@@ -60,7 +60,7 @@ class Stage(_Table, frozen=True, kw_only=True):
     standard_error: float
     """Of its entries, as a share of their size."""
     rotation_deg: float = 0.0
-    """Of the camera against the stage's x, clockwise on the screen."""
+    """Of the stage's x against the picture's rows, clockwise on the screen."""
     backlash_um: tuple[float, float] = (0.0, 0.0)
     backlash_error_um: tuple[float, float] = (0.0, 0.0)
     repeatability_um: float = 0.0

@@ -98,6 +98,18 @@ def _open_basler(rig: Rig, clock: Clock) -> Source:
     return BaslerSource(rig.camera, clock=clock)
 
 
+def _open_micromanager(rig: Rig, clock: Clock) -> Source:
+    from armicro.source.instrument import open_micromanager
+
+    return open_micromanager(rig, clock=clock)[0]
+
+
+def _open_simulated(rig: Rig, clock: Clock) -> Source:
+    from armicro.source.instrument import open_simulated
+
+    return open_simulated(rig, clock=clock)[0]
+
+
 def _open_video(rig: Rig, clock: Clock) -> Source:
     folder = Path(rig.camera.device)
     if rig.camera.device and folder.is_dir():
@@ -109,5 +121,7 @@ _OPENERS: dict[Driver, Callable[[Rig, Clock], Source]] = {
     "slide": _open_slide,
     "recording": _open_recording,
     "basler": _open_basler,
+    "micromanager": _open_micromanager,
+    "simulated": _open_simulated,
     "video": _open_video,
 }
