@@ -46,7 +46,7 @@ def falloff(width: int, height: int) -> Floats:
     return np.asarray(1 - (1 - CORNER) * r2)[..., None]
 
 
-def lit(picture: NDArray[np.generic], light: Floats, seed: int) -> Pixels:
+def lit(picture: NDArray[np.float64] | Pixels, light: Floats, seed: int) -> Pixels:
     """A picture under a lamp, with a camera's noise."""
     noise = np.random.default_rng(seed).normal(0, 1.5, picture.shape)
     return np.asarray(np.clip(np.rint(picture * light + noise), 0, 255), np.uint8)
@@ -79,7 +79,7 @@ def display(cases: int) -> Iterator[str]:
         path = draw_path(seed)
         first, second = (
             find_pattern(path.show(board, seed=seed), path.display_wh_px, verify=verify)
-            for verify, board in enumerate(boards)
+            for verify, board in zip((False, True), boards, strict=True)
         )
         mapping = solve_display(first, path.camera_wh_px)
         held_out.append(judge(mapping, second, um_per_px=UM_PER_PX).rms_um)
@@ -118,7 +118,10 @@ def light(_: int) -> Iterator[str]:
     ]
     for count in (12, 24, 48):
         yield _left(f"{count} drawn fields", lamp_of_fields(drawn[:count]), share)
-    real = [cv2.resize(picture, (1280, 960)) for picture, _ in cric(48, group="cric-2")]
+    real = [
+        np.asarray(cv2.resize(picture, (1280, 960)), np.uint8)
+        for picture, _ in cric(48, group="cric-2")
+    ]
     share = falloff(1280, 960)
     for count in (12, 24, 48):
         if len(real) < count:
