@@ -45,7 +45,7 @@ class SimulatedPath:
             camera_xy: (..., 2).
         """
         wide, high = self.camera_wh_px
-        half = math.hypot(wide, high) / 2
+        half = math.hypot(wide - 1, high - 1) / 2
         middle = np.array([(wide - 1) / 2, (high - 1) / 2])
         axis = middle + np.asarray(self.axis_px)
         off = np.asarray(camera_xy, np.float64) - axis

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
-from armicro.overlay.window import application
+from armicro.overlay.application import application
 
 _PATIENCE_S = 2.0
 
