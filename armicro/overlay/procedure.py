@@ -26,8 +26,8 @@ from armicro.calibrate.guide import Check, Guide, Outcome, Step
 from armicro.errors import ArmicroError
 from armicro.field import Field, Pixels
 from armicro.overlay import theme
+from armicro.overlay.application import application
 from armicro.overlay.status import RESEARCH_ONLY
-from armicro.overlay.window import application
 
 TICK_MS = 60
 _PANEL_PX = 400
