@@ -32,7 +32,7 @@ from armicro.processes.life import Life
 from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
 from armicro.report import Account, FieldReport, Observation, Revisit, SlideScore
-from armicro.slide.coverage import BIN_UM, area_of
+from armicro.slide.coverage import BIN_UM
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
@@ -123,7 +123,7 @@ class _Session:
         self._finished = self._closed = False
         _refuse_other_networks(job, journal, networks)
         journal.set("engine", provenance(networks))
-        self._seen = SeenFields()
+        self._seen = SeenFields(self._pipeline)
         kept = _resume(journal, self._pipeline, self._seen)
         self._score = self._pipeline.score()
         self._writer = Writer(journal)
@@ -258,18 +258,26 @@ class _Session:
 class SeenFields:
     """Where fields were seen, as the display is told: each place once."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self.rows = b""
+        self._pipeline = pipeline
         self._known: set[tuple[int, ...]] = set()
+        self._last: FieldReport | None = None
 
     def add(self, report: FieldReport) -> None:
         """Take a field's place; one that differs by less than a bin is not news."""
         # A moving or blurred field tells nothing of the slide that would last.
         if report.place is None or report.state in ("moving", "out_of_focus"):
             return
-        areas = report.areas_xywh_um
+        # What waited in the field before may have been seen since.
+        if self._last is not None:
+            self._add(self._last)
+        self._add(report)
+        self._last = report
+
+    def _add(self, report: FieldReport) -> None:
         readable = report.state in SEEN
-        for box in (area_of(report),) if areas is None else areas:
+        for box in self._pipeline.seen_boxes(report):
             key = (*(round(value / BIN_UM) for value in box), int(readable))
             if key not in self._known and len(self._known) < MOST_SEEN:
                 self._known.add(key)
