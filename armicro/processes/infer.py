@@ -116,8 +116,6 @@ class _Session:
         self._tell_at = self._revisit_at = 0.0
         self._revisits: tuple[Revisit, ...] = ()
         self._revisits_of: SlideScore | None = None
-        self._late: Account | None = None
-        """What was found after the last field."""
         self._timing = -1, 0
         """The last analysed field and its inference, ns."""
         self._finished = self._closed = False
@@ -144,6 +142,10 @@ class _Session:
                     break
             self._tell()
         self._intake.close()
+        self._writer.close()
+        if not self._finished:
+            # Told to end, it has some seconds: what was found is written first.
+            self.close()
         self._flush()
         self.close()
         # What was found stays to be seen until the supervisor ends the session.
@@ -158,8 +160,6 @@ class _Session:
         self._closed = True
         self._intake.close()
         self._writer.close()
-        if self._late is not None:
-            self._journal.amend(self._late)
         spent = self._spent()
         facts: Facts = {
             "score": self._score,
@@ -201,10 +201,12 @@ class _Session:
 
     def _flush(self) -> None:
         """Look at what waited for a next field, which does not come any more."""
-        self._late = self._timed(self._pipeline.flush())
-        if self._late is not None:
-            self._seen.add(self._late.report)
+        late = self._timed(self._pipeline.flush())
+        if late is not None:
+            self._seen.add(late.report)
             self._score = self._pipeline.score()
+            facts: Facts = {"score": self._score, "spent": self._spent()}
+            self._journal.amend(late, facts)
 
     def _on_part(self) -> None:
         if self._at_work:
