@@ -128,7 +128,7 @@ def _ruler(design: Design, along: Floats, across: Floats, px: float) -> Floats:
 
 
 def _numerals(design: Design, along: Floats, across: Floats) -> Floats:
-    """"0", ".1", ... above every tenth tick, from a sheet of type."""
+    """ "0", ".1", ... above every tenth tick, from a sheet of type."""
     fine = 24  # pixels a division
     sheet = np.zeros((4 * fine, (design.divisions + 12) * fine), np.uint8)
     for tick in range(0, design.divisions + 1, 10):
@@ -176,9 +176,9 @@ def _photograph(ink: Floats, view: View, rng: np.random.Generator) -> NDArray[np
         rim = np.clip((0.95 - np.hypot(x * aspect, y)) * 40, 0, 1)
         shade = 0.03 + (shade - 0.03) * rim
     picture = shade[..., None] * np.asarray(view.tint)
-    grain = rng.normal(0, 1, (*ink.shape, 3)) * 0.5 + rng.normal(0, 1, ink.shape)[
-        ..., None
-    ]
+    grain = (
+        rng.normal(0, 1, (*ink.shape, 3)) * 0.5 + rng.normal(0, 1, ink.shape)[..., None]
+    )
     picture = picture + view.noise * grain * np.sqrt(np.maximum(picture, 0.05))
     out = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     if view.scale_bar:
@@ -223,7 +223,11 @@ def case(seed: int) -> tuple[Design, View]:
     )
     view = View(
         um_per_px=um_per_px,
-        rotation_deg=float(rng.uniform(0, 180) if rng.random() < 0.8 else 90 * rng.integers(2) + rng.normal(0, 2)),
+        rotation_deg=float(
+            rng.uniform(0, 180)
+            if rng.random() < 0.8
+            else 90 * rng.integers(2) + rng.normal(0, 2)
+        ),
         width_px=width,
         height_px=height,
         centre=(
@@ -232,7 +236,9 @@ def case(seed: int) -> tuple[Design, View]:
         ),
         contrast=float(rng.uniform(0.15, 0.9)),
         bright=bool(rng.random() < 0.2),
-        blur_px=float(0.5 + min(rng.exponential(0.08), 0.2) * DIVISION_UM / um_per_px * 0.5),
+        blur_px=float(
+            0.5 + min(rng.exponential(0.08), 0.2) * DIVISION_UM / um_per_px * 0.5
+        ),
         noise=float(rng.exponential(0.02)),
         vignetting=float(rng.uniform(0, 0.6)),
         slope=float(rng.uniform(0, 0.4)),

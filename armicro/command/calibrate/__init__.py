@@ -19,6 +19,9 @@ class Procedure(NamedTuple):
 
 
 PROCEDURES: dict[str, Procedure] = {
+    "scale": Procedure(
+        "armicro.command.calibrate.scale", "measure micrometres a pixel"
+    ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
 
