@@ -5,6 +5,7 @@ pixels then says scale, rotation and, by comparing its two axes, anisotropy.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,9 @@ def measure_charuco(pixels: NDArray[np.uint8], *, square_um: float) -> Reading:
         CalibrationError: too little of the board is seen, or x and y disagree.
     """
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    corners, names = cv2.aruco.CharucoDetector(board(1.0)).detectBoard(grey)[:2]
+    # Typed as if it always found something.
+    answer: tuple[Any, ...] = cv2.aruco.CharucoDetector(board(1.0)).detectBoard(grey)
+    corners, names = answer[:2]
     count = 0 if names is None else len(names)
     if count < LEAST_POINTS:
         raise CalibrationError(
@@ -73,8 +76,8 @@ def measure_dots(pixels: NDArray[np.uint8], *, pitch_um: float) -> Reading:
     Raises:
         CalibrationError: no lattice of dots is seen, or x and y disagree.
     """
-    contrast = flatten(pixels).contrast
-    contrast = cv2.GaussianBlur(contrast, (0, 0), 1.0)
+    soft = cv2.GaussianBlur(flatten(pixels).contrast, (0, 0), 1.0)
+    contrast = np.asarray(soft, np.float32)
     best = max((_dots(sign * contrast) for sign in (-1, 1)), key=len)
     if len(best) < LEAST_POINTS:
         raise CalibrationError(
@@ -111,7 +114,7 @@ def _dots(bright: NDArray[np.float32]) -> Points:
     mass = np.bincount(owner, weight, count)[1:]
     centre_x = np.bincount(owner, weight * columns, count)[1:] / np.maximum(mass, 1e-9)
     centre_y = np.bincount(owner, weight * rows, count)[1:] / np.maximum(mass, 1e-9)
-    return np.stack([centre_x, centre_y], axis=1)[good]
+    return np.asarray(np.stack([centre_x, centre_y], axis=1)[good], np.float64)
 
 
 def _number(xy: Points) -> _Lattice:
@@ -145,11 +148,13 @@ def _solve(lattice: _Lattice, pitch_um: float, method: str) -> Reading:
     """The straight map from numbers to pixels; outliers are left out once."""
     design = np.column_stack([lattice.index, np.ones(len(lattice.index))])
     used = np.ones(len(design), dtype=bool)
+    solution = np.linalg.lstsq(design, lattice.xy_px, rcond=None)[0]
+    off = lattice.xy_px - design @ solution
     for _ in range(3):
-        solution = np.linalg.lstsq(design[used], lattice.xy_px[used], rcond=None)[0]
-        off = lattice.xy_px - design @ solution
         size = np.hypot(*off.T)
         used = size <= max(4 * float(np.median(size)), 0.2)
+        solution = np.linalg.lstsq(design[used], lattice.xy_px[used], rcond=None)[0]
+        off = lattice.xy_px - design @ solution
     if used.sum() < LEAST_POINTS or np.ptp(lattice.index[used], axis=0).min() < 2:
         raise CalibrationError(
             f"{method}: {int(used.sum())} points in one line; expected at least 3 rows "

@@ -206,7 +206,9 @@ def _shrink(flat: Flat, step: float) -> Flat:
         return flat
     size = (round(flat.contrast.shape[1] / step), round(flat.contrast.shape[0] / step))
     return Flat(
-        cv2.resize(flat.contrast, size, interpolation=cv2.INTER_AREA),
+        np.asarray(
+            cv2.resize(flat.contrast, size, interpolation=cv2.INTER_AREA), np.float32
+        ),
         (cv2.resize(flat.seen, size) > 0.99).astype(np.float32),
     )
 
@@ -214,14 +216,17 @@ def _shrink(flat: Flat, step: float) -> Flat:
 def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
     """Measure a comb's lines in the full picture, turned until they stand upright."""
     angle, comb, old, step = candidate
-    for _ in range(3):
-        turned, matrix = turn(flat, angle)
-        comb = comb.carried(old, matrix, step)
-        ticks = measure_ticks(turned.contrast, turned.seen, comb)
+    turned, matrix = turn(flat, angle)
+    comb = comb.carried(old, matrix, step)
+    ticks = measure_ticks(turned.contrast, turned.seen, comb)
+    for _ in range(2):
         lean = float(np.degrees(np.arctan(ticks.slope)))
         if abs(lean) < UPRIGHT_DEG or abs(lean) > FAR_DEG:
             break
-        angle, old, step = angle - lean, matrix, 1.0
+        angle, old = angle - lean, matrix
+        turned, matrix = turn(flat, angle)
+        comb = comb.carried(old, matrix, 1.0)
+        ticks = measure_ticks(turned.contrast, turned.seen, comb)
     line = fit_line(ticks.index[ticks.seen], ticks.x_px[ticks.seen])
     doubt = not_a_comb(ticks, line, comb)
     parts = 1 if doubt else lines_between(turned.contrast, ticks)

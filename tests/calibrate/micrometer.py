@@ -98,7 +98,7 @@ def _ruler_coordinates(view: View) -> tuple[Floats, Floats, float]:
 
 def _stroke(distance: Floats, half: float | Floats, px: float) -> Floats:
     """Coverage of pixels by what lies within ``half`` of a line."""
-    return np.clip((half - distance) / px + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((half - distance) / px + 0.5, 0, 1), np.float32)
 
 
 def _ruler(design: Design, along: Floats, across: Floats, px: float) -> Floats:
@@ -108,9 +108,10 @@ def _ruler(design: Design, along: Floats, across: Floats, px: float) -> Floats:
         length[tick % 5 == 0] = design.middle
     length[tick % 10 == 0] = design.long
     half = design.line / 2
-    lift = across if design.centred else across - length / 2
-    ink = _stroke(np.abs(along - tick), half, px) * _stroke(
-        np.abs(lift), length / 2, px
+    high = np.asarray(length / 2, np.float32)
+    lift = np.abs(across if design.centred else across - high)
+    ink = np.asarray(
+        _stroke(np.abs(along - tick), half, px) * _stroke(lift, high, px), np.float32
     )
     middle = design.divisions / 2
     if design.baseline:
@@ -141,7 +142,7 @@ def _numerals(design: Design, along: Floats, across: Floats) -> Floats:
     map_x = (along + 5) * fine - 10
     map_y = (4 - (across - floor)) * fine - fine
     taken = cv2.remap(sheet, map_x, map_y, cv2.INTER_AREA | cv2.INTER_LINEAR)
-    return (taken / np.float32(255)).astype(np.float32)
+    return np.asarray(taken / np.float32(255), np.float32)
 
 
 def _dirt(view: View, rng: np.random.Generator) -> Floats:
@@ -169,8 +170,8 @@ def _photograph(ink: Floats, view: View, rng: np.random.Generator) -> NDArray[np
         shade = 0.12 + view.contrast * 0.8 * ink
     else:
         shade = 0.85 * (1 - view.contrast * ink)
-    shade = cv2.GaussianBlur(shade.astype(np.float32), (0, 0), max(view.blur_px, 0.01))
-    shade = shade * light
+    soft = cv2.GaussianBlur(shade.astype(np.float32), (0, 0), max(view.blur_px, 0.01))
+    shade = np.asarray(soft * light, np.float32)
     if view.eyepiece:
         aspect = view.width_px / view.height_px
         rim = np.clip((0.95 - np.hypot(x * aspect, y)) * 40, 0, 1)
@@ -185,8 +186,8 @@ def _photograph(ink: Floats, view: View, rng: np.random.Generator) -> NDArray[np
         _burn_in(out)
     if view.jpeg:
         _, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, view.jpeg])
-        out = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.uint8)
-    return out
+        out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(out, np.uint8)
 
 
 def _burn_in(out: NDArray[np.uint8]) -> None:

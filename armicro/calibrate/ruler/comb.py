@@ -100,8 +100,8 @@ def _bands(turned: Floats, seen: Floats) -> Iterator[_Band]:
     for height in BANDS_PX:
         step = max(2, height // 2)
         rows = np.arange(height // 2, turned.shape[0] - height // 2, step)
-        mean = cv2.blur(turned, (1, height))[rows]
-        whole = cv2.blur(seen, (1, height))[rows] > 0.99
+        mean = blur_rows(turned, height)[rows]
+        whole = blur_rows(seen, height)[rows] > 0.99
         for sigma in WIDTHS_PX:
             if sigma * 12 > turned.shape[1] or (sigma > 9 and height < 20):
                 continue
@@ -111,6 +111,11 @@ def _bands(turned: Floats, seen: Floats) -> Iterator[_Band]:
             for sign in (-1, 1):
                 answer = ridge(mean, sigma, sign) * inner
                 yield from _regular(answer, rows, floor=floor, sign=sign, sigma=sigma)
+
+
+def blur_rows(picture: Floats, height: int) -> Floats:
+    """Mean over so many rows."""
+    return np.asarray(cv2.blur(picture, (1, height)), np.float32)
 
 
 def ridge(picture: Floats, sigma: float, sign: int) -> Floats:

@@ -10,11 +10,10 @@ divisions are.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.calibrate.ruler.comb import ridge
+from armicro.calibrate.ruler.comb import blur_rows, ridge
 from armicro.calibrate.ruler.prepare import Floats
 from armicro.calibrate.ruler.tick import Ticks, columns
 
@@ -84,7 +83,7 @@ def lines_between(turned: Floats, ticks: Ticks) -> int:
     high = min(turned.shape[0], int(ticks.bottom_px.max() + length) + 1)
     tall = int(np.clip(0.3 * ticks.pitch_px, 5, 40)) | 1
     for sigma in {ticks.sigma_px, max(1.0, 0.5 * ticks.sigma_px)}:
-        answer = ridge(cv2.blur(turned[low:high], (1, tall)), sigma, ticks.sign)
+        answer = ridge(blur_rows(turned[low:high], tall), sigma, ticks.sign)
         main = columns(answer, ticks.x_px[ticks.seen])
         usual = float(np.median(main[:, _rows(ticks, low)], axis=0).mean())
         for parts in (2, 3, 4, 5, 10):
@@ -101,7 +100,7 @@ def repeats(turned: Floats, seen: Floats, ticks: Ticks) -> bool:
     Letters, bricks and checks come in rows; a ruler has one.
     """
     tall = int(np.clip(0.3 * ticks.pitch_px, 5, 40)) | 1
-    answer = ridge(cv2.blur(turned, (1, tall)), ticks.sigma_px, ticks.sign)
+    answer = ridge(blur_rows(turned, tall), ticks.sigma_px, ticks.sign)
     main = columns(answer, ticks.x_px[ticks.seen])
     usual = float(np.median(main[:, _rows(ticks, 0)], axis=0).mean())
     visible = (columns(seen, ticks.x_px[:-1]) > 0.5).mean(axis=0) > 0.7

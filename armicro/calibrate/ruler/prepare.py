@@ -58,7 +58,8 @@ def turn(flat: Flat, degrees: float) -> tuple[Flat, NDArray[np.float64]]:
     size = (new_width, new_height)
     turned = cv2.warpAffine(flat.contrast, matrix, size, flags=cv2.INTER_CUBIC)
     seen = cv2.warpAffine(flat.seen, matrix, size, flags=cv2.INTER_LINEAR)
-    return Flat(turned.astype(np.float32), seen.astype(np.float32)), matrix
+    flat = Flat(np.asarray(turned, np.float32), np.asarray(seen, np.float32))
+    return flat, np.asarray(matrix, np.float64)
 
 
 def _soften(picture: Floats, sigma: float) -> Floats:
@@ -69,7 +70,8 @@ def _soften(picture: Floats, sigma: float) -> Floats:
         picture, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_AREA
     )
     small = cv2.GaussianBlur(small, (0, 0), sigma / step, borderType=cv2.BORDER_REFLECT)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    full = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full, np.float32)
 
 
 def _field_of_view(grey: Floats) -> Floats:
@@ -87,8 +89,8 @@ def _field_of_view(grey: Floats) -> Floats:
     outer = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]][corners > 0])
     inside = (~np.isin(labels, outer)).astype(np.uint8)
     # The rim itself is blurred, and is a line like any other: keep off it.
-    inside = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=4)
+    kept = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=4)
     full = cv2.resize(
-        inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+        kept.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
     )
     return (full > 0.5).astype(np.float32)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.calibrate.ruler.comb import Comb, ridge
+from armicro.calibrate.ruler.comb import Comb, blur_rows, ridge
 from armicro.calibrate.ruler.prepare import Floats
 
 Doubles = NDArray[np.float64]
@@ -50,7 +50,7 @@ def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
     x = np.interp(index, comb.index, comb.x_px)
     found = np.isin(index, comb.index)
     tall = int(np.clip(0.25 * comb.pitch_px, 3, 24)) | 1
-    answer = ridge(cv2.blur(turned, (1, tall)), comb.sigma_px, comb.sign)
+    answer = ridge(blur_rows(turned, tall), comb.sigma_px, comb.sign)
     top, bottom, solid = _extents(columns(answer, x), comb, found)
     core = _core_rows(top[found], bottom[found], comb.row_px)
     slope = _lean(comb.sign * turned, x[found], core, comb.pitch_px)
@@ -61,7 +61,7 @@ def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
     x, width = _place(profile, x, found, comb)
     # The filter sees both sides of a line: near the rim it cannot.
     rim = np.ones((1, 2 * round(2 * comb.sigma_px) + 1), np.uint8)
-    visible = columns(cv2.erode(seen, rim), x) > 0.5
+    visible = columns(np.asarray(cv2.erode(seen, rim), np.float32), x) > 0.5
     rows = np.arange(turned.shape[0])
     inside_top = np.array([v.argmax() if v.any() else 0 for v in visible])
     inside_end = np.array(

@@ -193,17 +193,7 @@ def _draw(
     path: Path = args.picture or Path(f"{Path(name).stem.replace(' ', '-')}.ticks.png")
     drawn = [draw_reading(p, r) for p, r in zip(pictures, readings, strict=True)]
     if len(drawn) > 1:
-        drawn = [
-            cv2.resize(
-                picture,
-                (
-                    picture.shape[1] * SHEET_HEIGHT_PX // picture.shape[0],
-                    SHEET_HEIGHT_PX,
-                ),
-                interpolation=cv2.INTER_AREA,
-            )
-            for picture in drawn
-        ]
+        drawn = [_to_height(picture, SHEET_HEIGHT_PX) for picture in drawn]
     sheet = cv2.cvtColor(np.hstack(drawn), cv2.COLOR_RGB2BGR)
     try:
         path.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
@@ -214,6 +204,11 @@ def _draw(
             f"{path}: {error.strerror or error}; choose a folder that may be written"
         ) from error
     return path
+
+
+def _to_height(picture: Pixels, height_px: int) -> Pixels:
+    size = (picture.shape[1] * height_px // picture.shape[0], height_px)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _instrument(
