@@ -89,7 +89,7 @@ def _light(light: Light) -> _Words:
     return (
         f"corners {light.corner_before:.2f} of the centre, "
         f"{light.corner_after:.2f} after correction",
-        f"{light.fields} fields, {'with' if light.dark else 'no'} dark field",
+        f"{light.fields} fields, {'with' if any(light.dark_rgb) else 'no'} dark field",
         light.measured_at,
     )
 

@@ -60,7 +60,7 @@ class Stage(_Table, frozen=True, kw_only=True):
     standard_error: float
     """Of its entries, as a share of their size."""
     rotation_deg: float = 0.0
-    """Of the camera against the stage's x, clockwise on the screen."""
+    """Of the stage's x against the picture's rows, clockwise on the screen."""
     backlash_um: tuple[float, float] = (0.0, 0.0)
     backlash_error_um: tuple[float, float] = (0.0, 0.0)
     repeatability_um: float = 0.0
@@ -86,14 +86,14 @@ class Display(_Table, frozen=True, kw_only=True):
 
 
 class Light(_Table, frozen=True, kw_only=True):
-    """Flat field and dark field, kept as pictures beside the certificate."""
+    """Flat field, kept as a small picture beside the certificate, and dark level."""
 
     measured_at: str
     flat: str
-    """File name of the gain map."""
+    """File name of the map of the light, in the certificate's folder."""
     flat_sha256: str
-    dark: str = ""
-    dark_sha256: str = ""
+    dark_rgb: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What the camera reads without light, 0-255."""
     corner_before: float
     corner_after: float
     """Light in the corners over that in the centre."""

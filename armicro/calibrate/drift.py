@@ -72,7 +72,10 @@ class Drift:
     def __init__(self, certificate: Certificate | None) -> None:
         """Take what is held to be true; without a certificate only scale is watched."""
         colour = certificate.colour if certificate else None
-        self._white = np.array(colour.white_rgb) if colour else None
+        # Fields come after the balance of ``source.corrected``.
+        self._white = (
+            np.array(colour.white_rgb) * np.array(colour.gains_rgb) if colour else None
+        )
         self._moves: deque[_Move] = deque(maxlen=MOVES)
         self._glass: deque[NDArray[np.float64]] = deque(maxlen=LOOKS)
         self._before: _Look | None = None

@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rig", type=Path, help="rig file (default: simulated)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
     parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument(
+        "--map", action="store_true", help="also stitch the fields into slide.tif"
+    )
     parser.add_argument("--pace", choices=("fast", "realtime"), default="fast")
     parser.add_argument("--scan", choices=("serpentine", "raster", "random"))
     parser.add_argument(
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             region_px=args.region,
             pace=args.pace,
             display=choose_display(headless=args.headless),
+            map=args.map,
         )
         try:
             status = max(status, _read(job, args))

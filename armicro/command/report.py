@@ -11,6 +11,7 @@ from pathlib import Path
 from armicro.errors import SourceError
 from armicro.session.output import JOURNAL, write_outputs
 from armicro.session.record import Session
+from armicro.session.slide_file import write_slide
 from armicro.session.summary import encode_summary, summarise
 from armicro.slide.journal import Journal
 
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     folders = [_folder(path) for path in args.sessions]
     for folder in folders:
         with Journal(folder / JOURNAL, must_exist=True) as journal:
+            write_slide(folder, journal)
             session = write_outputs(folder, journal)
         if args.json:
             sys.stdout.write(encode_summary(summarise(session)).decode())

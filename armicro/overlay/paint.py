@@ -21,8 +21,8 @@ from PySide6.QtGui import (
 
 from armicro.overlay import theme
 from armicro.overlay.colour import Rgb, suspicion_rgb
-from armicro.overlay.guide import Step, distance_text
-from armicro.overlay.layout import Box, probability_text
+from armicro.overlay.guide import Goal, distance_text
+from armicro.overlay.layout import Box
 from armicro.overlay.ruler import rule
 from armicro.overlay.status import Banner
 from armicro.overlay.viewport import Viewport
@@ -34,6 +34,7 @@ KEYS = (
     ("Space", "freeze the picture, and go on"),
     ("+  –  0", "zoom in, out, whole field (or mouse wheel; drag to move)"),
     ("Up  Down", "pick a finding from the list"),
+    ("R", "take me back: the next part to be seen again"),
     ("Esc", "one step back: help, finding, full screen, then close"),
     ("S", "save a picture of this window"),
     ("F", "full screen"),
@@ -119,6 +120,16 @@ def _paint_dashes(painter: QPainter, box: Box, rect: QRectF) -> None:
         painter.drawRect(rect)
 
 
+def paint_part(painter: QPainter, part: QRectF, shade: QColor) -> None:
+    """Paint the frame around a part of the slide that should be seen again."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    dashes = QPen(shade, 2.0)
+    dashes.setDashPattern([5.0, 4.0])
+    for pen in (QPen(_DARK, 4.0), dashes):
+        painter.setPen(pen)
+        painter.drawRect(part)
+
+
 def _paint_ring(painter: QPainter, rect: QRectF) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -148,19 +159,29 @@ def _label(text: str, rgb: Rgb, opacity: float, ratio: float) -> QPixmap:
     return label
 
 
-def paint_way(painter: QPainter, step: Step, room: QRectF) -> None:
-    """Paint the arrow near the edge that leads to a finding out of sight."""
-    way = QPointF(*step.towards_xy)
+def paint_goal(painter: QPainter, goal: Goal, room: QRectF) -> None:
+    """Paint the arrow near the edge that leads to a goal out of sight."""
+    text = f"{goal.text}  {distance_text(goal.way)}"
+    paint_way(painter, goal.way.towards_xy, text, theme.colour(goal.rgb), room)
+
+
+def paint_way(
+    painter: QPainter,
+    towards_xy: tuple[float, float],
+    text: str,
+    shade: QColor,
+    room: QRectF,
+) -> None:
+    """Paint an arrow near the edge with a few words behind it."""
+    way = QPointF(*towards_xy)
     inner = room.adjusted(46, 58, -46, -64)
     reach = min(
         inner.width() / 2 / max(1e-6, abs(way.x())),
         inner.height() / 2 / max(1e-6, abs(way.y())),
     )
     tip = room.center() + way * reach
-    shade = theme.colour(suspicion_rgb(step.finding.hr_probability))
     paint_arrow(painter, tip, way, 15.0, shade)
-    text = f"{probability_text(step.finding.hr_probability)}  {distance_text(step)}"
-    _pill(painter, tip - way * 52, text, shade)
+    _pill(painter, tip, way, text, shade)
 
 
 def paint_arrow(
@@ -311,9 +332,14 @@ def paint_help(painter: QPainter, room: QRectF) -> None:
         line.translate(0, row)
 
 
-def _pill(painter: QPainter, at: QPointF, text: str, shade: QColor) -> None:
+def _pill(
+    painter: QPainter, tip: QPointF, way: QPointF, text: str, shade: QColor
+) -> None:
+    """Words behind an arrow's tip, clear of it on every side."""
     painter.setFont(theme.font(12, bold=True))
     width = QFontMetricsF(painter.font()).horizontalAdvance(text) + 18
+    off = min((width / 2 + 26) / max(1e-6, abs(way.x())), 37 / max(1e-6, abs(way.y())))
+    at = tip - way * off
     card = QRectF(at.x() - width / 2, at.y() - 11, width, 22)
     _card(painter, card)
     painter.setPen(shade)

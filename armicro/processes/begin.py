@@ -47,8 +47,15 @@ def begin(job: Job) -> Job:
                 "objective": job.rig.objective,
                 "certificate": _certificate_facts(job),
             },
-            "settings": job.rig,
+            # Its own fact below, and a path tells too much.
+            "settings": msgspec.structs.replace(
+                job.rig,
+                calibration=None,
+                certificate=Path(job.rig.certificate).name,
+            ),
         }
+        if job.rig.calibration is not None:
+            facts["certificate"] = job.rig.calibration
         if journal.get("started", str) is None:
             facts["started"] = datetime.now(UTC).isoformat(timespec="seconds")
         if card is not None and card.overview is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from armicro.cascade.screen import Prepared, Screen
 from armicro.processes.job import Job
+from armicro.processes.keeper import open_keeper
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
 from armicro.wire.codec import Parcel, field_from_shot
@@ -38,6 +39,7 @@ class Intake:
         self._job = job
         self._screen = screen
         self._kept = kept
+        self._keeper = open_keeper(job, "infer")
         self._after = -1
         """Newest ``seq`` copied since this process, or capture, started."""
         self._ended = threading.Event()
@@ -56,6 +58,8 @@ class Intake:
         with contextlib.suppress(queue.Empty):
             self.ready.get_nowait()
         self._thread.join(5.0)
+        if self._keeper is not None:
+            self._keeper.close()
 
     def _run(self) -> None:
         try:
@@ -116,6 +120,8 @@ class Intake:
         if recorder is not None:
             # Here, and not beside it: what was analysed is what can be played again.
             recorder.write(field)
+        if self._keeper is not None:
+            self._keeper.put(field)
         stations = {
             "taken": shot.taken_ns,
             "sent": shot.sent_ns,

@@ -13,6 +13,7 @@ from armicro.processes.job import Job
 from armicro.processes.supervisor import Supervisor
 from armicro.session.output import write_outputs
 from armicro.session.record import Session
+from armicro.session.slide_file import write_slide
 from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat
 
@@ -67,6 +68,7 @@ def _write(job: Job, supervisor: Supervisor, ended: str) -> Session:
             journal.note("process", event.text, event.at_ns)
         if ended:
             journal.note("session", ended, time.monotonic_ns())
+        write_slide(job.folder, journal)
         return write_outputs(job.folder, journal)
 
 

@@ -30,12 +30,12 @@ def instrument_of(rig: Rig, card: Card | None = None) -> Instrument:
     )
 
 
-def why_void(rig: Rig, card: Card, now: str) -> str:
+def why_void(rig: Rig, card: Card | None, now: str) -> str:
     """Why the scale of a source's fields cannot be trusted; empty when it can.
 
     Args:
         rig: as ``read_rig`` gives it.
-        card: of the open source.
+        card: of the open source; None where slides are read, whatever the camera.
         now: ISO 8601, UTC.
     """
     if rig.calibration_fault:
@@ -46,11 +46,11 @@ def why_void(rig: Rig, card: Card, now: str) -> str:
         if reason:
             return reason
     measured = certificate is not None and certificate.scale is not None
-    as_given = card.simulated or rig.camera.uncalibrated
+    as_given = card is None or card.simulated or rig.camera.uncalibrated
     return "" if measured or as_given else SCALE_NOT_MEASURED
 
 
-def refuse_void(rig: Rig, card: Card, now: str) -> None:
+def refuse_void(rig: Rig, card: Card | None, now: str) -> None:
     """Refuse a batch whose fields would get no box.
 
     Raises:

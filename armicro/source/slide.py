@@ -129,7 +129,7 @@ class SlideSource:
             um_per_px=sampling.um_per_px,
             seq=seq,
             taken_ns=self._clock(),
-            place=place,
+            place=None if self._scan.hide_place else place,
             fault=f"unreadable: {fault}" if fault else "",
         )
 

@@ -26,27 +26,25 @@ from armicro.train.assemble import (
     finish_lr,
     finish_set,
 )
+from armicro.train.backbone import BACKBONES, load_backbone
 from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import read_checkpoint
+from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.drawn import draw_fields
-from armicro.train.fit import FitSettings, TileNetwork, fit
+from armicro.train.fit import FitSettings, fit
 from armicro.train.location import LocationSettings, collect_maps, fit_location
-from armicro.train.networks import (
-    BACKBONES,
-    HighResolution,
-    LowResolution,
-    load_backbone,
-)
+from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
     FOVEA_PX,
-    HR_SETTINGS,
-    LR_SETTINGS,
     PHANTOM_TRAIN_SEEDS,
     PHANTOM_VAL_SEEDS,
+    settings_of,
     training_sampler,
     validation_samples,
 )
+from armicro.train.recover import recover
+from armicro.train.watch import TileNetwork
 
 EXAMPLES = """examples:
   armicro train all --data ../shared/data --out .train \\
@@ -54,11 +52,18 @@ EXAMPLES = """examples:
   armicro train hr --data DATA --out .train --resume
 """
 
-SETTINGS: Mapping[str, tuple[type[HighResolution | LowResolution], FitSettings]] = {
-    "hr": (HighResolution, HR_SETTINGS),
-    "lr": (LowResolution, LR_SETTINGS),
+KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
+    "hr": HighResolution,
+    "lr": LowResolution,
 }
 INITIAL_SEED = 1
+QUICK_LOCATION = LocationSettings(tiles=16, epochs=2)
+QUICK_ASSEMBLY = AssembleSettings(
+    calibration_tiles=8,
+    hr_cells=24,
+    pool_cells=60,
+    slides=SlideSettings(steps=3, batch=4),
+)
 ABLATION_STEPS = 120
 
 
@@ -73,13 +78,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="checkpoints, logs, set"
     )
     parser.add_argument("--init", type=Path, help="start weights of the backbone")
+    parser.add_argument(
+        "--go-on-from",
+        type=Path,
+        metavar="SET",
+        help="take a set's trained weights and run the last stage alone",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
     parser.add_argument("--sources", default="", help="names, with commas; default all")
     parser.add_argument("--no-phantom", action="store_true", help="real cells only")
     parser.add_argument("--steps", type=int, help="stop a network after so many steps")
+    parser.add_argument("--seeds", default="20211", help="of the ablation, with commas")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")
+    parser.add_argument(
+        "--quick", action="store_true", help="few tiles everywhere: a trial, no network"
+    )
     parser.add_argument("--fp32", action="store_true", help="export without INT8")
 
 
@@ -125,6 +140,7 @@ def write_ablation(dataset: Dataset, args: argparse.Namespace) -> None:
         lambda: start_network(HighResolution, args),
         args.out,
         steps=args.steps or ABLATION_STEPS,
+        seeds=[int(seed) for seed in args.seeds.split(",")],
     )
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
@@ -147,11 +163,14 @@ def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
     """Train one tile network into its folder."""
-    kind, settings = SETTINGS[name]
+    settings = settings_of(name, going_on=args.go_on_from is not None)
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
+    network = start_network(KINDS[name], args)
+    if args.go_on_from is not None:
+        recover(network, args.go_on_from / f"{name}.onnx")
     fit(
-        start_network(kind, args),
+        network,
         training_sampler(dataset),
         validation_samples(dataset),
         limit_steps(replace(settings, threads=args.threads), args.steps),
@@ -190,12 +209,13 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
     """Train the location branch and the RNNs, export and write the set."""
     hr = HighResolution(args.backbone, fovea_px=FOVEA_PX)
     lr = LowResolution(args.backbone)
-    load_trained(hr, args.out / "hr" / "checkpoint.safetensors")
-    load_trained(lr, args.out / "lr" / "checkpoint.safetensors")
-    location = LocationSettings()
+    load_trained(hr, args.out / "hr")
+    load_trained(lr, args.out / "lr")
+    location = QUICK_LOCATION if args.quick else LocationSettings()
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
-    settings = AssembleSettings(name=args.name, int8=not args.fp32)
+    settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
+    settings = replace(settings, name=args.name, int8=not args.fp32)
     finish_set(
         args.out / "set",
         finish_lr(lr, dataset, settings),
@@ -206,12 +226,14 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
     )
 
 
-def load_trained(network: TileNetwork, path: Path) -> None:
-    """Fill a network with the running mean of a checkpoint.
+def load_trained(network: TileNetwork, folder: Path) -> None:
+    """Fill a network with the best running mean of a training, or its last.
 
     Raises:
         EngineError: the checkpoint is missing or is of another network.
     """
+    best = folder / "best.safetensors"
+    path = best if best.exists() else folder / "checkpoint.safetensors"
     saved = read_checkpoint(path)
     try:
         network.load_state_dict(saved.part("mean"))
@@ -234,16 +256,16 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         table = sources.setdefault(crop.source, {})
         key = f"{crop.split}_{'lesions' if crop.lesion else 'normals'}"
         table[key] = table.get(key, 0) + 1
+    settings = {name: settings_of(name, going_on=False) for name in KINDS}
     stages = {
         name: [
             f"{s.steps} steps of {s.batch} tiles {s.plan.tile_px} px, rate {s.rate:g}, "
             f"first {s.frozen} layers frozen, mining {s.hard_share:g}"
-            + "".join(f", without {name}" for name in s.without)
-            for s in settings.stages
+            for s in settings[name].stages
         ]
-        for name, (_, settings) in SETTINGS.items()
+        for name in KINDS
     }
-    seeds = {name: settings.seed for name, (_, settings) in SETTINGS.items()}
+    seeds = {name: one.seed for name, one in settings.items()}
     return {
         "paper": "Cheng et al. 2021, Nat Commun 12:5639",
         "intended_use": "research only; not a diagnostic device",

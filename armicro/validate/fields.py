@@ -16,8 +16,8 @@ from armicro.cascade.screen import Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
 from armicro.report import Finding
+from armicro.source.table import CellRow, FieldRow, read_image
 from armicro.validate.metrics import Judged, interval
-from armicro.validate.table import CellRow, FieldRow, read_image
 
 CALLED = 0.5
 REACH_UM = 256 * 0.243 / 2

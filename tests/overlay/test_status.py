@@ -95,7 +95,8 @@ def test_the_status_line_holds_what_an_honest_instrument_says() -> None:
     snapshot = Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS)
     line = status_line(snapshot, FIELD, READING, SECOND_NS, SETTING)
     assert {item.name: item.value for item in line} == {
-        "place": "slide file ±0.3 µm",
+        "place": "slide file",
+        "expected error": "±0.3 µm",
         "fps": "29",
         "age": "21 ms, p95 34",
         "analysis": "61 ms",
