@@ -1,14 +1,12 @@
 """``armicro calibrate scale``: micrometres a pixel, from pictures of a known target."""
 
 import argparse
-import contextlib
-import json
-import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 
 from armicro.calibrate.certificate import Instrument, Scale
@@ -17,14 +15,20 @@ from armicro.calibrate.mark import draw_reading
 from armicro.calibrate.objective import nominal_um_per_px
 from armicro.calibrate.reading import Reading, check_expected, combine
 from armicro.calibrate.scale import measure_grid, measure_ruler
-from armicro.certificate import now, record
+from armicro.certificate import now
+from armicro.command.calibrate.picture import (
+    add_result_arguments,
+    camera_of,
+    instrument_for,
+    keep,
+    read_pictures,
+    tell,
+    write_picture,
+)
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.rig import Rig, read_rig
 from armicro.source import Card
-from armicro.source.identity import instrument_of
-from armicro.source.open import open_source
-from armicro.source.video import read_image
 
 EXAMPLE = """\
 examples:
@@ -59,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the procedure takes."""
     parser.epilog = EXAMPLE
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", type=Path, help="pictures of the target"
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        type=Path,
+        help="pictures of the target (default: the rig's camera takes them now)",
     )
     parser.add_argument(
         "--division-um",
@@ -71,24 +79,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pattern", choices=PATTERNS, default="ruler", help="what is seen (ruler)"
     )
-    parser.add_argument(
-        "--rig", type=Path, help="its camera takes the pictures when none are named"
-    )
     parser.add_argument("--objective", default="", help='such as "20x/0.45"')
     parser.add_argument(
         "--pixel-um", type=float, metavar="UM", help="side of a pixel of the sensor"
     )
-    parser.add_argument(
-        "--certificate", type=Path, metavar="FILE", help="write the result here"
-    )
-    parser.add_argument("--by", default="", help="who measures (default: the user)")
     parser.add_argument(
         "--picture",
         type=Path,
         metavar="OUT.png",
         help="where the picture with the ticks goes (./IMAGE.ticks.png)",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_result_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -115,9 +116,7 @@ def run(args: argparse.Namespace) -> int:
     reading = combine(readings)
     check_expected(reading.um_per_px, expected)
     drawn = _draw(args, names[0], pictures, readings)
-    if args.certificate:
-        instrument = _instrument(args, rig, card, pictures[0])
-        record(args.certificate, instrument, _table(reading), by=args.by)
+    keep(args, _instrument(args, pictures[0], card), _table(reading))
     _tell(args, reading, readings, drawn, expected)
     return 0
 
@@ -127,27 +126,22 @@ def _pictures(
 ) -> tuple[list[str], list[Pixels], Card | None]:
     """Names and pixels of what is to be measured, and the camera if one was open."""
     if rig is None or args.images:
-        pictures = [_read(path) for path in args.images]
-        return [path.name for path in args.images], pictures, None
-    with contextlib.closing(open_source(rig)) as source:
-        fields = list(islice(source.fields(), CAMERA_FIELDS))
-        card = source.card
-    seen = [(f"field {f.seq}", f.pixels) for f in fields if not f.fault]
-    if not seen:
+        pictures = read_pictures(args.images)
+        return _names(args.images, len(pictures)), pictures, None
+    with camera_of(rig) as (card, fields):
+        taken = [f for f in islice(fields, CAMERA_FIELDS) if not f.fault]
+    if not taken:
         raise CalibrationError(
             f"rig {rig.name}: its camera gave no picture; check cable and light"
         )
-    return [name for name, _ in seen], [pixels for _, pixels in seen], card
+    return [f"field {f.seq}" for f in taken], [f.pixels for f in taken], card
 
 
-def _read(path: Path) -> Pixels:
-    picture = read_image(path)
-    if picture is None:
-        raise CalibrationError(
-            f"{path}: no picture that can be read; expected a PNG, TIFF or JPEG of a "
-            "stage micrometer"
-        )
-    return picture
+def _names(paths: Sequence[Path], count: int) -> list[str]:
+    """A name for each picture; those of a folder are numbered."""
+    if len(paths) == count:
+        return [path.name for path in paths]
+    return [f"picture {i + 1}" for i in range(count)]
 
 
 def _expected(
@@ -194,15 +188,12 @@ def _draw(
     drawn = [draw_reading(p, r) for p, r in zip(pictures, readings, strict=True)]
     if len(drawn) > 1:
         drawn = [_to_height(picture, SHEET_HEIGHT_PX) for picture in drawn]
-    sheet = cv2.cvtColor(np.hstack(drawn), cv2.COLOR_RGB2BGR)
     try:
-        path.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
-    except OSError as error:
+        write_picture(path, np.asarray(np.hstack(drawn), np.uint8))
+    except CalibrationError:
         if args.picture is None:
             return None
-        raise CalibrationError(
-            f"{path}: {error.strerror or error}; choose a folder that may be written"
-        ) from error
+        raise
     return path
 
 
@@ -212,13 +203,12 @@ def _to_height(picture: Pixels, height_px: int) -> Pixels:
 
 
 def _instrument(
-    args: argparse.Namespace, rig: Rig | None, card: Card | None, picture: Pixels
+    args: argparse.Namespace, picture: Pixels, card: Card | None
 ) -> Instrument:
-    if rig is not None and card is not None:
-        return instrument_of(rig, card)
-    height, width = picture.shape[:2]
-    objective = args.objective or (rig.objective if rig else "")
-    return Instrument(width_px=width, height_px=height, objective=objective)
+    instrument = instrument_for(args, picture, card)
+    if args.objective and not instrument.objective:
+        instrument = msgspec.structs.replace(instrument, objective=args.objective)
+    return instrument
 
 
 def _table(reading: Reading) -> Scale:
@@ -241,33 +231,21 @@ def _tell(
     drawn: Path | None,
     expected: float | None,
 ) -> None:
-    if args.json:
-        answer = {
-            "um_per_px": reading.um_per_px,
-            "standard_error": reading.standard_error,
-            "rotation_deg": reading.rotation_deg,
-            "divisions": reading.divisions,
-            "division_um": reading.division_um,
-            "residual_um": reading.residual_um,
-            "longer_every": reading.every,
-            "bend": reading.bend,
-            "anisotropy": reading.anisotropy,
-            "pattern": reading.method,
-            "expected_um_per_px": expected,
-            "pictures": [
-                {
-                    "um_per_px": one.um_per_px,
-                    "standard_error": one.standard_error,
-                    "rotation_deg": one.rotation_deg,
-                    "divisions": one.divisions,
-                }
-                for one in readings
-            ],
-            "picture": str(drawn) if drawn else None,
-            "certificate": str(args.certificate) if args.certificate else None,
-        }
-        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
-        return
+    answer: dict[str, object] = {
+        "um_per_px": reading.um_per_px,
+        "standard_error": reading.standard_error,
+        "rotation_deg": reading.rotation_deg,
+        "divisions": reading.divisions,
+        "division_um": reading.division_um,
+        "residual_um": reading.residual_um,
+        "longer_every": reading.every,
+        "bend": reading.bend,
+        "anisotropy": reading.anisotropy,
+        "pattern": reading.method,
+        "expected_um_per_px": expected,
+        "each_um_per_px": [one.um_per_px for one in readings],
+        "picture": str(drawn) if drawn else None,
+    }
     lines = [
         f"{reading.um_per_px:.5f} ± {reading.standard_error:.5f} µm/px over "
         f"{reading.divisions} divisions of {reading.division_um:g} µm, rotated "
@@ -277,6 +255,4 @@ def _tell(
         lines.append(f"y differs from x by {reading.anisotropy:+.3%}")
     if drawn:
         lines.append(f"look at {drawn}: every tick must carry one line")
-    if args.certificate:
-        lines.append(f"written to {args.certificate}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    tell(args, answer, "\n".join(lines))
