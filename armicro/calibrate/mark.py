@@ -25,7 +25,7 @@ def draw_reading(pixels: Pixels, reading: Reading) -> Pixels:
     if picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, axis=2)
     size = max(picture.shape[:2]) / 1200
-    width = max(1, round(1.4 * size))
+    width = max(1, round(2 * size))
     limit = 3 * max(reading.residual_um, 1e-9)
     for ends, residual in zip(reading.marks_xy_px, reading.residuals_um, strict=True):
         colour = OFF_RGB if abs(residual) > limit else TICK_RGB

@@ -4,6 +4,7 @@ Lines are drawn from distances in micrometres, anti-aliased a pixel wide, so the
 does not hang on any raster. ``draw_case`` makes one of a seeded family of hard ones.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -253,3 +254,49 @@ def case(seed: int) -> tuple[Design, View]:
         seed=seed,
     )
     return design, view
+
+
+def not_rulers() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names and pictures of what is regular or busy, and no ruler."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:600, :800].astype(np.float64)
+    for pitch, degrees in ((16, 0), (40, 20), (100, 63)):
+        angle = np.deg2rad(degrees)
+        u = (x * np.cos(angle) + y * np.sin(angle)) / pitch
+        v = (y * np.cos(angle) - x * np.sin(angle)) / pitch
+        brick = u / 2.5 + 0.5 * (np.floor(v) % 2)
+        stripes = {
+            "sine": 0.5 + 0.4 * np.sin(2 * np.pi * u),
+            "square": u % 1 < 0.5,
+            "grille": u % 1 < 0.25,
+            "checks": (np.floor(u) + np.floor(v)) % 2,
+            "bricks": (v % 1 < 0.1) | (brick % 1 < 0.04),
+            "zebra": np.sin(2 * np.pi * u + 2 * np.sin(v / 4) + np.sin(u / 3)) > 0,
+            "grid": (u % 1 < 0.12) | (v % 1 < 0.12),
+            "dots": np.hypot(u % 1 - 0.5, v % 1 - 0.5) < 0.3,
+            "receding": np.log(u + 50) * 40 % 1 < 0.3,
+        }
+        for name, ink in stripes.items():
+            yield f"{name} {pitch}", _printed(np.asarray(ink, np.float32), rng)
+    for letters in ("abcdefghijklmnopqrstuvwxyz    ", "l", "m", "| ", "H", "."):
+        for size in (0.5, 0.9, 1.5):
+            page = np.zeros((600, 800), np.float32)
+            for line in range(20, 600, int(32 * size)):
+                words = "".join(rng.choice(list(letters), 90))
+                cv2.putText(page, words, (20, line), 0, size, 1.0, 2, cv2.LINE_AA)
+            yield f"text {letters[0]} {size}", _printed(page, rng)
+    code = np.repeat(rng.integers(0, 2, 100), 8).astype(np.float32)
+    bars = np.where(abs(y - 300) < 150, code[None], 0)
+    yield "bar code", _printed(bars.astype(np.float32), rng)
+    yield "blank", np.full((600, 800, 3), 190, np.uint8)
+    yield "noise", rng.integers(0, 256, (600, 800, 3)).astype(np.uint8)
+    for stretch in (6, 60):
+        soft = cv2.GaussianBlur(rng.normal(0, 1, (600, 800)), (0, 0), 5, sigmaY=stretch)
+        cloud = 0.5 + 0.2 * soft / soft.std()
+        yield f"cloud {stretch}", _printed(np.asarray(cloud, np.float32), rng)
+
+
+def _printed(ink: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+    soft = cv2.GaussianBlur(0.85 - 0.6 * ink, (0, 0), 1.0)
+    grey = soft + rng.normal(0, 0.02, ink.shape)
+    return np.repeat((np.clip(grey, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)

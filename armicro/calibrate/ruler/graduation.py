@@ -123,7 +123,8 @@ def _rows(ticks: Ticks, low: int) -> slice:
     first = int(np.percentile(ticks.top_px, 75)) - low
     last = int(np.percentile(ticks.bottom_px, 25)) - low
     middle = int(ticks.row_px) - low
-    return slice(min(first, middle - 1), max(last, middle + 2))
+    first = max(0, min(first, middle - 1))
+    return slice(first, max(last, first + 3))
 
 
 def _divided(answer: Floats, ticks: Ticks, parts: int) -> float:
