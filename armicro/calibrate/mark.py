@@ -35,7 +35,7 @@ def draw_reading(pixels: Pixels, reading: Reading) -> Pixels:
     words = (
         f"{reading.um_per_px:.5f} +- {reading.standard_error:.5f} um/px, "
         f"{reading.divisions} x {reading.division_um:g} um, "
-        f"{reading.rotation_deg:.2f} deg"
+        f"{round(reading.rotation_deg, 2) % 180:.2f} deg"
     )
     _write(picture, words, size)
     return np.asarray(picture, np.uint8)

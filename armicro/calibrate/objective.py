@@ -14,9 +14,9 @@ def nominal_um_per_px(objective: str, pixel_um: float) -> float | None:
             that of an eyepiece, which the camera does not look through.
         pixel_um: side of a sensor pixel in micrometres.
 
-    >>> nominal_um_per_px("20x/0.45 with 0.5x C-mount adapter", 3.45)
+    >>> round(nominal_um_per_px("20x/0.45 with 0.5x C-mount adapter", 3.45), 4)
     0.345
-    >>> nominal_um_per_px("UPLXAPO 40X/0.95", 3.45)
+    >>> round(nominal_um_per_px("UPLXAPO 40X/0.95", 3.45), 5)
     0.08625
     >>> nominal_um_per_px("Plan achromat", 3.45) is None
     True
