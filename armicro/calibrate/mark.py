@@ -8,6 +8,7 @@ from armicro.field import Pixels
 
 TICK_RGB = (0, 220, 60)
 OFF_RGB = (255, 40, 40)
+OFF_SHARE = 0.03
 INK_RGB = (255, 255, 255)
 PLATE_RGB = (20, 20, 20)
 
@@ -15,7 +16,7 @@ PLATE_RGB = (20, 20, 20)
 def draw_reading(pixels: Pixels, reading: Reading) -> Pixels:
     """Every tick used as a line over its length, and the result in words.
 
-    Red are those that lie more than 3 RMS off their place.
+    Red are those that lie more than 3 RMS and 3 % of a division off their place.
 
     Args:
         pixels: (height, width, 3) RGB; stays as it is.
@@ -26,7 +27,7 @@ def draw_reading(pixels: Pixels, reading: Reading) -> Pixels:
         picture = np.repeat(picture[..., None], 3, axis=2)
     size = max(picture.shape[:2]) / 1200
     width = max(1, round(2 * size))
-    limit = 3 * max(reading.residual_um, 1e-9)
+    limit = max(3 * reading.residual_um, OFF_SHARE * reading.division_um)
     for ends, residual in zip(reading.marks_xy_px, reading.residuals_um, strict=True):
         colour = OFF_RGB if abs(residual) > limit else TICK_RGB
         # Sixteenths of a pixel, so that the line lies where the tick was found.

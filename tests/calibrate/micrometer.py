@@ -280,11 +280,14 @@ def not_rulers() -> Iterator[tuple[str, NDArray[np.uint8]]]:
             yield f"{name} {pitch}", _printed(np.asarray(ink, np.float32), rng)
     for letters in ("abcdefghijklmnopqrstuvwxyz    ", "l", "m", "| ", "H", "."):
         for size in (0.5, 0.9, 1.5):
-            page = np.zeros((600, 800), np.float32)
+            page = np.zeros((600, 800), np.uint8)
             for line in range(20, 600, int(32 * size)):
                 words = "".join(rng.choice(list(letters), 90))
-                cv2.putText(page, words, (20, line), 0, size, 1.0, 2, cv2.LINE_AA)
-            yield f"text {letters[0]} {size}", _printed(page, rng)
+                cv2.putText(page, words, (20, line), 0, size, 255, 2, cv2.LINE_AA)
+            yield (
+                f"text {letters[0]} {size}",
+                _printed((page / 255).astype(np.float32), rng),
+            )
     code = np.repeat(rng.integers(0, 2, 100), 8).astype(np.float32)
     bars = np.where(abs(y - 300) < 150, code[None], 0)
     yield "bar code", _printed(bars.astype(np.float32), rng)

@@ -13,6 +13,8 @@ from armicro.calibrate.ruler.tick import Ticks
 LEAST_TICKS = 5
 PLAIN_TICKS = 8
 """With fewer, they must lie twice as true."""
+WIDEST = 0.65
+"""Of the pitch; equal lines are to be narrower than their gaps."""
 EQUAL_TICKS = 12
 """So many alike are more than a ruler of a hundred divisions has tenths."""
 
@@ -46,13 +48,17 @@ def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
             f"the scale changes by {abs(line.bend):.1%} along the ruler, expected 5 % "
             "at most; lay the micrometer flat and look straight at it"
         )
-    if ticks.width_px > 0.5 * line.pitch_px:
-        return (
-            f"too blurred, or not a ruler: lines {ticks.width_px:.1f} px wide at a "
-            f"distance of {line.pitch_px:.1f} px, expected them narrower than their "
-            "gaps; focus on the lines"
-        )
+    if ticks.width_px > WIDEST * line.pitch_px:
+        return _too_wide(ticks, line)
     return ""
+
+
+def _too_wide(ticks: Ticks, line: Line) -> str:
+    return (
+        f"too blurred, or not a ruler: lines {ticks.width_px:.1f} px wide at a "
+        f"distance of {line.pitch_px:.1f} px, expected them narrower than their "
+        "gaps; focus on the lines"
+    )
 
 
 def not_lines(ticks: Ticks, line: Line, *, again: bool) -> str:
@@ -88,6 +94,8 @@ def not_divisions(ticks: Ticks, line: Line, graduation: Graduation) -> str:
     if graduation.every:
         return ""
     thickness = ticks.width_px / line.pitch_px
+    if thickness > 0.5:
+        return _too_wide(ticks, line)
     if count >= EQUAL_TICKS and graduation.ends_in_view and thickness >= 0.06:
         return ""
     return (
