@@ -6,7 +6,7 @@ features as the shipped (INT8) HR network gives them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from armicro.train.sample import (
     cut_tile,
     list_samples,
 )
+from armicro.train.whole import Gate, gate_differences
 
 HR_PLAN = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
 HR_CALIBRATION = TilePlan(256, HR_UM_PER_PX, 6.0)
@@ -67,6 +68,8 @@ class AssembleSettings:
     gate_tiles_per_field: int = 1
     hr_cells: int = 480
     pool_cells: int = 1200
+    whole_stride: int = 4
+    """Every so many validation fields is looked at whole and tile by tile."""
     int8: bool = True
     weights_7_bit: bool = True
     slides: SlideSettings = SlideSettings()  # noqa: RUF009 (frozen)
@@ -104,14 +107,25 @@ def calibration_tiles(
     ]
 
 
-def look_through(model: onnx.ModelProto) -> Look:
-    """Return the HR graph as a function of tiles, on OpenVINO."""
-    engine = OpenVinoEngine(
-        "hr",
+def open_graph(name: str, model: onnx.ModelProto) -> OpenVinoEngine:
+    """Return a graph as an engine, on OpenVINO."""
+    return OpenVinoEngine(
+        name,
         model.SerializeToString(),
         precision="native",
         placement=place(threads=torch.get_num_threads(), latency=False),
     )
+
+
+def lr_gate(model: onnx.ModelProto) -> Gate:
+    """Return the gate of the LR graph as a function of tiles or whole fields."""
+    engine = open_graph("lr", model)
+    return lambda pixels: engine.infer({"tiles": pixels})["probability"]
+
+
+def look_through(model: onnx.ModelProto) -> Look:
+    """Return the HR graph as a function of tiles."""
+    engine = open_graph("hr", model)
 
     def look(tiles: Pixels) -> tuple[Any, Any]:
         outputs = engine.infer({"tiles": tiles})
@@ -150,7 +164,10 @@ def finish_lr(
     val = dataset.split("val")
     tiles = cut_field_tiles(val.fields, per_field=settings.gate_tiles_per_field)
     figures = set_gate(lr, tiles)
-    return ship(export_onnx(lr), figures, LR_CALIBRATION, dataset, settings)
+    done = ship(export_onnx(lr), figures, LR_CALIBRATION, dataset, settings)
+    gaps = gate_differences(lr_gate(done.shipped), val.fields[:: settings.whole_stride])
+    whole = {"whole_mean": float(gaps.mean()), "whole_max": float(gaps.max())}
+    return replace(done, figures={**figures, **whole})
 
 
 def finish_hr(
@@ -197,9 +214,10 @@ def finish_set(
     # This changes the graph in place, so the golden outputs come first.
     small = store_weights_int8(plain) if settings.int8 else plain
     shipped = {"lr": lr.shipped, "hr": hr.shipped, "rnn": small}
-    tables = set_tables(
-        float(lr.figures["peak_threshold"]), "int8" if settings.int8 else "fp32"
-    ) | {"training": training, "metrics": {**lr.figures, **hr.figures, **slides}}
+    tables = set_tables(lr.figures, "int8" if settings.int8 else "fp32") | {
+        "training": training,
+        "metrics": {**lr.figures, **hr.figures, **slides},
+    }
     # Only an INT8 set is ever committed, so only it has to be small.
     most = MOST_BYTES if settings.int8 else 10 * MOST_BYTES
     write_set(
@@ -235,7 +253,9 @@ def train_rnn(
     return rnn, score_constructed(rnn, unseen, 400, settings.slides)
 
 
-def set_tables(peak_threshold: float, precision: str) -> dict[str, dict[str, Any]]:
+def set_tables(
+    lr_figures: Mapping[str, float], precision: str
+) -> dict[str, dict[str, Any]]:
     """Return the tables that engines and the cascade read."""
     normalisation = "in graph: RGB / 255, ImageNet mean and std"
     return {
@@ -244,7 +264,8 @@ def set_tables(peak_threshold: float, precision: str) -> dict[str, dict[str, Any
             "tile_px": 512,
             "overlap": 0.25,
             "gate": 0.5,
-            "peak_threshold": peak_threshold,
+            "peak_threshold": lr_figures["peak_threshold"],
+            "whole_field_max_difference": lr_figures["whole_max"],
             "normalisation": normalisation,
             "precision": precision,
         },

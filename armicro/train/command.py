@@ -4,14 +4,15 @@
                     └── lr ──► OUT/lr/checkpoint.safetensors ─┴─ rnn ──► OUT/set/
 
 ``rnn`` is the last step: location branch, calibration, slide RNNs, export and manifest.
-``all`` is the three in turn, and what made the shipped set.
+``all`` is the three in turn. ``baseline``, ``ablation`` and ``fovea`` make tables of
+the model card.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
+from armicro.train.describe import describe
 from armicro.train.drawn import draw_fields
 from armicro.train.fit import FitSettings, fit
+from armicro.train.fovea import measure_fovea
 from armicro.train.location import LocationSettings, collect_maps, fit_location
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
@@ -43,7 +46,7 @@ from armicro.train.recipe import (
     training_sampler,
     validation_samples,
 )
-from armicro.train.recover import recover
+from armicro.train.recover import blend, recover
 from armicro.train.watch import TileNetwork
 
 EXAMPLES = """examples:
@@ -71,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``armicro train``."""
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "network", choices=("lr", "hr", "rnn", "all", "baseline", "ablation")
+        "network", choices=("lr", "hr", "rnn", "all", "baseline", "ablation", "fovea")
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of sources")
     parser.add_argument(
@@ -84,11 +87,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET",
         help="take a set's trained weights and run the last stage alone",
     )
+    parser.add_argument(
+        "--blend",
+        type=float,
+        default=0.5,
+        help="with --go-on-from: share of the new weights in what is exported",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
     parser.add_argument("--sources", default="", help="names, with commas; default all")
     parser.add_argument("--no-phantom", action="store_true", help="real cells only")
     parser.add_argument("--steps", type=int, help="stop a network after so many steps")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        help="stop early after so many checks without a better AUC; 0: never",
+    )
     parser.add_argument("--seeds", default="20211", help="of the ablation, with commas")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")
@@ -116,6 +131,10 @@ def run(args: argparse.Namespace) -> int:
         write_ablation(dataset, args)
     if args.network == "baseline":
         write_baseline(dataset, args)
+    if args.network == "fovea":
+        hr = trained_network("hr", args)
+        table = measure_fovea(hr, validation_samples(dataset), args.out)
+        sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
     if args.network in ("rnn", "all"):
         finish(dataset, args)
     return 0
@@ -173,7 +192,9 @@ def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None
         network,
         training_sampler(dataset),
         validation_samples(dataset),
-        limit_steps(replace(settings, threads=args.threads), args.steps),
+        limit_steps(
+            replace(settings, threads=args.threads, patience=args.patience), args.steps
+        ),
         folder,
         resume=args.resume,
     )
@@ -207,10 +228,8 @@ def limit_steps(settings: FitSettings, steps: int | None) -> FitSettings:
 
 def finish(dataset: Dataset, args: argparse.Namespace) -> None:
     """Train the location branch and the RNNs, export and write the set."""
-    hr = HighResolution(args.backbone, fovea_px=FOVEA_PX)
-    lr = LowResolution(args.backbone)
-    load_trained(hr, args.out / "hr")
-    load_trained(lr, args.out / "lr")
+    hr = trained_network("hr", args, fovea_px=FOVEA_PX)
+    lr = trained_network("lr", args)
     location = QUICK_LOCATION if args.quick else LocationSettings()
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
@@ -222,8 +241,23 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
         finish_hr(hr, dataset, settings),
         dataset,
         settings,
-        describe(dataset),
+        describe(dataset, going_on_from=args.go_on_from, blend=args.blend),
     )
+
+
+def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
+    """Return a network with its trained weights.
+
+    After ``--go-on-from`` they are averaged with the weights that training went on
+    from: the mean of both held on to what either knew (see the model card).
+    """
+    network = KINDS[name](args.backbone, **options)
+    load_trained(network, args.out / name)
+    if args.go_on_from is not None and args.blend < 1:
+        start = start_network(KINDS[name], args)
+        recover(start, args.go_on_from / f"{name}.onnx")
+        blend(network, start, args.blend)
+    return network
 
 
 def load_trained(network: TileNetwork, folder: Path) -> None:
@@ -242,35 +276,3 @@ def load_trained(network: TileNetwork, folder: Path) -> None:
             f"{path}: does not fit the network ({str(error).splitlines()[0]}); "
             "train it with the same --backbone"
         ) from error
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Return what the manifest says of the training."""
-    sources: dict[str, dict[str, int]] = {}
-    for field in dataset.fields:
-        table = sources.setdefault(field.source, {})
-        for lesion in field.lesion.tolist():
-            key = f"{field.split}_{'lesions' if lesion else 'normals'}"
-            table[key] = table.get(key, 0) + 1
-    for crop in dataset.crops:
-        table = sources.setdefault(crop.source, {})
-        key = f"{crop.split}_{'lesions' if crop.lesion else 'normals'}"
-        table[key] = table.get(key, 0) + 1
-    settings = {name: settings_of(name, going_on=False) for name in KINDS}
-    stages = {
-        name: [
-            f"{s.steps} steps of {s.batch} tiles {s.plan.tile_px} px, rate {s.rate:g}, "
-            f"first {s.frozen} layers frozen, mining {s.hard_share:g}"
-            for s in settings[name].stages
-        ]
-        for name in KINDS
-    }
-    seeds = {name: one.seed for name, one in settings.items()}
-    return {
-        "paper": "Cheng et al. 2021, Nat Commun 12:5639",
-        "intended_use": "research only; not a diagnostic device",
-        "command": "armicro train all --data DATA --out OUT --init WEIGHTS",
-        "stages": stages,
-        "seeds": seeds | {"location": asdict(LocationSettings())["seed"]},
-        "data": sources,
-    }
