@@ -205,24 +205,30 @@ def finish_set(
     settings: AssembleSettings,
     training: Mapping[str, Any],
 ) -> None:
-    """Train the slide RNNs on the shipped HR network's features and write the set."""
+    """Train the slide RNNs on the shipped HR network's features and write the set.
+
+    The fp32 graphs are written beside an INT8 set, as ``FOLDER-fp32``, so that the two
+    can be measured side by side; only an INT8 set is ever small enough to be committed.
+    """
     rnn, slides = train_rnn(
         hr.shipped, dataset.split("train"), dataset.split("val"), settings
     )
-    plain = export_onnx(rnn)
-    golden = golden_arrays({"lr": lr.fp32, "hr": hr.fp32, "rnn": plain})
-    # This changes the graph in place, so the golden outputs come first.
-    small = store_weights_int8(plain) if settings.int8 else plain
-    shipped = {"lr": lr.shipped, "hr": hr.shipped, "rnn": small}
-    tables = set_tables(lr.figures, "int8" if settings.int8 else "fp32") | {
-        "training": training,
+    plain = {"lr": lr.fp32, "hr": hr.fp32, "rnn": export_onnx(rnn)}
+    golden = golden_arrays(plain)
+    facts = {
+        "training": dict(training),
         "metrics": {**lr.figures, **hr.figures, **slides},
     }
-    # Only an INT8 set is ever committed, so only it has to be small.
-    most = MOST_BYTES if settings.int8 else 10 * MOST_BYTES
-    write_set(
-        folder, shipped, golden, name=settings.name, tables=tables, most_bytes=most
-    )
+    beside = folder.with_name(f"{folder.name}-fp32") if settings.int8 else folder
+    tables = set_tables(lr.figures, "fp32") | facts
+    name = settings.name
+    most = 10 * MOST_BYTES
+    write_set(beside, plain, golden, name=name, tables=tables, most_bytes=most)
+    if settings.int8:
+        small = store_weights_int8(plain["rnn"])
+        shipped = {"lr": lr.shipped, "hr": hr.shipped, "rnn": small}
+        tables = set_tables(lr.figures, "int8") | facts
+        write_set(folder, shipped, golden, name=name, tables=tables)
 
 
 def pool_real_cells(val: Dataset, count: int) -> list[Sample]:
@@ -275,7 +281,12 @@ def set_tables(
             "normalisation": normalisation,
             "precision": precision,
         },
-        "rnn": {"top": [10, 20, 30], "precision": "int8 weights, float computation"},
+        "rnn": {
+            "top": [10, 20, 30],
+            "precision": "int8 weights, float computation"
+            if precision == "int8"
+            else precision,
+        },
         "tolerance": TOLERANCE,
         "gpu": {"run_on_gpu": False},
     }
