@@ -5,14 +5,16 @@
 
 ``rnn`` is the last step: location branch, calibration, slide RNNs, export and manifest.
 ``all`` is the three in turn. ``baseline``, ``ablation`` and ``fovea`` make tables of
-the model card.
+the model card; ``record`` writes OUT/val/*/metrics.json (of ``armicro validate``) into
+the manifest of OUT/set.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from armicro.train.drawn import draw_fields
 from armicro.train.fit import FitSettings, fit
 from armicro.train.fovea import measure_fovea
 from armicro.train.location import LocationSettings, collect_maps, fit_location
+from armicro.train.manifest import record_folder
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
     FOVEA_PX,
@@ -74,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``armicro train``."""
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "network", choices=("lr", "hr", "rnn", "all", "baseline", "ablation", "fovea")
+        "network",
+        choices=(*STEPS, "record"),
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of sources")
     parser.add_argument(
@@ -123,20 +127,12 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
+    if args.network == "record":
+        record_folder(args.out / "set", args.out / "val")
+        return 0
     dataset = read_sources(args)
-    for network in ("hr", "lr"):
-        if args.network in (network, "all"):
-            train_network(network, dataset, args)
-    if args.network == "ablation":
-        write_ablation(dataset, args)
-    if args.network == "baseline":
-        write_baseline(dataset, args)
-    if args.network == "fovea":
-        hr = trained_network("hr", args)
-        table = measure_fovea(hr, validation_samples(dataset), args.out)
-        sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
-    if args.network in ("rnn", "all"):
-        finish(dataset, args)
+    for step in STEPS[args.network]:
+        step(dataset, args)
     return 0
 
 
@@ -177,6 +173,13 @@ def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "baseline.json").write_text(json.dumps(table, indent=2), "utf-8")
+    sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
+
+
+def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Measure how much of a tile the HR network should look at."""
+    hr = trained_network("hr", args)
+    table = measure_fovea(hr, validation_samples(dataset), args.out)
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
 
@@ -276,3 +279,15 @@ def load_trained(network: TileNetwork, folder: Path) -> None:
             f"{path}: does not fit the network ({str(error).splitlines()[0]}); "
             "train it with the same --backbone"
         ) from error
+
+
+TRAIN_HR, TRAIN_LR = partial(train_network, "hr"), partial(train_network, "lr")
+STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {
+    "hr": (TRAIN_HR,),
+    "lr": (TRAIN_LR,),
+    "rnn": (finish,),
+    "all": (TRAIN_HR, TRAIN_LR, finish),
+    "baseline": (write_baseline,),
+    "ablation": (write_ablation,),
+    "fovea": (write_fovea,),
+}
