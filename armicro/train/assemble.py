@@ -26,7 +26,9 @@ from armicro.train.construct import (
     score_constructed,
 )
 from armicro.train.data import Dataset
+from armicro.train.drawn import SOURCE as DRAWN
 from armicro.train.export import export_onnx, quantise, store_weights_int8
+from armicro.train.finished import Finished
 from armicro.train.gate import cut_field_tiles, set_gate
 from armicro.train.golden import golden_arrays
 from armicro.train.manifest import MOST_BYTES, write_set
@@ -68,6 +70,8 @@ class AssembleSettings:
     gate_tiles_per_field: int = 1
     hr_cells: int = 480
     pool_cells: int = 1200
+    constructed: int = 400
+    """Slides that the RNNs are judged on."""
     whole_stride: int = 4
     """Every so many validation fields is looked at whole and tile by tile."""
     int8: bool = True
@@ -148,15 +152,6 @@ def pool_samples(dataset: Dataset, count: int, seed: int) -> list[Sample]:
     return chosen + [normals[i] for i in rng.choice(len(normals), rest, replace=False)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Finished:
-    """One network ready to ship: its two graphs and the figures of its calibration."""
-
-    fp32: onnx.ModelProto
-    shipped: onnx.ModelProto
-    figures: Mapping[str, float]
-
-
 def finish_lr(
     lr: LowResolution, dataset: Dataset, settings: AssembleSettings
 ) -> Finished:
@@ -197,43 +192,46 @@ def ship(
     return Finished(fp32, int8, figures)
 
 
+def finish_rnn(
+    hr: onnx.ModelProto, dataset: Dataset, settings: AssembleSettings
+) -> Finished:
+    """Train the slide RNNs on the shipped HR network's features, export."""
+    rnn, figures = train_rnn(hr, dataset.split("train"), dataset.split("val"), settings)
+    plain = export_onnx(rnn)
+    if not settings.int8:
+        return Finished(plain, plain, figures)
+    copy = onnx.load_from_string(plain.SerializeToString())
+    return Finished(plain, store_weights_int8(copy), figures)
+
+
 def finish_set(
     folder: Path,
-    lr: Finished,
-    hr: Finished,
-    dataset: Dataset,
+    networks: Mapping[str, Finished],
     settings: AssembleSettings,
     training: Mapping[str, Any],
 ) -> None:
-    """Train the slide RNNs on the shipped HR network's features and write the set.
+    """Write the set.
 
     The fp32 graphs are written beside an INT8 set, as ``FOLDER-fp32``, so that the two
     can be measured side by side; only an INT8 set is ever small enough to be committed.
     """
-    rnn, slides = train_rnn(
-        hr.shipped, dataset.split("train"), dataset.split("val"), settings
-    )
-    plain = {"lr": lr.fp32, "hr": hr.fp32, "rnn": export_onnx(rnn)}
+    plain = {name: one.fp32 for name, one in networks.items()}
+    shipped = {name: one.shipped for name, one in networks.items()}
     golden = golden_arrays(plain)
-    facts = {
-        "training": dict(training),
-        "metrics": {**lr.figures, **hr.figures, **slides},
-    }
+    metrics = {key: v for one in networks.values() for key, v in one.figures.items()}
+    facts = {"training": dict(training), "metrics": metrics}
     beside = folder.with_name(f"{folder.name}-fp32") if settings.int8 else folder
-    tables = set_tables(lr.figures, "fp32") | facts
-    name = settings.name
-    most = 10 * MOST_BYTES
+    tables = set_tables(metrics, "fp32") | facts
+    name, most = settings.name, 10 * MOST_BYTES
     write_set(beside, plain, golden, name=name, tables=tables, most_bytes=most)
     if settings.int8:
-        small = store_weights_int8(plain["rnn"])
-        shipped = {"lr": lr.shipped, "hr": hr.shipped, "rnn": small}
-        tables = set_tables(lr.figures, "int8") | facts
+        tables = set_tables(metrics, "int8") | facts
         write_set(folder, shipped, golden, name=name, tables=tables)
 
 
 def pool_real_cells(val: Dataset, count: int) -> list[Sample]:
     """Return an even choice of real validation cells, each source a like share."""
-    samples = [s for s in list_samples(val, areas=False) if s.source != "phantom"]
+    samples = [s for s in list_samples(val, areas=False) if s.source != DRAWN]
     sources = sorted({sample.source for sample in samples})
     chosen = []
     for source in sources:
@@ -253,10 +251,11 @@ def train_rnn(
     )
     rnn = fit_rnn(pool, settings.slides)
     still = TilePlan(256, HR_UM_PER_PX, 3.0, augmented=False)
-    unseen = build_pool(
-        pool_samples(val, settings.pool_cells // 3, seed), look, still, seed
-    )
-    return rnn, score_constructed(rnn, unseen, 400, settings.slides)
+    # Drawn cells are easier than real ones: no figure is made of them.
+    real = replace(val, fields=tuple(f for f in val.fields if f.source != DRAWN))
+    samples = pool_samples(real, settings.pool_cells // 3, seed)
+    unseen = build_pool(samples, look, still, seed)
+    return rnn, score_constructed(rnn, unseen, settings.constructed, settings.slides)
 
 
 def set_tables(

@@ -1,12 +1,12 @@
-"""``armicro train lr|hr|rnn|all``: a network set from a data folder, resumable.
+"""``armicro train KIND``: a network set from a data folder, resumable.
 
-    DATA/*/cells.csv ── hr ──► OUT/hr/checkpoint.safetensors ─┐
-                    └── lr ──► OUT/lr/checkpoint.safetensors ─┴─ rnn ──► OUT/set/
+    DATA/*/cells.csv ── hr ──► OUT/hr/ ── rnn ──► OUT/rnn/ ─┐
+                    └── lr ──► OUT/lr/ ──────────── set ────┴─► OUT/set/
 
-``rnn`` is the last step: location branch, calibration, slide RNNs, export and manifest.
-``all`` is the three in turn. ``baseline``, ``ablation`` and ``fovea`` make tables of
-the model card; ``record`` writes OUT/val/*/metrics.json (of ``armicro validate``) into
-the manifest of OUT/set.
+``rnn`` calibrates and exports HR and trains the slide RNNs on its features; ``set``
+trains LR's location branch, calibrates, exports and writes the set; ``all`` is the
+four in turn. ``baseline``, ``ablation`` and ``fovea`` make tables of the model card;
+``record`` writes OUT/val/*/metrics.json (of ``armicro validate``) into the set.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from armicro.train.assemble import (
     AssembleSettings,
     finish_hr,
     finish_lr,
+    finish_rnn,
     finish_set,
 )
 from armicro.train.backbone import BACKBONES, load_backbone
@@ -36,7 +37,8 @@ from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.describe import describe
 from armicro.train.drawn import draw_fields
-from armicro.train.fit import FitSettings, fit
+from armicro.train.finished import keep_finished, read_finished
+from armicro.train.fit import fit
 from armicro.train.fovea import measure_fovea
 from armicro.train.location import LocationSettings, collect_maps, fit_location
 from armicro.train.manifest import record_folder
@@ -68,6 +70,7 @@ QUICK_ASSEMBLY = AssembleSettings(
     calibration_tiles=8,
     hr_cells=24,
     pool_cells=60,
+    constructed=40,
     slides=SlideSettings(steps=3, batch=4),
 )
 ABLATION_STEPS = 120
@@ -185,7 +188,8 @@ def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
     """Train one tile network into its folder."""
-    settings = settings_of(name, going_on=args.go_on_from is not None)
+    going_on = args.go_on_from is not None
+    settings = settings_of(name, going_on=going_on, most_steps=args.steps)
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
     network = start_network(KINDS[name], args)
@@ -195,9 +199,7 @@ def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None
         network,
         training_sampler(dataset),
         validation_samples(dataset),
-        limit_steps(
-            replace(settings, threads=args.threads, patience=args.patience), args.steps
-        ),
+        replace(settings, threads=args.threads, patience=args.patience),
         folder,
         resume=args.resume,
     )
@@ -216,36 +218,31 @@ def start_network(kind: Callable[[str], TileNetwork], args: argparse.Namespace) 
     return network
 
 
-def limit_steps(settings: FitSettings, steps: int | None) -> FitSettings:
-    """Return settings that end after so many steps; for trials."""
-    if steps is None:
-        return settings
-    stages = []
-    for stage in settings.stages:
-        taken = min(stage.steps, steps)
-        steps -= taken
-        if taken:
-            stages.append(replace(stage, steps=taken))
-    return replace(settings, stages=tuple(stages))
+def assembly_of(args: argparse.Namespace) -> AssembleSettings:
+    """Return how much data the last steps look at."""
+    settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
+    return replace(settings, name=args.name, int8=not args.fp32)
 
 
-def finish(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Train the location branch and the RNNs, export and write the set."""
-    hr = trained_network("hr", args, fovea_px=FOVEA_PX)
-    lr = trained_network("lr", args)
+def write_rnn(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Calibrate and export the HR network, train the RNNs on its features."""
+    settings = assembly_of(args)
+    hr = finish_hr(trained_network("hr", args, fovea_px=FOVEA_PX), dataset, settings)
+    keep_finished(args.out / "rnn" / "hr", hr)
+    rnn = finish_rnn(hr.shipped, dataset, settings)
+    keep_finished(args.out / "rnn" / "rnn", rnn)
+
+
+def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Train the location branch, calibrate and export LR, write the set."""
+    lr, settings = trained_network("lr", args), assembly_of(args)
     location = QUICK_LOCATION if args.quick else LocationSettings()
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
-    settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
-    settings = replace(settings, name=args.name, int8=not args.fp32)
-    finish_set(
-        args.out / "set",
-        finish_lr(lr, dataset, settings),
-        finish_hr(hr, dataset, settings),
-        dataset,
-        settings,
-        describe(dataset, going_on_from=args.go_on_from, blend=args.blend),
-    )
+    networks = {"lr": finish_lr(lr, dataset, settings)}
+    networks |= {name: read_finished(args.out / "rnn" / name) for name in ("hr", "rnn")}
+    training = describe(dataset, going_on_from=args.go_on_from, blend=args.blend)
+    finish_set(args.out / "set", networks, settings, training)
 
 
 def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
@@ -285,8 +282,9 @@ TRAIN_HR, TRAIN_LR = partial(train_network, "hr"), partial(train_network, "lr")
 STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {
     "hr": (TRAIN_HR,),
     "lr": (TRAIN_LR,),
-    "rnn": (finish,),
-    "all": (TRAIN_HR, TRAIN_LR, finish),
+    "rnn": (write_rnn,),
+    "set": (write_whole,),
+    "all": (TRAIN_HR, write_rnn, TRAIN_LR, write_whole),
     "baseline": (write_baseline,),
     "ablation": (write_ablation,),
     "fovea": (write_fovea,),
