@@ -23,6 +23,7 @@ from armicro.calibrate.display import (
 from armicro.calibrate.guide import Check, Outcome, Step
 from armicro.calibrate.light import corner_ratio, gains_of, lamp_of_glass
 from armicro.calibrate.pattern import Seen, find_pattern
+from armicro.calibrate.reading import Reading
 from armicro.calibrate.ready import (
     check_cells,
     check_empty,
@@ -30,7 +31,7 @@ from armicro.calibrate.ready import (
     check_light,
     check_ticks,
 )
-from armicro.calibrate.scale import Reading, measure_ruler
+from armicro.calibrate.scale import measure_ruler
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 

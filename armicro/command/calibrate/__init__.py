@@ -19,12 +19,8 @@ class Procedure(NamedTuple):
 
 
 PROCEDURES: dict[str, Procedure] = {
-    "guide": Procedure(
-        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
-    ),
-    "verify": Procedure(
-        "armicro.command.calibrate.verify",
-        "compare the instrument with its certificate",
+    "scale": Procedure(
+        "armicro.command.calibrate.scale", "measure micrometres a pixel"
     ),
     "stage": Procedure(
         "armicro.command.calibrate.stage",
@@ -44,6 +40,13 @@ PROCEDURES: dict[str, Procedure] = {
     ),
     "overlap": Procedure(
         "armicro.command.calibrate.overlap", "where one field lies against another"
+    ),
+    "verify": Procedure(
+        "armicro.command.calibrate.verify",
+        "compare the instrument with its certificate",
+    ),
+    "guide": Procedure(
+        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
     ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
