@@ -49,6 +49,8 @@ class Camera(_Table, frozen=True):
     uncalibrated: bool = False
     """Draw boxes at that arithmetic scale, and say so everywhere. Without it a real
     camera that no certificate covers gets none."""
+    pixel_um: PositiveFloat | None = None
+    """Side of a sensor pixel: with the objective's power, the scale to expect."""
     frames_per_second: PositiveFloat = 30.0
     device: str = ""
     """Serial number or user name (basler), number or path (video); empty: the first,

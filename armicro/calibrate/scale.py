@@ -3,25 +3,32 @@
 ``measure_ruler`` tries the directions in which lines run, takes the best comb of
 equally spaced lines in each, and believes the first that is a ruler beyond doubt
 (``armicro.calibrate.ruler``). Where doubt is left it says what would remove it.
+``measure_grid`` asks for two such combs at right angles.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.reading import (
+    NEAR_EXPECTED,
+    Reading,
+    check_axes,
+    check_expected,
+)
 from armicro.calibrate.ruler.comb import Comb, find_combs
 from armicro.calibrate.ruler.direction import directions
 from armicro.calibrate.ruler.fit import Line, fit_line
 from armicro.calibrate.ruler.graduation import (
-    EQUAL_TICKS,
-    LEAST_TICKS,
-    Graduation,
     lines_between,
     read_graduation,
+    repeats,
 )
+from armicro.calibrate.ruler.judge import not_a_comb, not_divisions, not_lines
 from armicro.calibrate.ruler.prepare import Flat, flatten, turn
 from armicro.calibrate.ruler.tick import Ticks, measure_ticks
 from armicro.errors import CalibrationError
@@ -30,33 +37,22 @@ Doubles = NDArray[np.float64]
 SEARCH_PX = 1000
 """Longer side of the picture that is searched first."""
 UPRIGHT_DEG = 0.15
+FAR_DEG = 12.0
+"""Lines that lean more are those of another direction."""
 MOST_DIRECTIONS = 8
 MOST_BANDS = 24
-NEAR_EXPECTED = 0.25
+MOST_COMBS = 6
+PLAIN_TICKS = 10
+
+_NOTHING = (
+    "no ruler found: expected at least 5 ticks at equal distances; focus on the "
+    "micrometer's lines, turn the light up, and fill the picture with the scale"
+)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """The scale of one picture."""
-
-    um_per_px: float
-    standard_error: float
-    """Of ``um_per_px``, in µm/px."""
-    rotation_deg: float
-    """Of the ruler against the picture's rows, clockwise on the screen, in [0, 180)."""
-    divisions: int
-    division_um: float
-    residual_um: float
-    """RMS distance of a tick from the fitted ruler."""
-    bend: float
-    """By how much the scale changes from end to end, as a share; 0: not measurably."""
-    every: int
-    """One in so many ticks is longer; 0: all alike."""
-    method: str
-    marks_xy_px: Doubles
-    """(n, 2, 2): both ends of every tick that was used, in pixels of the picture."""
-    residuals_um: Doubles
-    """(n,) of the same ticks, along the ruler."""
+class _Doubt(NamedTuple):
+    words: str
+    score: float
 
 
 class _Candidate(NamedTuple):
@@ -67,6 +63,22 @@ class _Candidate(NamedTuple):
     """From pixels of that picture to those of the turned one."""
     step: float
     """By how much smaller that picture was."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lines:
+    """Lines at equal distances, measured in the full picture."""
+
+    ticks: Ticks
+    line: Line
+    angle: float
+    """By which the picture was turned."""
+    matrix: Doubles
+    turned: Flat
+    parts: int
+    """Into so many further lines divide their distance; 1: there are none."""
+    doubt: str
+    """Why they are not equally spaced lines; empty: they are."""
 
 
 def measure_ruler(
@@ -84,14 +96,60 @@ def measure_ruler(
         CalibrationError: no ruler is seen, or not beyond doubt.
     """
     flat = flatten(pixels)
-    doubts: list[str] = []
+    doubts: list[_Doubt] = []
     for step in _steps(flat):
-        for candidate in _candidates(flat, step)[:6]:
-            outcome = _examine(flat, candidate, division_um, expected)
-            if isinstance(outcome, Reading):
-                return outcome
-            doubts.append(outcome)
-    raise CalibrationError(doubts[0] if doubts else _NOTHING)
+        outcome = _search(flat, step, division_um, expected)
+        if isinstance(outcome, Reading):
+            check_expected(outcome.um_per_px, expected)
+            return outcome
+        doubts += outcome
+    doubts.sort(key=lambda doubt: -doubt.score)
+    raise CalibrationError(doubts[0].words if doubts else _NOTHING)
+
+
+def measure_grid(pixels: NDArray[np.uint8], *, division_um: float) -> Reading:
+    """Scale along x and y from one picture of a grid of crossing lines.
+
+    Args:
+        pixels: (height, width, 3) RGB or (height, width) grey.
+        division_um: distance of neighbouring lines, in micrometres.
+
+    Raises:
+        CalibrationError: no grid is seen, or x and y disagree.
+    """
+    flat = flatten(pixels)
+    for step in _steps(flat):
+        best: dict[float, _Lines] = {}
+        candidates = _candidates(flat, step)
+        for candidate in candidates[: 2 * MOST_COMBS]:
+            lines = _measure(flat, candidate)
+            if not lines.doubt and lines.parts == 1:
+                best.setdefault(round(lines.angle), lines)
+        for one, two in combinations(best.values(), 2):
+            if abs(abs(one.angle - two.angle) % 180 - 90) < 1.0:
+                return _grid(one, two, division_um)
+    raise CalibrationError(
+        "no grid found: expected at least 5 lines each way at equal distances; focus "
+        "on the lines and fill the picture with the grid"
+    )
+
+
+def _grid(one: _Lines, two: _Lines, division_um: float) -> Reading:
+    readings = [_reading(lines, 0, division_um) for lines in (one, two)]
+    readings.sort(key=lambda reading: abs((reading.rotation_deg + 90) % 180 - 90))
+    x, y = readings
+    scales = np.array([x.um_per_px, y.um_per_px])
+    errors = np.array([x.standard_error, y.standard_error])
+    check_axes(scales, errors)
+    return replace(
+        x,
+        um_per_px=float(scales.mean()),
+        standard_error=float(np.hypot(*errors) / 2),
+        anisotropy=float(scales[1] / scales[0] - 1),
+        method="grid",
+        marks_xy_px=np.concatenate([x.marks_xy_px, y.marks_xy_px]),
+        residuals_um=np.concatenate([x.residuals_um, y.residuals_um]),
+    )
 
 
 def _steps(flat: Flat) -> list[float]:
@@ -100,22 +158,47 @@ def _steps(flat: Flat) -> list[float]:
     return [step, 1.0] if step > 1.2 else [1.0]
 
 
-_NOTHING = (
-    "no ruler found: expected at least 5 ticks at equal distances; focus on the "
-    "micrometer's lines, turn the light up, and fill the picture with the scale"
-)
+def _search(
+    flat: Flat, step: float, division_um: float, expected: float | None
+) -> Reading | list[_Doubt]:
+    """A reading from the picture made ``step`` smaller, or all that spoke against."""
+    small = _shrink(flat, step)
+    candidates: list[_Candidate] = []
+    for angle in directions(small, most=MOST_DIRECTIONS):
+        found = _combs_along(small, angle, step)
+        candidates += found
+        if found and len(found[0].comb.x_px) >= PLAIN_TICKS:
+            outcome = _examine(flat, found[0], division_um, expected)
+            # A ruler's own order of ticks is proof: nothing else need be looked at.
+            if isinstance(outcome, Reading) and outcome.every:
+                return outcome
+    candidates.sort(key=lambda candidate: -candidate.comb.score)
+    doubts: list[_Doubt] = []
+    for candidate in candidates[:MOST_COMBS]:
+        outcome = _examine(flat, candidate, division_um, expected)
+        if isinstance(outcome, Reading) and (outcome.every or not doubts):
+            return outcome
+        if isinstance(outcome, str):
+            doubts.append(_Doubt(outcome, candidate.comb.score))
+    return doubts
 
 
 def _candidates(flat: Flat, step: float) -> list[_Candidate]:
     """The best combs of every direction, best first."""
     small = _shrink(flat, step)
-    found: list[_Candidate] = []
-    for angle in directions(small, most=MOST_DIRECTIONS):
-        turned, matrix = turn(small.contrast, angle)
-        seen, _ = turn(small.seen, angle)
-        combs = find_combs(turned, seen, most=MOST_BANDS)
-        found += [_Candidate(angle, comb, matrix, step) for comb in combs[:2]]
+    angles = directions(small, most=MOST_DIRECTIONS)
+    found = [c for angle in angles for c in _combs_along(small, angle, step)]
     return sorted(found, key=lambda candidate: -candidate.comb.score)
+
+
+def _combs_along(small: Flat, angle: float, step: float) -> list[_Candidate]:
+    turned, matrix = turn(small, angle)
+    combs = find_combs(turned.contrast, turned.seen, most=MOST_BANDS)
+    kept: list[Comb] = []
+    for comb in combs:
+        if all(abs(comb.pitch_px / old.pitch_px - 1) > 0.02 for old in kept):
+            kept.append(comb)
+    return [_Candidate(angle, comb, matrix, step) for comb in kept[:2]]
 
 
 def _shrink(flat: Flat, step: float) -> Flat:
@@ -123,107 +206,65 @@ def _shrink(flat: Flat, step: float) -> Flat:
         return flat
     size = (round(flat.contrast.shape[1] / step), round(flat.contrast.shape[0] / step))
     return Flat(
-        cv2.resize(flat.contrast, size, interpolation=cv2.INTER_AREA),
+        np.asarray(
+            cv2.resize(flat.contrast, size, interpolation=cv2.INTER_AREA), np.float32
+        ),
         (cv2.resize(flat.seen, size) > 0.99).astype(np.float32),
     )
+
+
+def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
+    """Measure a comb's lines in the full picture, turned until they stand upright."""
+    angle, comb, old, step = candidate
+    turned, matrix = turn(flat, angle)
+    comb = comb.carried(old, matrix, step)
+    ticks = measure_ticks(turned.contrast, turned.seen, comb)
+    for _ in range(2):
+        lean = float(np.degrees(np.arctan(ticks.slope)))
+        if abs(lean) < UPRIGHT_DEG or abs(lean) > FAR_DEG:
+            break
+        angle, old = angle - lean, matrix
+        turned, matrix = turn(flat, angle)
+        comb = comb.carried(old, matrix, 1.0)
+        ticks = measure_ticks(turned.contrast, turned.seen, comb)
+    line = fit_line(ticks.index[ticks.seen], ticks.x_px[ticks.seen])
+    doubt = not_a_comb(ticks, line, comb)
+    parts = 1 if doubt else lines_between(turned.contrast, ticks)
+    return _Lines(ticks, line, angle, matrix, turned, parts, doubt)
 
 
 def _examine(
     flat: Flat, candidate: _Candidate, division_um: float, expected: float | None
 ) -> Reading | str:
     """A reading, or why this comb gives none."""
-    angle, comb, old, step = candidate
-    for _ in range(3):
-        turned, matrix = turn(flat.contrast, angle)
-        seen, _ = turn(flat.seen, angle)
-        comb = comb.carried(old, matrix, step)
-        ticks = measure_ticks(turned, seen, comb)
-        lean = float(np.degrees(np.arctan(ticks.slope)))
-        if abs(lean) < UPRIGHT_DEG:
-            break
-        # Measure again with the lines upright.
-        angle, old, step = angle - lean, matrix, 1.0
-    used = ticks.seen
-    line = fit_line(ticks.index[used], ticks.x_px[used])
-    doubt = _not_a_comb(ticks, line, comb)
+    lines = _measure(flat, candidate)
+    ticks, line = lines.ticks, lines.line
+    if lines.doubt:
+        return lines.doubt
+    doubt = not_lines(
+        ticks, line, again=repeats(lines.turned.contrast, lines.turned.seen, ticks)
+    )
     if doubt:
         return doubt
-    graduation = read_graduation(ticks)
-    parts = lines_between(turned, ticks)
-    if parts > 1:
+    if lines.parts > 1:
         return (
             f"ambiguous pitch: lines {line.pitch_px:.1f} px apart with fainter ones at "
-            f"1/{parts} of that between them; expected the finest division to be plain; "
-            "focus, raise the contrast, or use a higher magnification"
+            f"1/{lines.parts} of that between them; expected the finest division to be "
+            "plain; focus, raise the contrast, or use a higher magnification"
         )
-    doubt = _not_divisions(ticks, line, graduation)
+    graduation = read_graduation(ticks)
+    doubt = not_divisions(ticks, line, graduation)
     if doubt and not _fits(division_um / line.pitch_px, expected):
         return doubt
-    return _reading(ticks, line, graduation, angle, matrix, division_um)
+    return _reading(lines, graduation.every, division_um)
 
 
 def _fits(um_per_px: float, expected: float | None) -> bool:
     return expected is not None and abs(um_per_px / expected - 1) <= NEAR_EXPECTED
 
 
-def _not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
-    """Why these are not equally spaced lines; empty where they are."""
-    count = int(line.used.sum())
-    if count < LEAST_TICKS:
-        return (
-            f"too few ticks: {count} seen, expected at least {LEAST_TICKS}; use a lower "
-            "magnification or bring more of the ruler into view"
-        )
-    missing = int(ticks.index[-1]) + 1 - count
-    if missing > 0.2 * count or comb.extras > 0.35 * count:
-        return (
-            f"not a ruler: {count} lines fit equal distances, {missing} are missing "
-            f"and {comb.extras} are between them; expected an unbroken row of ticks; "
-            "clean the slide or bring the ruler into view"
-        )
-    if line.rms_px > 0.03 * line.pitch_px or abs(line.bend) > 0.05:
-        return (
-            f"not a ruler: its lines lie {line.rms_px / line.pitch_px:.1%} of their "
-            "distance off equal places, expected 3 % at most; lay the micrometer flat "
-            "and focus on it"
-        )
-    if ticks.width_px > 0.5 * line.pitch_px:
-        return (
-            f"too blurred, or not a ruler: lines {ticks.width_px:.1f} px wide at a "
-            f"distance of {line.pitch_px:.1f} px, expected them narrower than their "
-            "gaps; focus on the lines"
-        )
-    return ""
-
-
-def _not_divisions(ticks: Ticks, line: Line, graduation: Graduation) -> str:
-    """Why the lines may not be the divisions; empty where they are."""
-    count = int(line.used.sum())
-    if graduation.alternating:
-        return (
-            "ambiguous pitch: every other line is longer; expected one in five or ten; "
-            "move the short ticks into view and focus on them"
-        )
-    if graduation.every:
-        return ""
-    thickness = ticks.width_px / line.pitch_px
-    if count >= EQUAL_TICKS and graduation.ends_in_view and thickness >= 0.06:
-        return ""
-    return (
-        f"ambiguous pitch: {count} equal lines, which may be divisions or every fifth "
-        "or tenth of them; expected a longer tick among shorter ones in view; move the "
-        "ends of the ticks into view, or name --objective and --pixel-um"
-    )
-
-
-def _reading(
-    ticks: Ticks,
-    line: Line,
-    graduation: Graduation,
-    angle: float,
-    matrix: NDArray[np.float64],
-    division_um: float,
-) -> Reading:
+def _reading(lines: _Lines, every: int, division_um: float) -> Reading:
+    ticks, line = lines.ticks, lines.line
     kept = np.flatnonzero(ticks.seen)[line.used]
     um_per_px = division_um / line.pitch_px
     ends = np.stack(
@@ -233,19 +274,19 @@ def _reading(
         ],
         axis=1,
     )
-    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
-    marks = ends @ back[:, :2].T + back[:, 2]
+    back = np.linalg.inv(lines.matrix[:, :2])
+    lean = float(np.degrees(np.arctan(ticks.slope)))
     residuals = line.residual_px[line.used] * um_per_px
     return Reading(
         um_per_px=um_per_px,
         standard_error=um_per_px * line.standard_error_px / line.pitch_px,
-        rotation_deg=float((angle - np.degrees(np.arctan(ticks.slope))) % 180),
+        rotation_deg=float((lines.angle - lean) % 180),
         divisions=int(np.ptp(ticks.index[kept])),
         division_um=division_um,
         residual_um=float(np.sqrt(np.mean(residuals**2))),
-        bend=line.bend,
-        every=graduation.every,
         method="ruler",
-        marks_xy_px=marks,
+        marks_xy_px=(ends - lines.matrix[:, 2]) @ back.T,
         residuals_um=residuals,
+        bend=line.bend,
+        every=every,
     )

@@ -82,6 +82,8 @@ def setting_of(rig: Rig) -> Setting:
         largest_place_error_um=limit_um,
         uncalibrated=rig.camera.uncalibrated,
         least_coverage=rig.display.least_coverage,
+        least_focus=rig.cascade.least_focus,
+        most_smear_um=rig.cascade.most_smear_um,
         optical=rig.display.mode == "optical",
         optics=optics_of(certificate),
         latency_ms=rig.display.latency_ms,

@@ -4,6 +4,7 @@ Lines are drawn from distances in micrometres, anti-aliased a pixel wide, so the
 does not hang on any raster. ``draw_case`` makes one of a seeded family of hard ones.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -98,7 +99,7 @@ def _ruler_coordinates(view: View) -> tuple[Floats, Floats, float]:
 
 def _stroke(distance: Floats, half: float | Floats, px: float) -> Floats:
     """Coverage of pixels by what lies within ``half`` of a line."""
-    return np.clip((half - distance) / px + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((half - distance) / px + 0.5, 0, 1), np.float32)
 
 
 def _ruler(design: Design, along: Floats, across: Floats, px: float) -> Floats:
@@ -108,9 +109,10 @@ def _ruler(design: Design, along: Floats, across: Floats, px: float) -> Floats:
         length[tick % 5 == 0] = design.middle
     length[tick % 10 == 0] = design.long
     half = design.line / 2
-    lift = across if design.centred else across - length / 2
-    ink = _stroke(np.abs(along - tick), half, px) * _stroke(
-        np.abs(lift), length / 2, px
+    high = np.asarray(length / 2, np.float32)
+    lift = np.abs(across if design.centred else across - high)
+    ink = np.asarray(
+        _stroke(np.abs(along - tick), half, px) * _stroke(lift, high, px), np.float32
     )
     middle = design.divisions / 2
     if design.baseline:
@@ -128,7 +130,7 @@ def _ruler(design: Design, along: Floats, across: Floats, px: float) -> Floats:
 
 
 def _numerals(design: Design, along: Floats, across: Floats) -> Floats:
-    """"0", ".1", ... above every tenth tick, from a sheet of type."""
+    """ "0", ".1", ... above every tenth tick, from a sheet of type."""
     fine = 24  # pixels a division
     sheet = np.zeros((4 * fine, (design.divisions + 12) * fine), np.uint8)
     for tick in range(0, design.divisions + 1, 10):
@@ -141,7 +143,7 @@ def _numerals(design: Design, along: Floats, across: Floats) -> Floats:
     map_x = (along + 5) * fine - 10
     map_y = (4 - (across - floor)) * fine - fine
     taken = cv2.remap(sheet, map_x, map_y, cv2.INTER_AREA | cv2.INTER_LINEAR)
-    return (taken / np.float32(255)).astype(np.float32)
+    return np.asarray(taken / np.float32(255), np.float32)
 
 
 def _dirt(view: View, rng: np.random.Generator) -> Floats:
@@ -169,24 +171,24 @@ def _photograph(ink: Floats, view: View, rng: np.random.Generator) -> NDArray[np
         shade = 0.12 + view.contrast * 0.8 * ink
     else:
         shade = 0.85 * (1 - view.contrast * ink)
-    shade = cv2.GaussianBlur(shade.astype(np.float32), (0, 0), max(view.blur_px, 0.01))
-    shade = shade * light
+    soft = cv2.GaussianBlur(shade.astype(np.float32), (0, 0), max(view.blur_px, 0.01))
+    shade = np.asarray(soft * light, np.float32)
     if view.eyepiece:
         aspect = view.width_px / view.height_px
         rim = np.clip((0.95 - np.hypot(x * aspect, y)) * 40, 0, 1)
         shade = 0.03 + (shade - 0.03) * rim
     picture = shade[..., None] * np.asarray(view.tint)
-    grain = rng.normal(0, 1, (*ink.shape, 3)) * 0.5 + rng.normal(0, 1, ink.shape)[
-        ..., None
-    ]
+    grain = (
+        rng.normal(0, 1, (*ink.shape, 3)) * 0.5 + rng.normal(0, 1, ink.shape)[..., None]
+    )
     picture = picture + view.noise * grain * np.sqrt(np.maximum(picture, 0.05))
     out = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     if view.scale_bar:
         _burn_in(out)
     if view.jpeg:
         _, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, view.jpeg])
-        out = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.uint8)
-    return out
+        out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(out, np.uint8)
 
 
 def _burn_in(out: NDArray[np.uint8]) -> None:
@@ -223,7 +225,11 @@ def case(seed: int) -> tuple[Design, View]:
     )
     view = View(
         um_per_px=um_per_px,
-        rotation_deg=float(rng.uniform(0, 180) if rng.random() < 0.8 else 90 * rng.integers(2) + rng.normal(0, 2)),
+        rotation_deg=float(
+            rng.uniform(0, 180)
+            if rng.random() < 0.8
+            else 90 * rng.integers(2) + rng.normal(0, 2)
+        ),
         width_px=width,
         height_px=height,
         centre=(
@@ -232,7 +238,9 @@ def case(seed: int) -> tuple[Design, View]:
         ),
         contrast=float(rng.uniform(0.15, 0.9)),
         bright=bool(rng.random() < 0.2),
-        blur_px=float(0.5 + min(rng.exponential(0.08), 0.2) * DIVISION_UM / um_per_px * 0.5),
+        blur_px=float(
+            0.5 + min(rng.exponential(0.08), 0.2) * DIVISION_UM / um_per_px * 0.5
+        ),
         noise=float(rng.exponential(0.02)),
         vignetting=float(rng.uniform(0, 0.6)),
         slope=float(rng.uniform(0, 0.4)),
@@ -246,3 +254,52 @@ def case(seed: int) -> tuple[Design, View]:
         seed=seed,
     )
     return design, view
+
+
+def not_rulers() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names and pictures of what is regular or busy, and no ruler."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:600, :800].astype(np.float64)
+    for pitch, degrees in ((16, 0), (40, 20), (100, 63)):
+        angle = np.deg2rad(degrees)
+        u = (x * np.cos(angle) + y * np.sin(angle)) / pitch
+        v = (y * np.cos(angle) - x * np.sin(angle)) / pitch
+        brick = u / 2.5 + 0.5 * (np.floor(v) % 2)
+        stripes = {
+            "sine": 0.5 + 0.4 * np.sin(2 * np.pi * u),
+            "square": u % 1 < 0.5,
+            "grille": u % 1 < 0.25,
+            "checks": (np.floor(u) + np.floor(v)) % 2,
+            "bricks": (v % 1 < 0.1) | (brick % 1 < 0.04),
+            "zebra": np.sin(2 * np.pi * u + 2 * np.sin(v / 4) + np.sin(u / 3)) > 0,
+            "grid": (u % 1 < 0.12) | (v % 1 < 0.12),
+            "dots": np.hypot(u % 1 - 0.5, v % 1 - 0.5) < 0.3,
+            "receding": np.log(u + 50) * 40 % 1 < 0.3,
+        }
+        for name, ink in stripes.items():
+            yield f"{name} {pitch}", _printed(np.asarray(ink, np.float32), rng)
+    for letters in ("abcdefghijklmnopqrstuvwxyz    ", "l", "m", "| ", "H", "."):
+        for size in (0.5, 0.9, 1.5):
+            page = np.zeros((600, 800), np.uint8)
+            for line in range(20, 600, int(32 * size)):
+                words = "".join(rng.choice(list(letters), 90))
+                cv2.putText(page, words, (20, line), 0, size, 255, 2, cv2.LINE_AA)
+            yield (
+                f"text {letters[0]} {size}",
+                _printed((page / 255).astype(np.float32), rng),
+            )
+    code = np.repeat(rng.integers(0, 2, 100), 8).astype(np.float32)
+    bars = np.where(abs(y - 300) < 150, code[None], 0)
+    yield "bar code", _printed(bars.astype(np.float32), rng)
+    yield "blank", np.full((600, 800, 3), 190, np.uint8)
+    yield "noise", rng.integers(0, 256, (600, 800, 3)).astype(np.uint8)
+    for stretch in (6, 60):
+        soft = cv2.GaussianBlur(rng.normal(0, 1, (600, 800)), (0, 0), 5, sigmaY=stretch)
+        cloud = 0.5 + 0.2 * soft / soft.std()
+        yield f"cloud {stretch}", _printed(np.asarray(cloud, np.float32), rng)
+
+
+def _printed(ink: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+    soft = cv2.GaussianBlur(0.85 - 0.6 * ink, (0, 0), 1.0)
+    grey = soft + rng.normal(0, 0.02, ink.shape)
+    return np.repeat((np.clip(grey, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)

@@ -23,6 +23,8 @@ WIDTHS_PX = (1.0, 1.7, 3.0, 5.0, 9.0, 16.0, 28.0)
 NEAR = 0.2
 """A tick may lie this share of a pitch beside its place."""
 MAX_MISSES = 3
+BEST_ROWS = 8
+"""Bands of one height, line width and polarity that are looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +48,6 @@ class Comb:
     def missing(self) -> int:
         """Teeth within its span that were not seen."""
         return int(self.index[-1]) + 1 - len(self.index)
-
 
     def carried(
         self, old: NDArray[np.float64], new: NDArray[np.float64], step: float
@@ -99,8 +100,8 @@ def _bands(turned: Floats, seen: Floats) -> Iterator[_Band]:
     for height in BANDS_PX:
         step = max(2, height // 2)
         rows = np.arange(height // 2, turned.shape[0] - height // 2, step)
-        mean = cv2.blur(turned, (1, height))[rows]
-        whole = cv2.blur(seen, (1, height))[rows] > 0.99
+        mean = blur_rows(turned, height)[rows]
+        whole = blur_rows(seen, height)[rows] > 0.99
         for sigma in WIDTHS_PX:
             if sigma * 12 > turned.shape[1] or (sigma > 9 and height < 20):
                 continue
@@ -110,6 +111,11 @@ def _bands(turned: Floats, seen: Floats) -> Iterator[_Band]:
             for sign in (-1, 1):
                 answer = ridge(mean, sigma, sign) * inner
                 yield from _regular(answer, rows, floor=floor, sign=sign, sigma=sigma)
+
+
+def blur_rows(picture: Floats, height: int) -> Floats:
+    """Mean over so many rows."""
+    return np.asarray(cv2.blur(picture, (1, height)), np.float32)
 
 
 def ridge(picture: Floats, sigma: float, sign: int) -> Floats:
@@ -124,7 +130,8 @@ def ridge(picture: Floats, sigma: float, sign: int) -> Floats:
         sign: 1 bright lines, -1 dark ones.
     """
     reach = max(2, round(2 * sigma))
-    soft = sign * cv2.GaussianBlur(picture, (0, 0), 0.6 * sigma, sigmaY=0.01)
+    size = 2 * int(np.ceil(2 * sigma)) + 1
+    soft = sign * cv2.GaussianBlur(picture, (size, 1), 0.6 * sigma)
     padded = np.pad(soft, ((0, 0), (reach, reach)), mode="reflect")
     beside = np.maximum(padded[:, : -2 * reach], padded[:, 2 * reach :])
     return np.asarray(soft - beside, dtype=np.float32)
@@ -136,28 +143,42 @@ def _regular(
     """Bands whose peaks mostly keep one distance."""
     middle = answer[:, 1:-1]
     peak = (middle > answer[:, :-2]) & (middle >= answer[:, 2:]) & (middle > floor)
-    for band in np.flatnonzero(peak.sum(axis=1) >= 4):
-        x = np.flatnonzero(peak[band]) + 1
-        strength = answer[band, x]
-        kept = strength > 0.3 * np.percentile(strength, 85)
-        x, strength = x[kept], strength[kept]
-        if len(x) < 4:
-            continue
-        gaps = np.diff(x)
-        usual = np.median(gaps)
-        share = float(np.mean(np.abs(gaps - usual) < NEAR * usual))
-        if share < 0.45:
-            continue
-        left, right = answer[band, x - 1], answer[band, x + 1]
-        shift = 0.5 * (left - right) / (left - 2 * strength + right)
-        yield _Band(
-            x + shift.astype(np.float64),
-            strength.astype(np.float64),
-            float(rows[band]),
-            sign,
-            sigma,
-            share**2 * np.sqrt(len(x)) * float(np.median(strength)) ** 0.25,
-        )
+    band, x = np.nonzero(peak)
+    x = x + 1
+    strength = answer[band, x]
+    kept = strength > 0.3 * _quantiles(strength, band, len(rows), 0.85)[band]
+    band, x, strength = band[kept], x[kept], strength[kept]
+    same = np.flatnonzero(np.diff(band) == 0)
+    gaps, owner = np.diff(x)[same], band[same]
+    usual = _quantiles(gaps, owner, len(rows), 0.5)
+    near = np.abs(gaps - usual[owner]) < NEAR * usual[owner]
+    counts = np.bincount(owner, minlength=len(rows))
+    shares = np.bincount(owner[near], minlength=len(rows)) / np.maximum(counts, 1)
+    hopes = np.where((counts >= 3) & (shares >= 0.45), shares**2 * np.sqrt(counts), 0)
+    for row in np.argsort(-hopes)[:BEST_ROWS]:
+        if hopes[row] == 0:
+            break
+        own = slice(*np.searchsorted(band, (row, row + 1)))
+        places, size = x[own], strength[own].astype(np.float64)
+        left, right = answer[row, places - 1], answer[row, places + 1]
+        shift = 0.5 * (left - right) / (left - 2 * size + right)
+        promise = float(hopes[row] * np.median(size) ** 0.25)
+        yield _Band(places + shift, size, float(rows[row]), sign, sigma, promise)
+
+
+def _quantiles(
+    values: NDArray[np.generic], owner: NDArray[np.int64], owners: int, share: float
+) -> NDArray[np.float64]:
+    """A quantile of the values of each owner; 0 where it has none."""
+    result = np.zeros(owners)
+    if len(values):
+        order = np.lexsort((values, owner))
+        counts = np.bincount(owner, minlength=owners)
+        starts = np.cumsum(counts) - counts
+        at = starts + (share * np.maximum(counts - 1, 0)).astype(int)
+        some = counts > 0
+        result[some] = values[order][at[some]]
+    return result
 
 
 def _track(band: _Band) -> Comb | None:
@@ -166,6 +187,8 @@ def _track(band: _Band) -> Comb | None:
     gaps = np.diff(x)
     pitch = float(np.median(gaps))
     near = np.abs(gaps - pitch) < NEAR * pitch
+    if not near.any():
+        return None
     pitch = float(np.mean(gaps[near]))
     start = _longest_run(near)
     right = _follow(x, start, pitch)

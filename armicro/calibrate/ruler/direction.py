@@ -73,9 +73,9 @@ def _spectral_angles(contrast: Floats, most: int) -> list[float]:
     height, width = contrast.shape
     scale = min(1.0, 1600 / max(height, width))
     if scale < 1:
-        contrast = cv2.resize(
-            contrast, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-        )
+        size = (round(contrast.shape[1] * scale), round(contrast.shape[0] * scale))
+        small = cv2.resize(contrast, size, interpolation=cv2.INTER_AREA)
+        contrast = np.asarray(small, np.float32)
         height, width = contrast.shape
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     padded = (max(side, height + height % 2), max(side, width + width % 2))

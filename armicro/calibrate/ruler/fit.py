@@ -36,14 +36,15 @@ def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
     pitch = float(np.median(np.diff(x) / np.diff(index)))
     used = np.ones(len(x), dtype=bool)
     degree = 3 if len(x) >= 8 else 1
+    curve = np.polynomial.Polynomial.fit(index, x, degree)
     for _ in range(8):
-        curve = np.polynomial.Polynomial.fit(index[used], x[used], degree)
         off = np.abs(x - curve(index))
         limit = max(3.5 * 1.483 * float(np.median(off[used])), 0.004 * pitch, 0.03)
         kept = off <= limit
         if kept.sum() < 4 or (kept == used).all():
             break
         used = kept
+        curve = np.polynomial.Polynomial.fit(index[used], x[used], degree)
     straight = np.polyfit(index[used], x[used], 1)
     residual = x - np.polyval(straight, index)
     pitch = float(straight[0])

@@ -10,17 +10,14 @@ divisions are.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.calibrate.ruler.comb import ridge
+from armicro.calibrate.ruler.comb import blur_rows, ridge
 from armicro.calibrate.ruler.prepare import Floats
 from armicro.calibrate.ruler.tick import Ticks, columns
 
 Doubles = NDArray[np.float64]
-LEAST_TICKS = 5
-EQUAL_TICKS = 12
 BETWEEN = 0.25
 """Lines between the lines that are this strong are divisions."""
 
@@ -53,7 +50,7 @@ def read_graduation(ticks: Ticks) -> Graduation:
         spread = float(np.median(np.abs(reach[short] - np.median(reach[short]))))
         in_view |= spread < 0.25 * ticks.pitch_px and short.sum() >= 0.7 * usable.sum()
         found = _order(ticks.index, reach > base + 0.35 * ticks.pitch_px, usable)
-        if found.alternating or found.every and not best.every:
+        if found.alternating or (found.every and not best.every):
             best = found
     return Graduation(best.every, best.phase, in_view, best.alternating)
 
@@ -86,7 +83,7 @@ def lines_between(turned: Floats, ticks: Ticks) -> int:
     high = min(turned.shape[0], int(ticks.bottom_px.max() + length) + 1)
     tall = int(np.clip(0.3 * ticks.pitch_px, 5, 40)) | 1
     for sigma in {ticks.sigma_px, max(1.0, 0.5 * ticks.sigma_px)}:
-        answer = ridge(cv2.blur(turned[low:high], (1, tall)), sigma, ticks.sign)
+        answer = ridge(blur_rows(turned[low:high], tall), sigma, ticks.sign)
         main = columns(answer, ticks.x_px[ticks.seen])
         usual = float(np.median(main[:, _rows(ticks, low)], axis=0).mean())
         for parts in (2, 3, 4, 5, 10):
@@ -97,11 +94,37 @@ def lines_between(turned: Floats, ticks: Ticks) -> int:
     return 1
 
 
+def repeats(turned: Floats, seen: Floats, ticks: Ticks) -> bool:
+    """Whether further rows of such lines lie beyond the ends of these.
+
+    Letters, bricks and checks come in rows; a ruler has one.
+    """
+    tall = int(np.clip(0.3 * ticks.pitch_px, 5, 40)) | 1
+    answer = ridge(blur_rows(turned, tall), ticks.sigma_px, ticks.sign)
+    main = columns(answer, ticks.x_px[ticks.seen])
+    usual = float(np.median(main[:, _rows(ticks, 0)], axis=0).mean())
+    visible = (columns(seen, ticks.x_px[:-1]) > 0.5).mean(axis=0) > 0.7
+    gap = tall + 0.2 * ticks.pitch_px
+    rows = np.arange(turned.shape[0])
+    beyond = visible & (
+        (rows < ticks.top_px.min() - gap) | (rows > ticks.bottom_px.max() + gap)
+    )
+    if not beyond.any():
+        return False
+    gaps = np.diff(ticks.x_px)
+    for share in np.arange(0, 1, 1 / 12):
+        lines = columns(answer, ticks.x_px[:-1] + share * gaps)[:, beyond]
+        if float(np.median(lines, axis=0).max()) > 0.4 * usual:
+            return True
+    return False
+
+
 def _rows(ticks: Ticks, low: int) -> slice:
     first = int(np.percentile(ticks.top_px, 75)) - low
     last = int(np.percentile(ticks.bottom_px, 25)) - low
     middle = int(ticks.row_px) - low
-    return slice(min(first, middle - 1), max(last, middle + 2))
+    first = max(0, min(first, middle - 1))
+    return slice(first, max(last, first + 3))
 
 
 def _divided(answer: Floats, ticks: Ticks, parts: int) -> float:

@@ -37,28 +37,29 @@ def flatten(pixels: NDArray[np.uint8]) -> Flat:
     return Flat(contrast.astype(np.float32), seen)
 
 
-def turn(picture: Floats, degrees: float) -> tuple[Floats, NDArray[np.float64]]:
+def turn(flat: Flat, degrees: float) -> tuple[Flat, NDArray[np.float64]]:
     """Rotate a picture about its centre so that what ran at ``degrees`` runs along x.
 
     Args:
-        picture: (height, width).
+        flat: a picture.
         degrees: clockwise on the screen.
 
     Returns:
         The turned picture, large enough to hold all, 0 outside; and the 2x3 matrix
         from old to new pixels.
     """
-    height, width = picture.shape
+    height, width = flat.contrast.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
     new_width = int(np.ceil(height * sin + width * cos)) + 2
     new_height = int(np.ceil(height * cos + width * sin)) + 2
     matrix[0, 2] += (new_width - width) / 2
     matrix[1, 2] += (new_height - height) / 2
-    turned = cv2.warpAffine(
-        picture, matrix, (new_width, new_height), flags=cv2.INTER_CUBIC
-    )
-    return turned.astype(np.float32), matrix
+    size = (new_width, new_height)
+    turned = cv2.warpAffine(flat.contrast, matrix, size, flags=cv2.INTER_CUBIC)
+    seen = cv2.warpAffine(flat.seen, matrix, size, flags=cv2.INTER_LINEAR)
+    flat = Flat(np.asarray(turned, np.float32), np.asarray(seen, np.float32))
+    return flat, np.asarray(matrix, np.float64)
 
 
 def _soften(picture: Floats, sigma: float) -> Floats:
@@ -69,7 +70,8 @@ def _soften(picture: Floats, sigma: float) -> Floats:
         picture, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_AREA
     )
     small = cv2.GaussianBlur(small, (0, 0), sigma / step, borderType=cv2.BORDER_REFLECT)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    full = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full, np.float32)
 
 
 def _field_of_view(grey: Floats) -> Floats:
@@ -87,8 +89,8 @@ def _field_of_view(grey: Floats) -> Floats:
     outer = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]][corners > 0])
     inside = (~np.isin(labels, outer)).astype(np.uint8)
     # The rim itself is blurred, and is a line like any other: keep off it.
-    inside = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=4)
+    kept = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=4)
     full = cv2.resize(
-        inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+        kept.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
     )
     return (full > 0.5).astype(np.float32)

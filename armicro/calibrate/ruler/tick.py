@@ -1,12 +1,13 @@
 """Each line of a comb measured: where it lies, how far it reaches, how wide it is."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.calibrate.ruler.comb import Comb, ridge
+from armicro.calibrate.ruler.comb import Comb, blur_rows, ridge
 from armicro.calibrate.ruler.prepare import Floats
 
 Doubles = NDArray[np.float64]
@@ -25,14 +26,14 @@ class Ticks:
     top_cut: NDArray[np.bool_]
     """It runs out of the picture there."""
     bottom_cut: NDArray[np.bool_]
-    strength: Doubles
-    """Of its contrast to what lies beside it."""
+    solid: Doubles
+    """Share of its length where it is plain; broken lines are letters or specks."""
     pitch_px: float
     row_px: float
     width_px: float
     """At half its height, of all lines together."""
     slope: float
-    """How far lines lean: x a row."""
+    """How far lines lean: x a row; nan where they are too short to tell."""
     sign: int
     sigma_px: float
 
@@ -49,8 +50,8 @@ def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
     x = np.interp(index, comb.index, comb.x_px)
     found = np.isin(index, comb.index)
     tall = int(np.clip(0.25 * comb.pitch_px, 3, 24)) | 1
-    answer = ridge(cv2.blur(turned, (1, tall)), comb.sigma_px, comb.sign)
-    top, bottom, strength = _extents(columns(answer, x), comb, found)
+    answer = ridge(blur_rows(turned, tall), comb.sigma_px, comb.sign)
+    top, bottom, solid = _extents(columns(answer, x), comb, found)
     core = _core_rows(top[found], bottom[found], comb.row_px)
     slope = _lean(comb.sign * turned, x[found], core, comb.pitch_px)
     row = 0.5 * (core[0] + core[1])
@@ -58,7 +59,9 @@ def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
     level = _straighten(turned, slope, row)
     profile = comb.sign * level[core[0] : core[1]].mean(axis=0).astype(np.float64)
     x, width = _place(profile, x, found, comb)
-    visible = columns(seen, x) > 0.5
+    # The filter sees both sides of a line: near the rim it cannot.
+    rim = np.ones((1, 2 * round(2 * comb.sigma_px) + 1), np.uint8)
+    visible = columns(np.asarray(cv2.erode(seen, rim), np.float32), x) > 0.5
     rows = np.arange(turned.shape[0])
     inside_top = np.array([v.argmax() if v.any() else 0 for v in visible])
     inside_end = np.array(
@@ -66,7 +69,7 @@ def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
     )
     return Ticks(
         index, x, found, top, bottom, top <= inside_top + tall,
-        bottom >= inside_end - tall, strength, comb.pitch_px, row, width, slope,
+        bottom >= inside_end - tall, solid, comb.pitch_px, row, width, slope,
         comb.sign, comb.sigma_px,
     )  # fmt: skip
 
@@ -82,7 +85,7 @@ def columns(picture: Floats, x: Doubles) -> Doubles:
 def _extents(
     answer: Doubles, comb: Comb, found: NDArray[np.bool_]
 ) -> tuple[Doubles, Doubles, Doubles]:
-    """First and last row of each line, and its strength where the band crosses.
+    """First and last row of each line, and its solid share.
 
     An end is where the sum of (answer - half the usual answer), taken outwards, is
     greatest: noise and a crossing line do not end a tick, and far specks do not
@@ -96,7 +99,10 @@ def _extents(
     surplus = np.minimum(answer, 1.5 * usual) - half
     down = np.cumsum(surplus[:, row:], axis=1).argmax(axis=1) + row
     up = row - np.cumsum(surplus[:, row::-1], axis=1).argmax(axis=1)
-    return up.astype(np.float64), down.astype(np.float64), near
+    plain = np.cumsum(answer > half, axis=1)
+    line = np.arange(len(up))
+    solid = (plain[line, down] - plain[line, up] + 1) / (down - up + 1)
+    return up.astype(np.float64), down.astype(np.float64), solid
 
 
 def _core_rows(top: Doubles, bottom: Doubles, row: float) -> tuple[int, int]:
@@ -109,20 +115,15 @@ def _core_rows(top: Doubles, bottom: Doubles, row: float) -> tuple[int, int]:
     return max(low, 0), high
 
 
-def _lean(
-    bright: Floats, x: Doubles, core: tuple[int, int], pitch: float
-) -> float:
+def _lean(bright: Floats, x: Doubles, core: tuple[int, int], pitch: float) -> float:
     """How far lines lean, from the mean line of each of a few slices of rows."""
     slices = min(8, (core[1] - core[0]) // 4)
-    if slices < 3:
+    if slices < 2:
         return 0.0
     edges = np.linspace(core[0], core[1], slices + 1).round().astype(int)
     middles = 0.5 * (edges[:-1] + edges[1:])
     offsets = np.arange(-0.45 * pitch, 0.45 * pitch, 0.25)
-    profiles = [
-        bright[low:high].mean(axis=0)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    profiles = [bright[low:high].mean(axis=0) for low, high in pairwise(edges)]
     slope = 0.0
     for _ in range(4):
         means = []

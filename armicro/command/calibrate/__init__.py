@@ -19,6 +19,9 @@ class Procedure(NamedTuple):
 
 
 PROCEDURES: dict[str, Procedure] = {
+    "scale": Procedure(
+        "armicro.command.calibrate.scale", "measure micrometres a pixel"
+    ),
     "stage": Procedure(
         "armicro.command.calibrate.stage",
         "measure how pictures move when the stage does",
@@ -37,6 +40,13 @@ PROCEDURES: dict[str, Procedure] = {
     ),
     "overlap": Procedure(
         "armicro.command.calibrate.overlap", "where one field lies against another"
+    ),
+    "verify": Procedure(
+        "armicro.command.calibrate.verify",
+        "compare the instrument with its certificate",
+    ),
+    "guide": Procedure(
+        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
     ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
