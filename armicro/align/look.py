@@ -127,7 +127,9 @@ def _large(small: object) -> Plane:
 
 
 def _resized(plane: object, scale: float, how: int) -> Plane:
-    return _plane(cv2.resize(_plane(plane), None, fx=scale, fy=scale, interpolation=how))
+    return _plane(
+        cv2.resize(_plane(plane), None, fx=scale, fy=scale, interpolation=how)
+    )
 
 
 _SLOPE = np.array([[1.0, -8.0, 0.0, 8.0, -1.0]], np.float32) / 12

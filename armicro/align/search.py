@@ -82,5 +82,7 @@ def _peaks(score: Plane, count: int) -> list[tuple[int, int]]:
         if value <= 0:
             break
         found.append((x, y))
-        score[max(0, y - _APART) : y + _APART + 1, max(0, x - _APART) : x + _APART + 1] = 0.0
+        score[
+            max(0, y - _APART) : y + _APART + 1, max(0, x - _APART) : x + _APART + 1
+        ] = 0.0
     return found

@@ -19,6 +19,7 @@ from armicro.processes.begin import open_job_source
 from armicro.processes.intake import Ranges
 from armicro.processes.job import Job
 from armicro.processes.life import Life
+from armicro.processes.placing import Placing
 from armicro.processes.reader import Reader
 from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Peer, Publisher
@@ -69,6 +70,7 @@ class _Capture:
         self._job, self._life = job, life
         self._ring, self._answers, self._view = ring, answers, view
         self._live = job.mode == "live"
+        self._placing = Placing(job)
         # The operator sees the field at once; a replay waits to be told what is done.
         self._reader = self._read() if self._live else None
         self._asker: Peer | None = None
@@ -100,6 +102,7 @@ class _Capture:
         """Stop reading; may be called twice."""
         if self._reader is not None:
             self._reader.close()
+        self._placing.close()
 
     def _read(self, done: Ranges = ()) -> Reader:
         return Reader(
@@ -131,6 +134,7 @@ class _Capture:
         self._shots = [shot for shot in self._shots if shot.seq > done_seq]
 
     def _put(self, field: Field) -> None:
+        field = self._placing.place(field)
         field = replace(field, seq=field.seq + self._first_seq)
         keep = () if self._live else tuple(shot.slot for shot in self._shots)
         spot = self._ring.put(field, keep=keep)

@@ -110,9 +110,7 @@ class Register:
         origin: PlaceOrigin = "image_registration" if seen else "stage_encoder"
         return replace(field, place=Place(*at, origin), sight=sight)
 
-    def _find(
-        self, field: Field, look: Look, told: Estimate | None
-    ) -> Estimate | None:
+    def _find(self, field: Field, look: Look, told: Estimate | None) -> Estimate | None:
         """Place of a field by its picture."""
         if not len(self._atlas) and self._last is None:
             # The first field with texture is where the slide's coordinates begin.
@@ -265,8 +263,10 @@ def _search_one(anchor: Anchor, look: Look, *, strict: bool) -> Estimate | None:
     claims = []
     for shift in search(anchor.look, look):
         found = fit(anchor.look, look, shift)
+        if found is None:
+            continue
         # One cell is enough for a field that cannot be far.
-        if found is not None and (is_found(found) or is_cell(found) and not strict):
+        if is_found(found) or (is_cell(found) and not strict):
             claims.append((found.evidence, _estimate(anchor, found)))
             if found.beyond > _UNDOUBTED:
                 break
