@@ -123,7 +123,7 @@ def _match_features(a: Look, b: Look) -> _Proposal | None:
     matrix, inside = cv2.estimateAffinePartial2D(
         here, there, method=cv2.RANSAC, ransacReprojThreshold=_NEAR_PX, maxIters=5000
     )
-    if matrix is None or int(inside.sum()) < _LEAST_MATCHES:
+    if not np.any(inside) or inside.sum() < _LEAST_MATCHES:
         return None
     turn_deg = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
     if abs(turn_deg) < _UPRIGHT_DEG:

@@ -195,7 +195,7 @@ class _Rows:
 
 
 def _vote(
-    corner_um: NDArray[np.float64], weight: NDArray[np.floating], count: int
+    corner_um: NDArray[np.floating], weight: NDArray[np.floating], count: int
 ) -> list[tuple[float, float]]:
     """The most voted places, each the mean of the votes around its fullest bin."""
     if not len(corner_um):

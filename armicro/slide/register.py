@@ -150,18 +150,21 @@ class Register:
         anchors = self._atlas.near(
             guess[:2], size_um, count=2, least_overlap=_LEAST_OVERLAP
         )
-        if self._last is not None and not self._lost:
-            anchors.append(_anchor_of(self._last))
         links: list[tuple[Anchor, Fit]] = []
         x_um, y_um = guess[:2]
         for anchor in anchors:
-            if links and anchor is anchors[-1] and len(anchors) > 1:
-                break
             found = fit(anchor.look, look, _shift(anchor, x_um, y_um))
             if found is None or not is_near(found):
-                continue
+                # Where the nearest does not fit, the guess is wrong.
+                break
             links.append((anchor, found))
             x_um, y_um = _place_by(anchor, found)
+        if not links and self._last is not None and not self._lost:
+            # Keyframes are rare where all was blurred: the field before may do.
+            anchor = _anchor_of(self._last)
+            found = fit(anchor.look, look, _shift(anchor, x_um, y_um))
+            if found is not None and is_near(found):
+                links.append((anchor, found))
         return _fuse(links)
 
     def _search(
