@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.align.agree import Fit, fit, is_found
+from armicro.align.agree import Fit, fit, is_found, is_near
 from armicro.align.look import Look, band_pass, normalise, reduce_light
 from armicro.align.search import search
 from armicro.field import Pixels
@@ -150,7 +150,7 @@ def _refine(
     for _ in range(_TURN_STEPS):
         look_b = normalise(band_pass(_turned(light_b, turn_deg)))
         found = fit(look_a, look_b, shift)
-        if found is None or not is_found(found):
+        if found is None or not is_near(found):
             return None
         rest_deg, error_deg, error_px = _rest_of_turn(look_a, look_b, found)
         answer = _Answer(found, turn_deg, error_px)
