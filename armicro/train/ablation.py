@@ -7,75 +7,107 @@ trained on are another laboratory to it, so their columns say what generalises.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from armicro.train.checkpoint import read_checkpoint
 from armicro.train.data import Dataset
-from armicro.train.fit import (
-    FitSettings,
-    Stage,
-    TileNetwork,
-    cut_validation,
-    fit,
-    validate,
-)
+from armicro.train.fit import FitSettings, Stage, fit
 from armicro.train.recipe import SOURCE_WEIGHTS, validation_samples
 from armicro.train.sample import (
     HR_UM_PER_PX,
     BalancedSampler,
+    Sample,
     TilePlan,
     list_samples,
 )
+from armicro.train.watch import TileNetwork, cut_validation, logits_of
 
 PLAN = TilePlan(128, HR_UM_PER_PX, 4.0)
 ONE_SOURCE = "cric"
+RESAMPLES = 300
+Logits = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One training of the table."""
+    """One row of the table; a training, or another set of weights of the last one."""
 
     name: str
     augmented: bool = True
     balanced: bool = True
-    hard_share: float = 0.0
-    all_sources: bool = False
+    hard_share: float = 0.5
+    all_sources: bool = True
+    stain: bool = True
+    smoothing: float = 0.05
+    mean: bool = False
+    """Judge the running mean of the weights instead of the last ones."""
 
 
 ROWS = (
-    Row("plain: one source, as it comes", augmented=False, balanced=False),
-    Row("+ augmentation", balanced=False),
-    Row("+ balancing"),
-    Row("+ mining", hard_share=0.5),
-    Row("+ further sources", hard_share=0.5, all_sources=True),
+    Row("plain: one source, as it comes", False, False, 0.0, False, False, 0.0),
+    Row("+ augmentation in HSV and RGB", True, False, 0.0, False, False, 0.0),
+    Row("+ balancing", True, True, 0.0, False, False, 0.0),
+    Row("+ mining", True, True, 0.5, False, False, 0.0),
+    Row("+ further sources", True, True, 0.5, True, False, 0.0),
+    Row("+ stain mixing", smoothing=0.0),
+    Row("+ label smoothing"),
+    Row("+ running mean of the weights", mean=True),
 )
 
 
 def run_ablation(
-    dataset: Dataset, start: Callable[[], TileNetwork], out: Path, *, steps: int
+    dataset: Dataset,
+    start: Callable[[], TileNetwork],
+    out: Path,
+    *,
+    steps: int,
+    seeds: Sequence[int] = (20211,),
 ) -> list[dict[str, Any]]:
-    """Train each row in its folder under ``out``; return and write the table.
+    """Train each row with each seed under ``out``; return and write the table.
 
-    A row whose figures are there already is not trained again.
+    A training whose logits are there already is not run again.
     """
+    val = validation_samples(dataset)
     table = []
-    for number, row in enumerate(ROWS):
-        folder = out / f"row{number}"
-        done = folder / "figures.json"
-        if not done.exists():
-            figures = train_row(row, dataset, start(), folder, steps=steps)
-            done.write_text(json.dumps(figures), "utf-8")
-        table.append(json.loads(done.read_text("utf-8")))
-    (out / "ablation.json").write_text(json.dumps(table, indent=2), "utf-8")
+    for row in ROWS:
+        runs = []
+        for seed in seeds:
+            # The mean belongs to the very training of the row above it.
+            folder = out / f"row{ROWS.index(replace_mean(row))}-seed{seed}"
+            done = folder / ("mean.npz" if row.mean else "last.npz")
+            if not done.exists():
+                train_row(
+                    replace_mean(row), dataset, start(), folder, steps=steps, seed=seed
+                )
+            runs.append(dict(np.load(done)))
+        table.append({"row": row.name, "steps": steps, "seeds": len(seeds)})
+        table[-1] |= judge_row(runs, val)
+        (out / "ablation.json").write_text(json.dumps(table, indent=2), "utf-8")
     return table
 
 
+def replace_mean(row: Row) -> Row:
+    """Return the row of whose training this one's weights are."""
+    return next(one for one in ROWS if replace(row, name=one.name, mean=False) == one)
+
+
 def train_row(
-    row: Row, dataset: Dataset, network: TileNetwork, folder: Path, *, steps: int
-) -> Mapping[str, Any]:
-    """Train one row and return its AUC on every source's validation cells."""
+    row: Row,
+    dataset: Dataset,
+    network: TileNetwork,
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+) -> None:
+    """Train one row and write its logits on every source's validation cells."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = [
         sample
@@ -85,12 +117,55 @@ def train_row(
     sampler = BalancedSampler(
         samples, source_weights=SOURCE_WEIGHTS, balanced=row.balanced
     )
-    plan = replace(PLAN, augmented=row.augmented)
+    plan = replace(PLAN, augmented=row.augmented, stain=row.stain)
     stage = Stage(steps, plan, frozen=5, hard_share=row.hard_share, rate=2e-4)
-    settings = FitSettings((stage,), checkpoint_every=steps, validate_every=steps)
-    val = validation_samples(dataset)
-    trained = fit(network, sampler, val, settings, folder)
-    scores = validate(trained, cut_validation(val, PLAN))
-    return {"row": row.name, "steps": steps} | {
-        f"auc_{source}": round(value, 4) for source, value in scores.items()
-    }
+    settings = FitSettings(
+        (stage,), seed, row.smoothing, checkpoint_every=steps, validate_every=10**9
+    )
+    trained = fit(network, sampler, (), settings, folder)
+    tiles = cut_validation(validation_samples(dataset), PLAN)
+    saved = read_checkpoint(folder / "checkpoint.safetensors")
+    wanted = {"model": "last"}
+    if any(one.mean and replace_mean(one) == row for one in ROWS):
+        wanted["mean"] = "mean"
+    for part, name in wanted.items():
+        trained.load_state_dict(saved.part(part))
+        found = {key: logits_of(trained, own[0]) for key, own in tiles.items()}
+        np.savez(folder / f"{name}.npz", **found)  # type: ignore[arg-type]
+    (folder / "checkpoint.safetensors").unlink()
+
+
+def judge_row(runs: Sequence[Logits], val: Sequence[Sample]) -> dict[str, float]:
+    """Return each source's AUC, the seeds' mean, with a 95 % interval over groups."""
+    figures = {}
+    for source in runs[0]:
+        own = [sample for sample in val if sample.source == source]
+        lesion = np.array([sample.lesion for sample in own])
+        scores = np.array([run[source] for run in runs])
+        low, high = auc_interval(scores, lesion, [sample.group for sample in own])
+        figures[f"auc_{source}"] = round(mean_auc(scores, lesion), 4)
+        figures[f"auc_{source}_low"] = round(low, 4)
+        figures[f"auc_{source}_high"] = round(high, 4)
+    return figures
+
+
+def mean_auc(scores: NDArray[np.float64], lesion: NDArray[np.bool_]) -> float:
+    """Return the mean over seeds of the AUC of (seeds, n) scores."""
+    return float(np.mean([roc_auc_score(lesion, score) for score in scores]))
+
+
+def auc_interval(
+    scores: NDArray[np.float64], lesion: NDArray[np.bool_], groups: Sequence[str]
+) -> tuple[float, float]:
+    """Return the 95 % interval of the mean AUC by drawing whole groups."""
+    names, place = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(place == number) for number in range(len(names))]
+    rng = np.random.default_rng(95)
+    values = []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(0, len(names), len(names))
+        rows = np.concatenate([members[number] for number in drawn])
+        if 0 < lesion[rows].sum() < len(rows):
+            values.append(mean_auc(scores[:, rows], lesion[rows]))
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -20,6 +20,9 @@ from armicro.field import Pixels
 Unit = NDArray[np.float32]
 """(h, w, 3) RGB, 0-1."""
 
+Steps = tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...]
+"""Chance and change, in turn."""
+
 HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
 """Rows: optical density of haematoxylin, eosin and DAB in R, G, B."""
 
@@ -27,7 +30,7 @@ HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.
 def vary_hsv(image: Unit, rng: Generator) -> Unit:
     """Turn the hue, stretch saturation and value."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0] + rng.uniform(-25, 25)) % 360
+    hsv[..., 0] = (hsv[..., 0] + rng.uniform(-35, 35)) % 360
     hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(0.5, 1.6), 0, 1)
     hsv[..., 2] = np.clip(hsv[..., 2] * rng.uniform(0.8, 1.15), 0, 1)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.float32)
@@ -44,7 +47,7 @@ def vary_contrast(image: Unit, rng: Generator) -> Unit:
 
 def vary_channels(image: Unit, rng: Generator) -> Unit:
     """Give each channel its own gain and offset: another white balance."""
-    gain = rng.uniform(0.85, 1.12, 3).astype(np.float32)
+    gain = rng.uniform(0.75, 1.15, 3).astype(np.float32)
     offset = rng.uniform(-0.06, 0.06, 3).astype(np.float32)
     return np.asarray(np.clip(image * gain + offset, 0, 1), np.float32)
 
@@ -52,7 +55,7 @@ def vary_channels(image: Unit, rng: Generator) -> Unit:
 def mix_density(image: Unit, rng: Generator) -> Unit:
     """Mix the three channels' optical densities: other dyes, another sensor."""
     density = -np.log(np.maximum(image, 1 / 255))
-    mixing = np.eye(3) + rng.normal(0, 0.18, (3, 3))
+    mixing = np.eye(3) + rng.normal(0, 0.2, (3, 3))
     mixed = density @ mixing.T.astype(np.float32)
     return np.asarray(np.exp(-np.clip(mixed, 0, 6)), np.float32)
 
@@ -113,36 +116,36 @@ def add_jpeg(image: Unit, rng: Generator) -> Unit:
     return np.asarray(decoded / np.float32(255), np.float32)
 
 
-COLOUR: tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...] = (
+PAPER: Steps = ((0.6, vary_hsv), (0.6, vary_contrast), (0.5, vary_channels))
+STAIN: Steps = (
     (0.5, mix_density),
     (0.5, vary_stain),
-    (0.6, vary_hsv),
-    (0.6, vary_contrast),
-    (0.5, vary_channels),
     (0.06, swap_channels),
-    (0.08, drop_colour),
+    (0.1, drop_colour),
 )
-TEXTURE: tuple[tuple[float, Callable[[Unit, Generator], Unit]], ...] = (
-    (0.25, blur),
+TEXTURE: Steps = (
+    (0.3, blur),
     (0.2, sharpen),
     (0.25, add_noise),
     (0.3, add_jpeg),
 )
 
 
-def augment(tile: Pixels, rng: Generator) -> Pixels:
+def augment(tile: Pixels, rng: Generator, *, stain: bool = True) -> Pixels:
     """Return the tile as another laboratory might show it.
 
     Args:
         tile: (h, w, 3) uint8 RGB.
         rng: consumed in a fixed order, so a seed names a picture.
+        stain: mix dyes too, beyond what the paper did.
 
     Returns:
         (h, w, 3) uint8 RGB.
     """
     image = tile.astype(np.float32) / np.float32(255)
-    order = rng.permutation(len(COLOUR))
-    for share, step in [COLOUR[index] for index in order] + list(TEXTURE):
+    colour = STAIN + PAPER if stain else PAPER
+    order = rng.permutation(len(colour))
+    for share, step in [colour[index] for index in order] + list(TEXTURE):
         if rng.random() < share:
             image = step(image, rng)
     return to_uint8(image)

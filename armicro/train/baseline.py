@@ -17,11 +17,12 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from armicro.train.assemble import HR_PLAN, look_through
+from armicro.train.backbone import load_backbone
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.construct import Look
 from armicro.train.data import Dataset
 from armicro.train.export import export_onnx
-from armicro.train.networks import HighResolution, load_backbone
+from armicro.train.networks import HighResolution
 from armicro.train.sample import Sample, cut_tile, list_samples
 
 REGULARISATION = 0.001

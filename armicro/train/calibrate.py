@@ -27,9 +27,8 @@ def fit_platt(logits: Values, wanted: NDArray[np.bool_]) -> tuple[float, float]:
     (True, True)
     """
     x, y = torch.from_numpy(logits), torch.from_numpy(wanted.astype(np.float64))
-    weight = torch.where(
-        y > 0, 0.5 / max(wanted.mean(), 1e-9), 0.5 / (1 - wanted.mean())
-    )
+    share = float(wanted.mean())
+    weight = torch.where(y > 0, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9))
     gain = torch.ones(1, dtype=torch.float64, requires_grad=True)
     offset = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([gain, offset], max_iter=100)

@@ -1,28 +1,21 @@
-"""Readers of annotated data: fields with points (CRIC form) and crops of single cells.
+"""Annotated data in memory: every source of a data folder, pictures and all.
 
 A data folder holds any number of sources, one sub-folder each. A folder with
 ``fields.csv`` and ``cells.csv`` is read as fields, one with ``cells.csv`` alone as
-crops; a new source of either form needs no code. Splits never cut through a slide
-group, field or case: fields follow their ``split`` column, crops a hash of their group.
+crops; a new source of either form needs no code.
 """
 
-import csv
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
-
-Split = Literal["train", "val"]
-
-NORMAL_CLASS = "NILM"
+from armicro.source import table
+from armicro.source.table import NORMAL_CLASS, Split
 
 SCALE_RANGE_UM_PER_PX: Mapping[str, tuple[float, float]] = {
     "herlev": (0.19, 0.22),
@@ -32,8 +25,6 @@ SCALE_RANGE_UM_PER_PX: Mapping[str, tuple[float, float]] = {
 
 ANY_SCALE_UM_PER_PX = (0.12, 0.28)
 """For a source of unknown scale that is not in the table (x20 to x40 objectives)."""
-
-VAL_SHARE_PERCENT = {"herlev": 25, "sipakmed": 15}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,24 +102,23 @@ def read_dataset(folder: Path, *, sources: tuple[str, ...] = ()) -> Dataset:
 
 def read_fields(folder: Path) -> list[AnnotatedField]:
     """Read a source of the CRIC form: ``fields.csv``, ``cells.csv``, ``images/``."""
-    cells: dict[str, list[tuple[float, float, str]]] = {}
-    for row in read_rows(folder / "cells.csv"):
-        place = (float(row["x_px"]), float(row["y_px"]), row["bethesda"])
-        cells.setdefault(row["image"], []).append(place)
+    cells: dict[str, list[table.CellRow]] = {}
+    for cell in table.read_cells(folder / "cells.csv"):
+        cells.setdefault(cell.image, []).append(cell)
     fields = []
-    for row in read_rows(folder / "fields.csv"):
-        found = cells.get(row["image"], [])
-        points = np.array([cell[:2] for cell in found], float).reshape(-1, 2)
+    for row in table.read_fields(folder / "fields.csv"):
+        found = cells.get(row.image, [])
+        points = [(cell.x_px, cell.y_px) for cell in found]
         fields.append(
             AnnotatedField(
-                name=row["image"],
+                name=row.image,
                 source=folder.name,
-                group=row.get("slide_group", row["image"]),
-                split="val" if row.get("split") == "val" else "train",
-                pixels=read_image(find_image(folder, row["image"])),
-                um_per_px=float(row["um_per_px"]),
-                points_px=points,
-                classes=tuple(cell[2] for cell in found),
+                group=row.group,
+                split="val" if row.split == "val" else "train",
+                pixels=table.read_image(row.path),
+                um_per_px=row.um_per_px,
+                points_px=np.array(points, float).reshape(-1, 2),
+                classes=tuple(cell.category for cell in found),
             )
         )
     return fields
@@ -137,60 +127,16 @@ def read_fields(folder: Path) -> list[AnnotatedField]:
 def read_crops(folder: Path) -> list[Crop]:
     """Read a source of single cells: ``file``, ``abnormal`` and a field or case."""
     scale = SCALE_RANGE_UM_PER_PX.get(folder.name, ANY_SCALE_UM_PER_PX)
-    crops = []
-    for row in read_rows(folder / "cells.csv"):
-        group = row.get("field_id") or row.get("case_id") or row["file"]
-        crops.append(
-            Crop(
-                name=row["file"],
-                source=folder.name,
-                group=group,
-                split=split_of_group(group, VAL_SHARE_PERCENT.get(folder.name, 15)),
-                pixels=read_image(folder / row["file"]),
-                um_per_px_range=scale,
-                category=row.get("class") or row["abnormal"],
-                lesion=row["abnormal"] == "1",
-            )
+    return [
+        Crop(
+            name=row.file,
+            source=folder.name,
+            group=row.group,
+            split=table.split_of_crop(row, folder.name),
+            pixels=table.read_image(row.path),
+            um_per_px_range=scale,
+            category=row.category,
+            lesion=row.lesion,
         )
-    return crops
-
-
-def split_of_group(group: str, val_percent: int) -> Split:
-    """Return the split of a group, from its name alone.
-
-    >>> split_of_group("AIS01", 0), split_of_group("AIS01", 100)
-    ('train', 'val')
-    """
-    digest = hashlib.sha256(group.encode()).digest()
-    return "val" if int.from_bytes(digest[:4], "big") % 100 < val_percent else "train"
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file.
-
-    Raises:
-        SourceError: there is no such file.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def find_image(folder: Path, name: str) -> Path:
-    """Return where an image of a source lies: in ``images/``, or beside the table."""
-    inside = folder / "images" / name
-    return inside if inside.exists() else folder / name
-
-
-def read_image(path: Path) -> Pixels:
-    """Return (h, w, 3) RGB.
-
-    Raises:
-        SourceError: the file is missing or is no image.
-    """
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise SourceError(f"{path}: is not a readable image; check the table beside it")
-    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+        for row in table.read_crops(folder / "cells.csv")
+    ]

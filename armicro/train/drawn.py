@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from armicro.source.phantom import STAINS, Optics, paint_field
-from armicro.train.data import AnnotatedField, Split
+from armicro.source.table import Split
+from armicro.train.data import AnnotatedField
 
 SOURCE = "phantom"
 UNSEEN_STAINS = tuple(sorted(STAINS))[-2:]

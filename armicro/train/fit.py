@@ -8,19 +8,17 @@ it would otherwise learn the mixture. The exported weights are the running mean.
 """
 
 import copy
-import csv
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from armicro.train.batch import Batch, draw_batch
 from armicro.train.checkpoint import (
     Checkpoint,
     flatten_optimiser,
@@ -28,10 +26,16 @@ from armicro.train.checkpoint import (
     restore_optimiser,
     write_checkpoint,
 )
-from armicro.train.networks import HighResolution, LowResolution
-from armicro.train.sample import BalancedSampler, Sample, TilePlan, cut_tile
+from armicro.train.sample import BalancedSampler, Sample, TilePlan
+from armicro.train.watch import (
+    Patience,
+    TileNetwork,
+    append_log,
+    cut_validation,
+    tile_logits,
+    validate,
+)
 
-TileNetwork = HighResolution | LowResolution
 HEAD_RATE_FACTOR = 5.0
 FROZEN_LAYERS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
@@ -65,6 +69,9 @@ class FitSettings:
     weight_decay: float = 0.02
     checkpoint_every: int = 50
     validate_every: int = 300
+    val_tile_px: int = 128
+    patience: int = 0
+    """Checks without a better mean AUC after which training stops; 0: never."""
     threads: int = 0
     """CPU threads; 0 leaves torch's own choice."""
 
@@ -95,6 +102,7 @@ class Run:
     """Running mean of the training loss."""
     sample_loss: dict[int, float] = field(default_factory=dict)
     """Last loss of each sample drawn, for mining."""
+    patience: Patience = field(default_factory=lambda: Patience(0))
 
 
 def fit(
@@ -108,30 +116,50 @@ def fit(
 ) -> TileNetwork:
     """Train and return the running mean of the network.
 
-    Writes ``checkpoint.safetensors`` and ``log.csv`` under ``folder``.
+    Writes ``checkpoint.safetensors`` and ``log.csv`` under ``folder``, and with early
+    stopping ``best.safetensors``, whose weights are returned.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(network, copy.deepcopy(network), make_optimiser(network, settings))
-    path = folder / "checkpoint.safetensors"
+    run.patience.limit = settings.patience
+    path, best = (folder / f"{name}.safetensors" for name in ("checkpoint", "best"))
     if resume and path.exists():
         load_run(run, read_checkpoint(path))
-    val_tiles = cut_validation(val, settings.stages[0].plan)
+    plan = replace(settings.stages[0].plan, tile_px=settings.val_tile_px)
+    val_tiles = cut_validation(val, plan)
     bar = tqdm(total=settings.steps, initial=run.step, desc=folder.name, mininterval=10)
-    while run.step < settings.steps:
+    while run.step < settings.steps and not run.patience.is_out:
         take_step(run, sampler, settings)
         bar.update()
         bar.set_postfix(loss=f"{run.loss:.3f}")
         last = run.step == settings.steps
-        if run.step % settings.validate_every == 0 or last:
-            scores = validate(run.mean, val_tiles)
-            append_log(folder / "log.csv", run, settings, scores)
-        if run.step % settings.checkpoint_every == 0 or last:
+        if val and (run.step % settings.validate_every == 0 or last):
+            check(run, val_tiles, settings, folder)
+        if run.step % settings.checkpoint_every == 0 or last or run.patience.is_out:
             write_checkpoint(path, save_run(run))
     bar.close()
+    if settings.patience:
+        run.mean.load_state_dict(read_checkpoint(best).part("mean"))
     return run.mean
+
+
+def check(
+    run: Run,
+    val_tiles: dict[str, tuple[Tensor, Tensor]],
+    settings: FitSettings,
+    folder: Path,
+) -> None:
+    """Validate the running mean, log it, and keep the best where that is wanted."""
+    scores = validate(run.mean, val_tiles)
+    stage = settings.stage_at(run.step - 1)[0]
+    facts = {"step": run.step, "stage": stage, "loss": round(run.loss, 4)}
+    append_log(folder / "log.csv", facts, scores)
+    if run.patience.is_best(scores) and settings.patience:
+        tensors = {f"mean.{k}": v.cpu() for k, v in run.mean.state_dict().items()}
+        write_checkpoint(folder / "best.safetensors", Checkpoint(tensors, facts))
 
 
 def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None:
@@ -141,55 +169,32 @@ def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None
     rng = np.random.default_rng((settings.seed, run.step))
     if stage.hard_share and run.step % 50 == 0:
         set_difficulty(sampler, run.sample_loss, stage.hard_share)
-    drawn = sampler.draw(stage.batch, rng, without=stage.without)
-    samples = [sampler.samples[number] for number in drawn]
-    tiles = torch.from_numpy(
-        np.stack([cut_tile(sample, stage.plan, rng) for sample in samples])
-    )
-    wanted = torch.tensor([float(sample.lesion) for sample in samples])
+    batch = draw_batch(sampler, stage.plan, stage.batch, rng, without=stage.without)
     freeze(run.network, stage.frozen)
     set_rate(run, stage, settings)
-    losses = learn(run, tiles, wanted, settings)
-    for number, loss in zip(drawn.tolist(), losses.tolist(), strict=True):
-        run.sample_loss[number] = loss
+    losses = learn(run, batch, settings)
+    for number, loss in zip(batch.drawn.tolist(), losses.tolist(), strict=True):
+        if number >= 0:
+            run.sample_loss[number] = loss
     run.loss = 0.98 * run.loss + 0.02 * float(losses.mean())
     run.step += 1
     update_mean(run, settings.mean_decay)
 
 
-def learn(run: Run, tiles: Tensor, wanted: Tensor, settings: FitSettings) -> Tensor:
+def learn(run: Run, batch: Batch, settings: FitSettings) -> Tensor:
     """Take one gradient step; return the loss of each tile."""
     device = next(run.network.parameters()).device
-    wanted = wanted.to(device)
-    logits = tile_logits(run.network, tiles.to(device))
+    wanted = torch.from_numpy(batch.lesion).to(device)
+    logits = tile_logits(run.network, torch.from_numpy(batch.tiles).to(device))
     smooth = wanted * (1 - settings.smoothing) + settings.smoothing / 2
     losses = functional.binary_cross_entropy_with_logits(
-        logits, smooth, reduction="none"
+        logits, smooth, torch.from_numpy(batch.weight).to(device), reduction="none"
     )
     run.optimiser.zero_grad(set_to_none=True)
     losses.mean().backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(run.network.parameters(), 2.0)
     run.optimiser.step()
     return losses.detach().cpu()
-
-
-def tile_logits(network: TileNetwork, tiles: Tensor) -> Tensor:
-    """Return logits (n,) of tiles of any size; bf16 where the machine is fast in it."""
-    device = tiles.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=bfloat16_is_fast(device)):
-        if isinstance(network, HighResolution):
-            return network.logits(tiles)[0].float()
-        return network.logits(tiles).float()
-
-
-def bfloat16_is_fast(device: str) -> bool:
-    """Say whether bf16 is faster than fp32: GPUs, and CPUs with its instructions.
-
-    Without them torch emulates bf16, ten times slower than fp32.
-    """
-    if device != "cpu":
-        return True
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
 def make_optimiser(
@@ -239,56 +244,6 @@ def update_mean(run: Run, decay: float) -> None:
         mean.lerp_(now, 1 - decay)
 
 
-def cut_validation(
-    val: Sequence[Sample], plan: TilePlan
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return tiles and labels by source, cut without augmentation."""
-    still = TilePlan(plan.tile_px, plan.um_per_px, 0.0, augmented=False)
-    rng = np.random.default_rng(0)
-    sources: dict[str, list[Sample]] = {}
-    for sample in val:
-        sources.setdefault(sample.source, []).append(sample)
-    return {
-        source: (
-            torch.from_numpy(np.stack([cut_tile(s, still, rng) for s in members])),
-            torch.tensor([float(s.lesion) for s in members]),
-        )
-        for source, members in sources.items()
-    }
-
-
-@torch.no_grad()
-def validate(
-    network: TileNetwork, sources: dict[str, tuple[Tensor, Tensor]]
-) -> dict[str, float]:
-    """Return the AUC on each source."""
-    network.eval()
-    device = next(network.parameters()).device
-    scores = {}
-    for source, (tiles, wanted) in sources.items():
-        logits = [
-            tile_logits(network, part.to(device)) for part in torch.split(tiles, 16)
-        ]
-        found = torch.cat(logits).cpu().numpy()
-        scores[source] = float(roc_auc_score(wanted.numpy(), found))
-    return scores
-
-
-def append_log(
-    path: Path, run: Run, settings: FitSettings, scores: dict[str, float]
-) -> None:
-    """Add a row to the CSV log."""
-    new = not path.exists()
-    stage = settings.stage_at(run.step - 1)[0]
-    row = {"step": run.step, "stage": stage, "loss": round(run.loss, 4)}
-    with path.open("a", newline="") as stream:
-        writer = csv.writer(stream)
-        if new:
-            writer.writerow([*row, *(f"auc_{name}" for name in scores), "unix_s"])
-        aucs = [round(value, 4) for value in scores.values()]
-        writer.writerow([*row.values(), *aucs, int(time.time())])
-
-
 def save_run(run: Run) -> Checkpoint:
     """Return the run as a checkpoint."""
     parts: dict[str, Callable[[], dict[str, Tensor]]] = {
@@ -302,9 +257,9 @@ def save_run(run: Run) -> Checkpoint:
         for key, value in read().items()
     }
     losses = {str(key): round(value, 5) for key, value in run.sample_loss.items()}
-    return Checkpoint(
-        tensors, {"step": run.step, "loss": run.loss, "sample_loss": losses}
-    )
+    facts = {"step": run.step, "loss": run.loss, "sample_loss": losses}
+    waiting = {"best": run.patience.best, "waited": run.patience.waited}
+    return Checkpoint(tensors, facts | waiting)
 
 
 def load_run(run: Run, saved: Checkpoint) -> None:
@@ -313,4 +268,6 @@ def load_run(run: Run, saved: Checkpoint) -> None:
     run.mean.load_state_dict(saved.part("mean"))
     restore_optimiser(run.optimiser, saved.part("optimiser"))
     run.step, run.loss = int(saved.facts["step"]), float(saved.facts["loss"])
+    run.patience.best = float(saved.facts.get("best", 0.0))
+    run.patience.waited = int(saved.facts.get("waited", 0))
     run.sample_loss = {int(k): v for k, v in saved.facts["sample_loss"].items()}

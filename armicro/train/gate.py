@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from armicro.cascade.locate import find_peaks
 from armicro.cascade.tile import find_cells, pad
+from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.train.calibrate import fit_platt, recall_offset, set_calibration
 from armicro.train.data import AnnotatedField
@@ -78,6 +79,9 @@ def set_gate(network: LowResolution, tiles: Sequence[FieldTile]) -> dict[str, fl
     """Calibrate the head in place; return the figures and the peak threshold.
 
     Only tiles enter, as a field gives them: the network is run once on each.
+
+    Raises:
+        SourceError: no tile shows a lesion.
     """
     set_calibration(network.head, 1.0, 0.0)
     network.eval()
@@ -87,7 +91,12 @@ def set_gate(network: LowResolution, tiles: Sequence[FieldTile]) -> dict[str, fl
         features = network.backbone(network.normalise(batch))
         logits.append(float(network.head(functional.max_pool2d(features, 16, 12))))
         maps.append(torch.softmax(network.location(features), 1)[0, 1].numpy())
-    wanted = np.array([tile.lesion for tile in tiles])
+    wanted = np.array([tile.lesion for tile in tiles], bool)
+    if not wanted.any():
+        raise SourceError(
+            "no validation field shows a lesion; the LR gate is set on such fields: "
+            "give --data a source of fields whose split column says val"
+        )
     values = np.array(logits)
     with torch.enable_grad():
         temperature, _ = fit_platt(values, wanted)
@@ -98,7 +107,9 @@ def set_gate(network: LowResolution, tiles: Sequence[FieldTile]) -> dict[str, fl
     return {
         "peak_threshold": threshold,
         "lr_tile_sensitivity": float(passed[wanted].mean()),
-        "lr_tile_specificity": float((~passed[~wanted]).mean()),
+        "lr_tile_specificity": float((~passed[~wanted]).mean())
+        if not wanted.all()
+        else float("nan"),
         "lr_peak_recall": recall,
         "lr_peaks_per_tile": peaks,
     }

@@ -15,13 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from armicro.train.batch import draw_batch
 from armicro.train.networks import LowResolution
-from armicro.train.sample import (
-    LR_UM_PER_PX,
-    BalancedSampler,
-    TilePlan,
-    cut_tile_with_lesions,
-)
+from armicro.train.sample import LR_UM_PER_PX, BalancedSampler, TilePlan
 
 STRIDE_PX = 32
 SIGMA_PX = 16.0
@@ -34,6 +30,7 @@ class LocationSettings:
 
     tiles: int = 560
     tile_px: int = 256
+    mosaic: float = 0.25
     epochs: int = 12
     batch: int = 32
     rate: float = 1e-3
@@ -69,19 +66,19 @@ def collect_maps(
 ) -> tuple[Tensor, Tensor]:
     """Return features (n, 2048, h, w) half precision and targets (n, h, w)."""
     network.eval()
-    plan = TilePlan(settings.tile_px, LR_UM_PER_PX, settings.tile_px * LR_UM_PER_PX / 3)
+    shift_um = settings.tile_px * LR_UM_PER_PX / 3
+    plan = TilePlan(
+        settings.tile_px, LR_UM_PER_PX, shift_um, by_cell=False, mosaic=settings.mosaic
+    )
     maps, targets = [], []
     for start in tqdm(
         range(0, settings.tiles, 8), desc="location maps", mininterval=10
     ):
         rng = np.random.default_rng((settings.seed, start))
-        cut = [
-            cut_tile_with_lesions(sampler.samples[index], plan, rng)
-            for index in sampler.draw(8, rng)
-        ]
-        tiles = torch.from_numpy(np.stack([tile for tile, _ in cut]))
+        batch = draw_batch(sampler, plan, 8, rng)
+        tiles = torch.from_numpy(batch.tiles)
         maps.append(network.backbone(network.normalise(tiles)).half())
-        targets += [location_target(lesions, settings.tile_px) for _, lesions in cut]
+        targets += [location_target(places, plan.tile_px) for places in batch.places]
     return torch.cat(maps), torch.from_numpy(np.stack(targets))
 
 

@@ -6,6 +6,8 @@ a CPU a 128-px tile costs a quarter of a 256-px one, and the global max pool acc
 both.
 """
 
+from dataclasses import replace
+
 from armicro.train.data import Dataset
 from armicro.train.fit import FitSettings, Stage
 from armicro.train.sample import (
@@ -17,25 +19,61 @@ from armicro.train.sample import (
     list_samples,
 )
 
-SOURCE_WEIGHTS = {"cric": 0.55, "sipakmed": 0.28, "herlev": 0.17, "phantom": 0.06}
+SOURCE_WEIGHTS = {"cric": 0.47, "sipakmed": 0.29, "herlev": 0.19, "phantom": 0.05}
 
-HR_SETTINGS = FitSettings(
-    stages=(
-        Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=3, without=("phantom",)),
+FIRST_STAGES = {
+    "hr": (
+        Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=3),
         Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=4, hard_share=0.3),
         Stage(
             250, TilePlan(160, HR_UM_PER_PX, 8.0), frozen=4, hard_share=0.5, rate=6e-5
         ),
     ),
-    seed=20211,
-)
-LR_SETTINGS = FitSettings(
-    stages=(
-        Stage(300, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=3, without=("phantom",)),
+    "lr": (
+        Stage(300, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=3),
         Stage(500, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=4, hard_share=0.15),
     ),
-    seed=20212,
-)
+}
+LAST_STAGES = {
+    "hr": (
+        Stage(
+            450, TilePlan(160, HR_UM_PER_PX, 7.0), frozen=4, hard_share=0.4, rate=6e-5
+        ),
+    ),
+    "lr": (
+        Stage(
+            100,
+            TilePlan(256, LR_UM_PER_PX, 40.0, by_cell=False, mosaic=0.25),
+            batch=8,
+            frozen=4,
+            hard_share=0.15,
+            rate=6e-5,
+        ),
+    ),
+}
+"""What a set's weights go on with (``--go-on-from``); a new set runs both."""
+SEEDS = {"hr": 20211, "lr": 20212}
+
+
+def settings_of(
+    name: str, *, going_on: bool, most_steps: int | None = None
+) -> FitSettings:
+    """Return the settings of a network: all stages, or the last of a set's weights.
+
+    ``most_steps`` ends the training early, for trials.
+    """
+    stages = LAST_STAGES[name] if going_on else FIRST_STAGES[name] + LAST_STAGES[name]
+    if most_steps is not None:
+        before = [sum(one.steps for one in stages[:n]) for n in range(len(stages))]
+        left = [most_steps - count for count in before]
+        stages = tuple(
+            replace(stage, steps=min(stage.steps, rest))
+            for stage, rest in zip(stages, left, strict=True)
+            if rest > 0
+        )
+    # Another seed than the stages that the weights have seen: other draws.
+    return FitSettings(stages, seed=SEEDS[name] + 100 * going_on, validate_every=150)
+
 
 FOVEA_PX = 160
 """The middle of an HR tile that the network looks at; chosen on validation cells."""

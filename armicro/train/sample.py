@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from armicro.field import Pixels
 from armicro.train.augment import augment
 from armicro.train.data import AnnotatedField, Crop, Dataset
+from armicro.train.warp import pad_ground, turn_matrix, warp
 
 HR_UM_PER_PX = 0.243
 LR_UM_PER_PX = 0.486
@@ -49,6 +50,13 @@ class TilePlan:
     shift_um: float
     """Largest shift of the point from the tile's centre, each axis."""
     augmented: bool = True
+    """Turn, scale and colour the tile."""
+    coloured: bool = True
+    stain: bool = True
+    by_cell: bool = True
+    """The tile's label is its sample's; else a lesion anywhere in it counts."""
+    mosaic: float = 0.0
+    """Share of a field's tiles that are put together from four smaller ones."""
 
 
 def list_samples(dataset: Dataset, *, areas: bool = True) -> tuple[Sample, ...]:
@@ -119,12 +127,17 @@ class BalancedSampler:
         return weight * (1 - self._area_share * has_area) / len(siblings)
 
     def draw(
-        self, count: int, rng: Generator, *, without: Sequence[str] = ()
+        self,
+        count: int,
+        rng: Generator,
+        *,
+        without: Sequence[str] = (),
+        lesion_share: float = 0.5,
     ) -> NDArray[np.int64]:
         """Return ``count`` indices of samples, none of the sources ``without``."""
         drawn = []
         for _ in range(count):
-            wanted = bool(rng.random() < 0.5)
+            wanted = bool(rng.random() < lesion_share)
             strata = self._tables.get(wanted, [])
             weights = np.array(
                 [
@@ -155,7 +168,8 @@ def cut_tile_with_lesions(
         tile, lesions = _cut_field(sample, sample.picture, plan, rng)
     else:
         tile, lesions = _cut_crop(sample.picture, plan, rng)
-    return (augment(tile, rng) if plan.augmented else tile), lesions
+    coloured = plan.augmented and plan.coloured
+    return (augment(tile, rng, stain=plan.stain) if coloured else tile), lesions
 
 
 def _cut_field(
@@ -167,7 +181,7 @@ def _cut_field(
     zoom = field.um_per_px / plan.um_per_px
     border = int(rng.choice([cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE]))
     if plan.augmented:
-        zoom *= float(np.exp(rng.uniform(np.log(0.82), np.log(1.22))))
+        zoom *= float(np.exp(rng.uniform(np.log(0.75), np.log(1.33))))
     shift = rng.uniform(-plan.shift_um, plan.shift_um, 2) / plan.um_per_px
     angle = rng.uniform(0, 360) if plan.augmented else 0.0
     flip = plan.augmented and rng.random() < 0.5
@@ -198,7 +212,9 @@ def _cut_crop(
     centre = ((width - 1) / 2, (height - 1) / 2)
     shift = rng.uniform(-plan.shift_um, plan.shift_um, 2) / plan.um_per_px
     turn = turn_matrix(zoom, angle, flip=flip)
-    mode = rng.choice(3, p=(0.5, 0.3, 0.2)) if plan.augmented else 0
+    # A mirrored lesion would be one without a label where every lesion counts.
+    chances = (0.5, 0.3, 0.2) if plan.by_cell else (0.6, 0.4, 0.0)
+    mode = rng.choice(3, p=chances) if plan.augmented else 0
     pixels = crop.pixels
     if mode == 1:
         margin = max(height, width) // 2
@@ -207,67 +223,6 @@ def _cut_crop(
     border = cv2.BORDER_REFLECT_101 if mode == 2 else cv2.BORDER_REPLICATE
     places = np.full((int(crop.lesion), 2), (plan.tile_px - 1) / 2) + shift
     return warp(pixels, turn, centre, shift, plan.tile_px, border), places
-
-
-def pad_ground(pixels: Pixels, margin_px: int) -> Pixels:
-    """Return the crop on its own background: the median of its brighter border half."""
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    light = rim.sum(axis=1)
-    ground = np.median(rim[light >= np.median(light)], axis=0)
-    margins = (margin_px,) * 4
-    return np.asarray(
-        cv2.copyMakeBorder(
-            pixels, *margins, cv2.BORDER_CONSTANT, value=[float(v) for v in ground]
-        ),
-        np.uint8,
-    )
-
-
-def turn_matrix(zoom: float, angle_deg: float, *, flip: bool) -> NDArray[np.float64]:
-    """Return the (2, 2) matrix of a zoom, a turn and perhaps a mirror.
-
-    >>> turn_matrix(2.0, 0.0, flip=True).tolist()
-    [[-2.0, 0.0], [0.0, 2.0]]
-    """
-    turn = np.deg2rad(angle_deg)
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return zoom * rotation @ np.diag([-1.0 if flip else 1.0, 1.0])
-
-
-def warp(
-    pixels: Pixels,
-    turn: NDArray[np.float64],
-    centre_px: tuple[float, float],
-    shift_px: NDArray[np.float64],
-    tile_px: int,
-    border: int,
-) -> Pixels:
-    """Cut a square tile whose centre shows ``centre_px`` moved by ``shift_px``.
-
-    Strong reductions are averaged first (area filter), as the microscope's field is.
-    """
-    zoom = float(np.sqrt(abs(np.linalg.det(turn))))
-    if zoom < 0.7:
-        shrunk = cv2.resize(
-            pixels, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
-        )
-        ratio = np.array(shrunk.shape[1::-1]) / np.array(pixels.shape[1::-1])
-        centre = (np.array(centre_px) + 0.5) * ratio - 0.5
-        pixels, turn = np.asarray(shrunk, np.uint8), turn / zoom
-    else:
-        centre = np.array(centre_px)
-    middle = (tile_px - 1) / 2 + shift_px
-    matrix = np.column_stack([turn, middle - turn @ centre])
-    return np.asarray(
-        cv2.warpAffine(
-            pixels,
-            matrix,
-            (tile_px, tile_px),
-            flags=cv2.INTER_LINEAR,
-            borderMode=border,
-        ),
-        np.uint8,
-    )
 
 
 def find_lesion_free(

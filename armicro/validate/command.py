@@ -1,4 +1,4 @@
-"""``armicro validate crops|cells|fields|slides``: figures of a network set, with proof.
+"""``armicro validate KIND``: figures of a network set, with what proves them.
 
 Each writes ``metrics.json`` (figures, intervals, counts, set and command), a CSV with
 one row a thing judged, and plots, so that every figure can be traced to what it came
@@ -19,8 +19,21 @@ from tqdm import tqdm
 from armicro import __version__
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
+from armicro.source.table import (
+    read_cells,
+    read_crops,
+    read_fields,
+    split_of_group,
+)
+from armicro.validate.arguments import add_cells, add_crops, add_fields
 from armicro.validate.cells import Looked, look_at_cells, look_at_crops
-from armicro.validate.fields import field_figures, judge_fields, screen_field
+from armicro.validate.drawn import add_drawn_arguments, screen_drawn
+from armicro.validate.fields import (
+    SeenField,
+    field_figures,
+    judge_fields,
+    screen_field,
+)
 from armicro.validate.metrics import (
     Judged,
     by_category,
@@ -30,12 +43,19 @@ from armicro.validate.metrics import (
 )
 from armicro.validate.plot import plot_features, plot_scores
 from armicro.validate.slides import add_slide_arguments, run_slides
-from armicro.validate.table import read_cells, read_crops, read_fields
+from armicro.validate.sources import (
+    add_source_arguments,
+    draw_sources,
+    join,
+    look_at_sources,
+    source_tables,
+)
 
 EXAMPLES = """examples:
   armicro validate crops data/herlev/cells.csv --um-per-px 0.201 --out out/herlev
   armicro validate cells data/cric/cells.csv --fields data/cric/fields.csv \\
       --split val --out out/cells
+  armicro validate sources data --out out/sources
   armicro validate fields data/cric/cells.csv --fields data/cric/fields.csv \\
       --split val --out out/fields
   armicro validate slides SLIDES.csv --out out/slides
@@ -82,13 +102,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """Return the figures that have an interval, a line each."""
+    """Return the figures that have an interval, a line each, and those by source."""
     lines = [
         f"{name:32} {value}  ({metrics[f'{name}_low']} - {metrics[f'{name}_high']})"
         for name, value in metrics.items()
         if f"{name}_low" in metrics
     ]
     lines.append(f"{metrics['n_positive']} positive, {metrics['n_negative']} negative")
+    for source, figures in metrics.get("by_source", {}).items():
+        lines.append(f"\n{source}\n{summary(figures)}")
     return "\n".join(lines)
 
 
@@ -106,24 +128,13 @@ def run_crops(args: argparse.Namespace) -> dict[str, Any]:
     """Judge crops of single cells."""
     crops = read_crops(args.cells)
     if args.held_out_percent:
-        crops = [crop for crop in crops if in_split(crop.group, args)]
+        held = args.held_out_percent
+        crops = [crop for crop in crops if split_of_group(crop.group, held) == "val"]
     with open_networks(args) as networks:
         looked = look_at_crops(
             networks.hr, tqdm(crops, desc="crops", disable=None), args.um_per_px
         )
         return write_cells(looked, args, networks)
-
-
-def in_split(group: str, args: argparse.Namespace) -> bool:
-    """Say whether a group is among those that training held out.
-
-    The share is that of ``armicro.train.data``: the hash of the group's name decides.
-    """
-    import hashlib
-
-    digest = hashlib.sha256(group.encode()).digest()
-    held = int.from_bytes(digest[:4], "big") % 100
-    return bool(held < args.held_out_percent)
 
 
 def run_cells(args: argparse.Namespace) -> dict[str, Any]:
@@ -136,6 +147,18 @@ def run_cells(args: argparse.Namespace) -> dict[str, Any]:
             read_cells(args.cells),
         )
         return write_cells(looked, args, networks)
+
+
+def run_sources(args: argparse.Namespace) -> dict[str, Any]:
+    """Judge the held-out cells of every source of a data folder."""
+    with open_networks(args) as networks:
+        sources = look_at_sources(networks.hr, args)
+        looked = join(sources)
+        figures = judge(looked.judged) | {"by_source": source_tables(sources)}
+        metrics = write_folder(args, networks, looked.judged, looked.name, figures)
+    if not args.no_plots:
+        draw_sources(sources, args.out / "features_tsne.png")
+    return metrics
 
 
 def run_fields(args: argparse.Namespace) -> dict[str, Any]:
@@ -153,13 +176,32 @@ def run_fields(args: argparse.Namespace) -> dict[str, Any]:
             )
             for row in tqdm(fields, desc="fields", disable=None)
         ]
-        judged = judge_fields(seen)
-        figures = judge(judged)
-        extra = field_figures(seen) | {
-            f"field_auc{end}": figures[f"auc{end}"] for end in ("", "_low", "_high")
-        }
-        names = tuple(field.name for field in seen)
-        return write_folder(args, networks, judged, names, figures | extra)
+        return write_fields(seen, args, networks)
+
+
+def run_drawn(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the cascade on drawn fields."""
+    with open_networks(args) as networks:
+        bar = tqdm(
+            screen_drawn(networks, args),
+            total=args.fields,
+            desc="drawn fields",
+            disable=None,
+        )
+        return write_fields(list(bar), args, networks)
+
+
+def write_fields(
+    seen: Sequence[SeenField], args: argparse.Namespace, networks: NetworkSet
+) -> dict[str, Any]:
+    """Write the folder of fields that went through the cascade."""
+    judged = judge_fields(seen)
+    figures = judge(judged)
+    extra = field_figures(seen) | {
+        f"field_auc{end}": figures[f"auc{end}"] for end in ("", "_low", "_high")
+    }
+    names = tuple(field.name for field in seen)
+    return write_folder(args, networks, judged, names, figures | extra)
 
 
 def write_cells(
@@ -220,42 +262,21 @@ def write_folder(
     return metrics
 
 
-def add_crops(parser: argparse.ArgumentParser) -> None:
-    """Arguments of crops."""
-    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
-    parser.add_argument("--um-per-px", type=float, required=True, help="scale of crops")
-    parser.add_argument(
-        "--held-out-percent",
-        type=int,
-        default=0,
-        help="only the groups that training held out: its validation share in percent "
-        "(15 for SIPaKMeD, 25 for Herlev)",
-    )
-    parser.add_argument("--tsne", action="store_true", help="plot the features too")
-
-
-def add_cells(parser: argparse.ArgumentParser) -> None:
-    """Arguments of cells."""
-    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
-    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
-    parser.add_argument("--split", default="", help="only fields of this split")
-    parser.add_argument("--tsne", action="store_true", help="plot the features too")
-
-
-def add_fields(parser: argparse.ArgumentParser) -> None:
-    """Arguments of fields."""
-    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
-    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
-    parser.add_argument("--split", default="", help="only fields of this split")
-    parser.add_argument("--candidates", choices=("peaks", "release"), default="peaks")
-    parser.add_argument("--lr-mode", choices=("tiles", "whole"), default="tiles")
-
-
 Adder = Callable[[argparse.ArgumentParser], None]
 Runner = Callable[[argparse.Namespace], dict[str, Any]]
 KINDS: Mapping[str, tuple[str, Adder, Runner]] = {
     "crops": ("the HR network on pictures of single cells", add_crops, run_crops),
     "cells": ("the HR network on nuclei of fields", add_cells, run_cells),
+    "sources": (
+        "the HR network on the held-out cells of every source of a data folder",
+        add_source_arguments,
+        run_sources,
+    ),
     "fields": ("the whole cascade on each field", add_fields, run_fields),
+    "drawn": (
+        "the whole cascade on drawn fields of unseen seeds and stains (not real cells)",
+        add_drawn_arguments,
+        run_drawn,
+    ),
     "slides": ("replay of whole slides", add_slide_arguments, run_slides),
 }

@@ -83,9 +83,16 @@ def plot_histogram(judged: Judged, path: Path, title: str) -> None:
 
 
 def plot_features(
-    features: NDArray[np.float32], judged: Judged, path: Path, title: str
+    features: NDArray[np.float32],
+    judged: Judged,
+    path: Path,
+    title: str,
+    *,
+    label: NDArray[np.str_] | None = None,
 ) -> None:
     """Draw the features in two dimensions by t-SNE, as in the paper's Fig. 7.
+
+    A colour a label (default: the class); lesions are discs, normals are rings.
 
     Raises:
         SourceError: scikit-learn is not installed.
@@ -96,23 +103,48 @@ def plot_features(
         raise SourceError(
             "t-SNE needs scikit-learn; pip install 'armicro[train]'"
         ) from error
-    rng = np.random.default_rng(7)
-    count = min(TSNE_MOST, len(features))
-    chosen = np.sort(rng.choice(len(features), count, replace=False))
-    perplexity = min(30.0, max(2.0, count / 4))
+    label = judged.category if label is None else label
+    chosen = choose_evenly(label, TSNE_MOST)
+    perplexity = min(30.0, max(2.0, len(chosen) / 4))
     flat = TSNE(perplexity=perplexity, init="pca", random_state=7).fit_transform(
         features[chosen]
     )
     figure, axes = open_figure(title)
-    part = judged.take(chosen)
-    for name in sorted(set(part.category.tolist())):
-        own = part.category == name
-        marker = "o" if part.lesion[own][0] else "."
-        axes.scatter(flat[own, 0], flat[own, 1], s=9, marker=marker, label=name)
-    axes.legend(fontsize=7)
+    label, lesion = label[chosen], judged.lesion[chosen]
+    for number, name in enumerate(sorted(set(label.tolist()))):
+        for wanted, kind in ((False, "normal"), (True, "lesion")):
+            own = (label == name) & (lesion == wanted)
+            if own.any():
+                colour = f"C{number % 10}"
+                axes.scatter(
+                    *flat[own].T,
+                    s=12,
+                    linewidths=0.7,
+                    facecolors=colour if wanted else "none",
+                    edgecolors=colour,
+                    alpha=0.8,
+                    label=f"{name}, {kind}",
+                )
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7)
     axes.set_xticks([])
     axes.set_yticks([])
     figure.savefig(path, dpi=120)
+
+
+def choose_evenly(label: NDArray[np.str_], most: int) -> NDArray[np.int64]:
+    """Return at most ``most`` rows, of each label as many as there are or its share.
+
+    >>> choose_evenly(np.array(["a", "b", "a", "a"]), 2).tolist()
+    [1, 3]
+    """
+    rng = np.random.default_rng(7)
+    names = sorted(set(label.tolist()))
+    parts = []
+    for name in names:
+        own = np.flatnonzero(label == name)
+        count = min(len(own), max(1, most // len(names)))
+        parts.append(rng.choice(own, count, replace=False))
+    return np.sort(np.concatenate(parts)).astype(np.int64)
 
 
 def plot_scores(

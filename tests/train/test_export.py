@@ -26,6 +26,7 @@ def test_the_hr_graph_says_what_torch_says_at_any_batch() -> None:
         probability, features = network(torch.from_numpy(tiles))
     np.testing.assert_allclose(outputs["probability"], probability, atol=1e-5)
     np.testing.assert_allclose(outputs["features"], features, atol=1e-3)
+    assert features.shape == (3, 2048)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -1,3 +1,4 @@
+import json
 import tomllib
 from pathlib import Path
 
@@ -6,14 +7,15 @@ import pytest
 import torch
 
 from armicro.errors import EngineError
+from armicro.train.backbone import load_backbone
 from armicro.train.calibrate import fit_platt, recall_offset
 from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from armicro.train.construct import Pool, SlideSettings, fit_rnn, score_constructed
 from armicro.train.data import read_dataset
 from armicro.train.fit import FitSettings, Stage, fit
 from armicro.train.location import location_target
-from armicro.train.manifest import record_metrics, to_toml, write_manifest
-from armicro.train.networks import HighResolution, LowResolution, load_backbone
+from armicro.train.manifest import record_folder, to_toml, write_manifest
+from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
 
 
@@ -47,6 +49,26 @@ def test_a_resumed_run_equals_an_unbroken_one(lab_folder: Path, tmp_path: Path) 
     for key, value in unbroken.items():
         torch.testing.assert_close(value, resumed[key], rtol=0, atol=1e-6)
     assert (tmp_path / "b" / "log.csv").read_text().startswith("step,stage,loss,auc_")
+
+
+def test_training_stops_early_and_returns_the_best(
+    lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(lab_folder)
+    sampler = BalancedSampler(
+        list_samples(dataset.split("train")), source_weights={"lab": 1.0, "crops": 1.0}
+    )
+    scores = iter([0.7, 0.9, 0.8, 0.85, 0.99])
+    monkeypatch.setattr("armicro.train.fit.validate", lambda *_: {"lab": next(scores)})
+    stage = Stage(9, TilePlan(32, HR_UM_PER_PX, 2.0), batch=2, frozen=6)
+    settings = FitSettings((stage,), validate_every=1, patience=1)
+    val = list_samples(dataset.split("val"), areas=False)[:2]
+    folder = tmp_path / "early"
+    folder.mkdir()
+    fit(HighResolution("resnet18"), sampler, val, settings, folder)
+    assert len((folder / "log.csv").read_text().splitlines()) == 1 + 4
+    assert read_checkpoint(folder / "checkpoint.safetensors").facts["waited"] == 2
+    assert read_checkpoint(folder / "best.safetensors").facts["step"] == 2
 
 
 def test_frozen_layers_stay_and_the_head_moves(
@@ -159,10 +181,15 @@ def test_recorded_figures_keep_the_files_digests(tmp_path: Path) -> None:
     write_manifest(tmp_path, name="set", files=files, tables=tables)
     before = tomllib.loads((tmp_path / "manifest.toml").read_text())
     figures = {"auc": 0.9, "by_class": {"HSIL": 1}, "command": "armicro validate"}
-    record_metrics(tmp_path, {"cells": figures})
+    val = tmp_path / "val" / "cells"
+    val.mkdir(parents=True)
+    sources = {"by_source": {"cric": {"auc": 0.8}}}
+    (val / "metrics.json").write_text(json.dumps(figures | sources))
+    record_folder(tmp_path, tmp_path / "val")
     after = tomllib.loads((tmp_path / "manifest.toml").read_text())
     assert after["files"] == before["files"]
     assert after["metrics"] == {
         "a": 1.5,
         "cells": {"auc": 0.9, "command": "armicro validate"},
+        "cells_cric": {"auc": 0.8},
     }

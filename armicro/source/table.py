@@ -1,8 +1,15 @@
-"""The tables that say what to validate on, read strictly: bad rows are named."""
+"""Tables of annotated cells: fields with points (CRIC form) and crops of single cells.
+
+Training and validation read them here, strictly: a bad row is named. Splits never cut
+through a slide group, field or case: fields follow their ``split`` column, crops a hash
+of their group's name.
+"""
 
 import csv
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,6 +18,10 @@ from armicro.errors import SourceError
 from armicro.field import Pixels
 
 NORMAL_CLASS = "NILM"
+Split = Literal["train", "val"]
+VAL_SHARE_PERCENT = {"herlev": 25, "sipakmed": 15}
+"""Share of a source's groups that training leaves out."""
+OTHER_VAL_SHARE_PERCENT = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,22 @@ def read_crops(path: Path) -> list[CropRow]:
             )
         )
     return crops
+
+
+def split_of_group(group: str, val_percent: int) -> Split:
+    """Return the split of a group, from its name alone.
+
+    >>> split_of_group("AIS01", 0), split_of_group("AIS01", 100)
+    ('train', 'val')
+    """
+    digest = hashlib.sha256(group.encode()).digest()
+    return "val" if int.from_bytes(digest[:4], "big") % 100 < val_percent else "train"
+
+
+def split_of_crop(crop: CropRow, source: str) -> Split:
+    """Return the split of a crop of a source."""
+    percent = VAL_SHARE_PERCENT.get(source, OTHER_VAL_SHARE_PERCENT)
+    return split_of_group(crop.group, percent)
 
 
 def find_crop(folder: Path, file: Path) -> Path:

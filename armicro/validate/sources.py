@@ -1,0 +1,140 @@
+"""``armicro validate sources``: the HR network on all sources of a data folder at once.
+
+One table by source, and one by class within it, and the features of all in two
+dimensions, as in the paper's Fig. 7: a network that generalises puts lesions of every
+source together, one that learned laboratories parts the sources.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from armicro.engine import Engine
+from armicro.errors import SourceError
+from armicro.source.table import (
+    read_cells,
+    read_crops,
+    read_fields,
+    split_of_crop,
+)
+from armicro.validate.cells import Looked, look_at_cells, look_at_crops
+from armicro.validate.metrics import Judged, by_category, judge
+from armicro.validate.plot import plot_features
+
+CROP_SCALES = "herlev=0.201,sipakmed=0.13"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTask:
+    """Which cells of a data folder to look at."""
+
+    data: Path
+    split: str
+    scales: dict[str, float]
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of sources."""
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of sources")
+    parser.add_argument("--split", choices=("val", "train"), default="val")
+    parser.add_argument(
+        "--crop-scales",
+        default=CROP_SCALES,
+        metavar="NAME=UM,...",
+        help=f"µm/px of sources of crops (default: {CROP_SCALES})",
+    )
+
+
+def look_at_sources(hr: Engine, args: argparse.Namespace) -> dict[str, Looked]:
+    """Run the HR network on the held-out cells of each source.
+
+    Raises:
+        SourceError: the folder has no source, or the scale of one is not given.
+    """
+    task = SourceTask(args.data, args.split, read_scales(args.crop_scales))
+    tables = sorted(task.data.glob("*/cells.csv"))
+    if not tables:
+        raise SourceError(
+            f"{task.data}: found no source; expected sub-folders with cells.csv"
+        )
+    return {path.parent.name: look_at_source(hr, path, task) for path in tables}
+
+
+def look_at_source(hr: Engine, cells: Path, task: SourceTask) -> Looked:
+    """Run the HR network on the cells of one source."""
+    name = cells.parent.name
+    if (cells.parent / "fields.csv").exists():
+        fields = read_fields(cells.parent / "fields.csv", split=task.split)
+        bar = tqdm(fields, desc=name, disable=None)
+        return look_at_cells(hr, bar, read_cells(cells))
+    if name not in task.scales:
+        raise SourceError(
+            f"{cells}: its scale is not known; give --crop-scales {name}=UM_PER_PX"
+        )
+    crops = [
+        crop for crop in read_crops(cells) if split_of_crop(crop, name) == task.split
+    ]
+    bar = tqdm(crops, desc=name, disable=None)
+    return look_at_crops(hr, bar, task.scales[name])
+
+
+def read_scales(text: str) -> dict[str, float]:
+    """Return the scales of sources, µm/px.
+
+    >>> read_scales("herlev=0.201,other=0.25")
+    {'herlev': 0.201, 'other': 0.25}
+
+    Raises:
+        SourceError: the text is none.
+    """
+    try:
+        pairs = [part.split("=") for part in text.split(",") if part]
+        return {name: float(value) for name, value in pairs}
+    except ValueError as error:
+        raise SourceError(
+            f"--crop-scales is {text!r}; expected NAME=UM_PER_PX with commas"
+        ) from error
+
+
+def join(sources: dict[str, Looked]) -> Looked:
+    """Return all sources as one; classes and groups carry their source's name."""
+
+    def named(part: str) -> np.ndarray[Any, np.dtype[np.str_]]:
+        return np.concatenate(
+            [
+                np.char.add(f"{name}/", getattr(looked.judged, part))
+                for name, looked in sources.items()
+            ]
+        )
+
+    every = list(sources.values())
+    judged = Judged(
+        np.concatenate([looked.judged.score for looked in every]),
+        np.concatenate([looked.judged.lesion for looked in every]),
+        named("group"),
+        named("category"),
+    )
+    features = np.concatenate([looked.features for looked in every])
+    names = [f"{key}/{one}" for key, looked in sources.items() for one in looked.name]
+    return Looked(judged, features, tuple(names))
+
+
+def source_tables(sources: dict[str, Looked]) -> dict[str, Any]:
+    """Return figures with intervals by source, and counts by class within it."""
+    return {
+        name: judge(looked.judged) | {"by_class": by_category(looked.judged)}
+        for name, looked in sources.items()
+    }
+
+
+def draw_sources(sources: dict[str, Looked], path: Path) -> None:
+    """Draw the features of all sources, a colour a source, rings for normals."""
+    whole = join(sources)
+    label = np.repeat(list(sources), [len(looked.name) for looked in sources.values()])
+    plot_features(
+        whole.features, whole.judged, path, "HR features by source", label=label
+    )
