@@ -102,6 +102,26 @@ def write_certificate(path: Path, certificate: Certificate) -> None:
         ) from error
 
 
+def begun_for(path: Path, instrument: Instrument) -> Certificate:
+    """The certificate at ``path``, or an empty one where there is none.
+
+    Raises:
+        CalibrationError: the certificate is of another instrument, or was edited.
+    """
+    if not path.exists():
+        return Certificate(instrument=instrument, made_at="", expires_at="")
+    try:
+        before = read_certificate(path)
+    except CalibrationError as error:
+        raise CalibrationError(f"{error}, into another file") from error
+    if before.instrument != instrument:
+        raise CalibrationError(
+            f"certificate {path}: is for {describe(before.instrument)}, measured "
+            f"is {describe(instrument)}; give each its own certificate"
+        )
+    return before
+
+
 def record(
     path: Path, instrument: Instrument, measurement: Measurement, *, by: str = ""
 ) -> Certificate:
@@ -116,15 +136,7 @@ def record(
     Raises:
         CalibrationError: the certificate is of another instrument, or was edited.
     """
-    if path.exists():
-        before = read_certificate(path)
-        if before.instrument != instrument:
-            raise CalibrationError(
-                f"certificate {path}: is for {describe(before.instrument)}, measured "
-                f"was {describe(instrument)}; give each its own certificate"
-            )
-    else:
-        before = Certificate(instrument=instrument, made_at="", expires_at="")
+    before = begun_for(path, instrument)
     kept = msgspec.structs.replace(
         before,
         made_by=by or getpass.getuser(),

@@ -14,6 +14,7 @@ from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Pixels
 from armicro.report import (
     Account,
+    Area,
     FieldReport,
     FieldState,
     Finding,
@@ -133,6 +134,10 @@ class Pipeline:
         self._states[report.seq] = report.state
         self._coverage.take(report)
         return self._findings.update(observations)
+
+    def seen_boxes(self, report: FieldReport) -> tuple[Area, ...]:
+        """Areas of a kept field, which must have a place, that were seen so far."""
+        return self._coverage.seen_boxes(report)
 
     def revisits(self) -> tuple[Revisit, ...]:
         """What should be looked at again, the most pressing first."""

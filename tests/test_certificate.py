@@ -35,6 +35,8 @@ def test_an_edited_number_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("0.243", "0.244"))
     with pytest.raises(CalibrationError, match="edited"):
         read_certificate(path)
+    with pytest.raises(CalibrationError, match="again, into another file"):
+        record(path, INSTRUMENT, SCALE)
 
 
 def test_another_instrument_does_not_share_a_certificate(tmp_path: Path) -> None:

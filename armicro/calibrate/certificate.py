@@ -76,7 +76,8 @@ class Display(_Table, frozen=True, kw_only=True):
     homography: tuple[tuple[float, float, float], ...]
     """3x3: display pixel ~ homography @ (undistorted camera pixel, 1)."""
     distortion: tuple[float, ...] = ()
-    """Radial terms about the field's centre; empty where the residual needs none."""
+    """Radial terms of r², r⁴... about the field's centre, where r is 1 in its corners;
+    empty where the residual needs none."""
     width_px: int
     height_px: int
     """Of the display."""

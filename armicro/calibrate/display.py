@@ -205,4 +205,4 @@ def _fit(
 
 
 def _half2(camera_wh_px: tuple[int, int]) -> float:
-    return (camera_wh_px[0] ** 2 + camera_wh_px[1] ** 2) / 4
+    return ((camera_wh_px[0] - 1) ** 2 + (camera_wh_px[1] - 1) ** 2) / 4

@@ -21,11 +21,12 @@ from armicro.field import Pixels
 Points = NDArray[np.float64]
 """(n, 2) x and y."""
 
-COLUMNS = 16
-"""Squares across the display."""
+SQUARES = 16
+"""Along the longer side of the display."""
 _MARKER_CELLS = 7
 _MARKER_SHARE = 0.72
-_VERIFY_FROM_ID = 500
+_VERIFY_FROM_ID = 128
+"""Half of the squares hold a marker."""
 _ENOUGH = 0.6
 """Share of a board's corners after which no other way of reading it is tried."""
 
@@ -114,19 +115,19 @@ def _board(
     width_px: int, height_px: int, *, verify: bool
 ) -> tuple[cv2.aruco.CharucoBoard, tuple[int, int], int]:
     """The board, its top left corner on the display, and the side of a square."""
-    square_px = width_px // COLUMNS // 2 * 2
+    square_px = max(width_px, height_px) // SQUARES // 2 * 2
     marker_px = round(square_px * _MARKER_SHARE / _MARKER_CELLS) * _MARKER_CELLS
-    rows = height_px // square_px if square_px else 0
-    if marker_px < 2 * _MARKER_CELLS or rows < 4:
+    columns, rows = (side // max(1, square_px) for side in (width_px, height_px))
+    if marker_px < 2 * _MARKER_CELLS or min(columns, rows) < 4:
         raise CalibrationError(
             f"display of {width_px}x{height_px} px: too small for a pattern of "
-            f"{COLUMNS} squares; expected at least 512x256"
+            f"{SQUARES} squares; expected at least 512x256"
         )
-    columns, first, shift = COLUMNS, 0, 0
+    first, shift = 0, 0
     if verify:
         columns, rows, first, shift = columns - 1, rows - 1, _VERIFY_FROM_ID, 1
     names = np.arange(first, first + columns * rows // 2)
-    words = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_5X5_1000)
+    words = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_5X5_250)
     board = cv2.aruco.CharucoBoard(
         (columns, rows), float(square_px), float(marker_px), words, names
     )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from armicro.field import Pixels
 
@@ -20,7 +21,7 @@ LEAST_COMMON = 0.15
 LEAST_LIKENESS = 0.6
 """Correlation of the common parts. Of 29 pairs of real fields with nothing in common
 none reached 0.5; of 30 that overlapped, with noise, none fell below 0.95."""
-_SMALL_PX = 640
+_SMALL_PX = 512
 _SOFT_PX = 1.5
 _PEAKS, _PEAK_PX = 6, 4
 _SMOOTH_PX = 1.2
@@ -84,15 +85,14 @@ def _coarse_shift(first: Grey, second: Grey) -> tuple[float, float] | None:
     """
     height, width = first.shape
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    there, here = (np.fft.rfft2((g - g.mean()) * window) for g in (first, second))
+    there, here = (fft.rfft2((g - g.mean()) * window) for g in (first, second))
     cross = there * here.conj()
     # High frequencies are noise, and without a window of their own they would weigh
     # most.
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
     low = np.exp(-2 * (np.pi * _SOFT_PX) ** 2 * (fx**2 + fy**2))
-    surface = np.fft.irfft2(
-        low * cross / np.maximum(np.abs(cross), 1e-9), (height, width)
-    ).astype(np.float32)
+    flat = low.astype(np.float32) * cross / np.maximum(np.abs(cross), 1e-9)
+    surface = np.asarray(fft.irfft2(flat, (height, width)), np.float32)
     candidates = [
         candidate
         for x, y in _peaks(surface)

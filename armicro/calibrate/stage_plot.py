@@ -27,15 +27,15 @@ def draw_stage(walked: Walked, *, um_per_px: float) -> Pixels:
         (484, 1020, 3) RGB.
     """
     sheet = _Sheet()
-    worst_px = max(rms(walked.matrix.residuals_px), 1e-3)
     _map_panel(sheet, walked)
     _target_panel(sheet, walked, um_per_px)
     play = walked.backlash.mean(axis=0)
     sheet.text(
         (40, _HEIGHT - 22),
-        f"{len(walked.shifts_px)} moves fitted, rms {worst_px:.3f} px · held out "
+        f"{len(walked.shifts_px)} moves fitted, rms "
+        f"{rms(walked.matrix.residuals_px):.3f} px · held out "
         f"{rms(walked.held_out_px):.3f} px · rotation "
-        f"{walked.matrix.rotation_deg:.3f}° · play x {play[0]:.2f}, y {play[1]:.2f} "
+        f"{walked.matrix.rotation_deg:z.3f}° · play x {play[0]:z.2f}, y {play[1]:z.2f} "
         "steps",
         size=14,
     )
@@ -48,7 +48,8 @@ def _map_panel(sheet: "_Sheet", walked: Walked) -> None:
     reach = 1.2 * float(np.abs(walked.shifts_px).max())
     longest = float(np.hypot(*walked.matrix.residuals_px.T).max())
     factor = _round_down(_LONGEST * 2 * reach / longest) if longest > 1e-3 else 1.0
-    sheet.text((x0, 22), f"Error of each move, {factor:,.0f} times enlarged", size=15)
+    enlarged = f", {factor:,.0f} times enlarged" if factor > 1 else ""
+    sheet.text((x0, 22), f"Error of each move{enlarged}", size=15)
     sheet.box(x0, _TOP)
 
     def at(shift: Array) -> tuple[float, float]:

@@ -10,7 +10,9 @@ from armicro.rig import Rig, read_rig
 
 GROUP = "rig"
 SOON_DAYS = 30
-_AGAIN = "measure the instrument again: armicro calibrate guide --rig"
+_AGAIN = "measure the instrument: armicro calibrate guide --rig"
+_PLAYED = frozenset({"slide", "recording", "simulated"})
+"""Drivers whose scale is as given."""
 
 
 def rig_checks(path: Path, at: str = "") -> list[Check]:
@@ -32,10 +34,12 @@ def _certificate(rig: Rig, path: Path, at: str) -> Check:
         return Check(GROUP, "certificate", "missing" if todo else "ok", found, todo)
 
     if rig.calibration_fault:
-        return said(f"{rig.calibration_fault}: no boxes", f"{_AGAIN} {path}")
+        return said(f"{rig.calibration_fault}; boxes off", f"{_AGAIN} {path}")
     if rig.camera.uncalibrated:
-        return said("the rig draws boxes at a scale that nobody measured", _AGAIN)
+        return said("boxes at a scale that nobody measured", f"{_AGAIN} {path}")
     if rig.calibration is None:
+        if rig.camera.driver in _PLAYED or rig.camera.emulated_image:
+            return said("none, and none is needed: nothing real is measured")
         return said(f"none; {SCALE_NOT_MEASURED}", f"{_AGAIN} {path}")
     days = days_left(rig.calibration, at)
     found = f"{Path(rig.certificate).name}, expires in {days:.0f} days"

@@ -23,37 +23,14 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from armicro.overlay import paint, theme
-from armicro.overlay.guide import Goal
+from armicro.overlay import paint, pointer, theme
 from armicro.overlay.layout import Layout, Shelf, Sight, lay_out, part_on, sight_um
 from armicro.overlay.picture import Cut, XyXy, cut_for, cut_out
+from armicro.overlay.scene import Scene
 from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField, SlideState
-from armicro.overlay.status import Banner
+from armicro.overlay.snapshot import LiveField
 from armicro.overlay.viewport import Viewport, panned_px, refitted, zoomed
 from armicro.report import Finding, Revisit
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What is painted besides the pixels; equal scenes are not painted twice."""
-
-    shelf: Shelf
-    slide: SlideState | None = None
-    stale: bool = False
-    goal: Goal | None = None
-    """What the operator picked."""
-    back_xy: tuple[float, float] | None = None
-    """The way back where the place is lost; None where it is not, or nobody knows."""
-    badge: str = ""
-    """What keeps the field from being analysed."""
-    now_ns: int = 0
-    """The moment of painting, where boxes depend on it (eyepiece); else 0."""
-    banner: Banner | None = None
-    waiting: str = ""
-    """What to say before the first field."""
-    boxes_on: bool = True
-    help_on: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,7 +266,7 @@ class Canvas(QWidget):
         goal, field = self._scene.goal, self._field
         if self._scene.back_xy is not None:
             way = self._scene.back_xy
-            paint.paint_way(painter, way, "back", theme.WARN, picture)
+            pointer.paint_way(painter, way, "back", theme.WARN, picture)
             return
         if goal is None or field is None:
             return
@@ -297,10 +274,10 @@ class Canvas(QWidget):
             part_px = part_on(goal.target, field.place, field.um_per_px)
             painter.setClipRect(picture)
             frame = paint.on_screen(part_px, self._view)
-            paint.paint_part(painter, frame, theme.colour(goal.rgb))
+            pointer.paint_part(painter, frame, theme.colour(goal.rgb))
             painter.setClipping(False)
         if not goal.way.in_view and goal.way.distance_um:
-            paint.paint_goal(painter, goal, picture)
+            pointer.paint_goal(painter, goal, picture)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Keep looking at the same part."""

@@ -13,12 +13,17 @@ from armicro.overlay.optics import (
     fitted,
     local_scale,
 )
+from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField
 from armicro.overlay.viewport import Viewport
 
 
 class Eyepiece(Canvas):
     """Shows the boxes of one field at a time, and no picture."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.setCursor(Qt.CursorShape.BlankCursor)
 
     def freeze(self, *, on: bool) -> None:
         """Nothing: what the operator looks at does not stand still."""

@@ -16,7 +16,7 @@ from armicro.overlay import theme
 from armicro.overlay.card import RIGHT, Card, write
 from armicro.overlay.colour import Rgb
 from armicro.overlay.guide import Goal, Way, distance_text
-from armicro.overlay.paint import paint_arrow
+from armicro.overlay.pointer import paint_arrow
 from armicro.report import Finding, Revisit
 
 

@@ -1,7 +1,7 @@
 """What the window knows of a slide between two messages: findings, map, trend, way."""
 
 from armicro.field import Place
-from armicro.overlay.guide import pressing, top
+from armicro.overlay.guide import extent_um, pressing, top
 from armicro.overlay.layout import Shelf
 from armicro.overlay.seen import ANALYSED, UNREADABLE, VIEWED, Seen
 from armicro.overlay.snapshot import LiveField, SlideState
@@ -45,12 +45,14 @@ class Known:
     ) -> Finding | Revisit | None:
         """Take a newer state; return what stays picked of what was.
 
-        A part that was seen again, and a finding of another slide, are let go.
+        A part that was seen again, and a finding of another slide, are let go; of a
+        part that was seen in part the rest stays picked.
         """
-        another = self.update(slide)
-        if another or (isinstance(chosen, Revisit) and chosen not in self.revisits):
+        if self.update(slide):
             return None
-        return chosen
+        if not isinstance(chosen, Revisit) or chosen in self.revisits:
+            return chosen
+        return next((one for one in self.revisits if _are_one(one, chosen)), None)
 
     def view(self, field: LiveField) -> None:
         """Note that a field was shown."""
@@ -61,3 +63,11 @@ class Known:
     def _mark(self, place: Place, size_um: tuple[float, float], mark: int) -> None:
         changed = self.seen.update(place, size_um, mark)
         self.map_changed = self.map_changed or changed
+
+
+def _are_one(part: Revisit, other: Revisit) -> bool:
+    """Whether two parts overlap and are to be seen for the same reason."""
+    ax0, ay0, ax1, ay1 = extent_um(part)
+    bx0, by0, bx1, by1 = extent_um(other)
+    overlap = ax0 < bx1 and bx0 < ax1 and ay0 < by1 and by0 < ay1
+    return overlap and part.reason == other.reason

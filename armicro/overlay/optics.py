@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.display import to_display
 from armicro.overlay.layout import Box
 from armicro.overlay.picture import XyXy
 from armicro.overlay.setting import Optics
@@ -50,32 +51,24 @@ def local_scale(matrix: Matrix, spot: tuple[float, float]) -> float:
 
 
 def bent(
-    boxes: Sequence[Box], optics: Optics, field_px: tuple[float, float]
+    boxes: Sequence[Box], optics: Optics, field_px: tuple[int, int]
 ) -> tuple[Box, ...]:
     """Move boxes as the lens moves what they stand on."""
-    if not optics.distortion:
+    if not optics.distortion or not boxes:
         return tuple(boxes)
+    corners = np.array([box.box_xyxy_px for box in boxes])
+    middles = (corners[:, :2] + corners[:, 2:]) / 2 - 0.5
+    straight = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    moves = to_display(middles, straight, optics.distortion, field_px) - middles
     return tuple(
         replace(
             box,
             box_xyxy_px=_moved(box.box_xyxy_px, by),
             label_xyxy_px=_moved(box.label_xyxy_px, by),
         )
-        for box in boxes
-        for by in (_shift(box.box_xyxy_px, optics.distortion, field_px),)
+        for box, by in zip(boxes, moves.tolist(), strict=True)
     )
 
 
-def _shift(
-    box: XyXy, terms: Sequence[float], field_px: tuple[float, float]
-) -> tuple[float, float]:
-    off_x = (box[0] + box[2] - field_px[0]) / 2
-    off_y = (box[1] + box[3] - field_px[1]) / 2
-    corner2 = ((field_px[0] - 1) ** 2 + (field_px[1] - 1) ** 2) / 4
-    r2 = (off_x**2 + off_y**2) / corner2
-    factor = sum(term * r2**power for power, term in enumerate(terms, start=1))
-    return off_x * factor, off_y * factor
-
-
-def _moved(box: XyXy, by: tuple[float, float]) -> XyXy:
+def _moved(box: XyXy, by: Sequence[float]) -> XyXy:
     return box[0] + by[0], box[1] + by[1], box[2] + by[0], box[3] + by[1]

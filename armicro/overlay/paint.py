@@ -16,12 +16,10 @@ from PySide6.QtGui import (
     QPainter,
     QPen,
     QPixmap,
-    QPolygonF,
 )
 
 from armicro.overlay import theme
 from armicro.overlay.colour import Rgb, suspicion_rgb
-from armicro.overlay.guide import Goal, distance_text
 from armicro.overlay.layout import Box
 from armicro.overlay.ruler import rule
 from armicro.overlay.status import Banner
@@ -42,7 +40,7 @@ KEYS = (
     ("Q", "close and end the session"),
     ("?", "this help"),
 )
-_DARK = QColor(10, 13, 16)
+DARK = QColor(10, 13, 16)
 _PILL = QColor(14, 18, 22, 214)
 _MARGIN = 14.0
 
@@ -120,20 +118,10 @@ def _paint_dashes(painter: QPainter, box: Box, rect: QRectF) -> None:
         painter.drawRect(rect)
 
 
-def paint_part(painter: QPainter, part: QRectF, shade: QColor) -> None:
-    """Paint the frame around a part of the slide that should be seen again."""
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    dashes = QPen(shade, 2.0)
-    dashes.setDashPattern([5.0, 4.0])
-    for pen in (QPen(_DARK, 4.0), dashes):
-        painter.setPen(pen)
-        painter.drawRect(part)
-
-
 def _paint_ring(painter: QPainter, rect: QRectF) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    for pen in (QPen(_DARK, 3.0), QPen(theme.ACCENT, 1.4)):
+    for pen in (QPen(DARK, 3.0), QPen(theme.ACCENT, 1.4)):
         painter.setPen(pen)
         painter.drawRoundedRect(rect, 5, 5)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
@@ -159,59 +147,13 @@ def _label(text: str, rgb: Rgb, opacity: float, ratio: float) -> QPixmap:
     return label
 
 
-def paint_goal(painter: QPainter, goal: Goal, room: QRectF) -> None:
-    """Paint the arrow near the edge that leads to a goal out of sight."""
-    text = f"{goal.text}  {distance_text(goal.way)}"
-    paint_way(painter, goal.way.towards_xy, text, theme.colour(goal.rgb), room)
-
-
-def paint_way(
-    painter: QPainter,
-    towards_xy: tuple[float, float],
-    text: str,
-    shade: QColor,
-    room: QRectF,
-) -> None:
-    """Paint an arrow near the edge with a few words behind it."""
-    way = QPointF(*towards_xy)
-    inner = room.adjusted(46, 58, -46, -64)
-    reach = min(
-        inner.width() / 2 / max(1e-6, abs(way.x())),
-        inner.height() / 2 / max(1e-6, abs(way.y())),
-    )
-    tip = room.center() + way * reach
-    paint_arrow(painter, tip, way, 15.0, shade)
-    _pill(painter, tip, way, text, shade)
-
-
-def paint_arrow(
-    painter: QPainter, at: QPointF, way: QPointF, size: float, shade: QColor
-) -> None:
-    """Paint an arrow head that points along a unit vector, with a dark outline."""
-    side = QPointF(-way.y(), way.x()) * 0.62
-    back = at - way * (0.75 * size)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(_DARK, 1.5))
-    painter.setBrush(shade)
-    painter.drawPolygon(
-        QPolygonF(
-            [
-                at + way * size,
-                back + side * size,
-                at - way * (0.35 * size),
-                back - side * size,
-            ]
-        )
-    )
-
-
 def paint_ruler(painter: QPainter, um_per_screen_px: float, room: QRectF) -> None:
     """Paint the scale bar, bottom left."""
     ruler = rule(um_per_screen_px, 0.22 * room.width())
     painter.setFont(theme.font(12, bold=True))
     card = QRectF(0, 0, max(ruler.length_px, 44.0) + 24, 38)
     card.moveBottomLeft(room.bottomLeft() + QPointF(_MARGIN, -_MARGIN))
-    _card(painter, card)
+    paint_card(painter, card)
     painter.setPen(theme.TEXT)
     line = QRectF(0, 0, ruler.length_px, 7)
     line.moveCenter(QPointF(card.center().x(), card.bottom() - 10))
@@ -242,7 +184,7 @@ def _legend(least_probability: float, ratio: float) -> QPixmap:
     legend.setDevicePixelRatio(ratio)
     legend.fill(Qt.GlobalColor.transparent)
     painter = QPainter(legend)
-    _card(painter, card)
+    paint_card(painter, card)
     painter.setFont(theme.font(11))
     painter.setPen(theme.TEXT)
     centred = Qt.AlignmentFlag.AlignHCenter
@@ -295,7 +237,7 @@ def paint_badges(painter: QPainter, texts: Sequence[str], room: QRectF) -> None:
         card = QRectF(
             room.left() + _MARGIN, top, metrics.horizontalAdvance(text) + 20, 24
         )
-        _card(painter, card)
+        paint_card(painter, card)
         painter.setPen(theme.ACCENT)
         painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)
         top += 29
@@ -332,21 +274,8 @@ def paint_help(painter: QPainter, room: QRectF) -> None:
         line.translate(0, row)
 
 
-def _pill(
-    painter: QPainter, tip: QPointF, way: QPointF, text: str, shade: QColor
-) -> None:
-    """Words behind an arrow's tip, clear of it on every side."""
-    painter.setFont(theme.font(12, bold=True))
-    width = QFontMetricsF(painter.font()).horizontalAdvance(text) + 18
-    off = min((width / 2 + 26) / max(1e-6, abs(way.x())), 37 / max(1e-6, abs(way.y())))
-    at = tip - way * off
-    card = QRectF(at.x() - width / 2, at.y() - 11, width, 22)
-    _card(painter, card)
-    painter.setPen(shade)
-    painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)
-
-
-def _card(painter: QPainter, card: QRectF) -> None:
+def paint_card(painter: QPainter, card: QRectF) -> None:
+    """Paint the ground under a few words."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(_PILL)

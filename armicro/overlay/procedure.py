@@ -22,11 +22,18 @@ from PySide6.QtWidgets import (
 )
 
 from armicro.calibrate.account import Line
-from armicro.calibrate.guide import Check, Guide, Outcome, Step
+from armicro.calibrate.guide import Guide, Outcome, Step
 from armicro.errors import ArmicroError
 from armicro.field import Field, Pixels
 from armicro.overlay import theme
 from armicro.overlay.application import application
+from armicro.overlay.procedure_text import (
+    checks_text,
+    paragraph_text,
+    style_sheet,
+    table_text,
+    way_text,
+)
 from armicro.overlay.status import RESEARCH_ONLY
 
 TICK_MS = 60
@@ -76,6 +83,8 @@ class ProcedureWindow(QWidget):
         self._work: Future[None] | None = None
         self._shown: Pixels | None = None
         self._lines: tuple[Line, ...] = ()
+        self.error: ArmicroError | None = None
+        """What ended the window: the camera cannot be opened..."""
         self._lay_out()
         host.prepare(guide.step)
         self._timer = QTimer(self)
@@ -92,7 +101,11 @@ class ProcedureWindow(QWidget):
             work, self._work = self._work, None
             work.result()
             self._show_all()
-        field = self._host.take()
+        try:
+            field = self._host.take()
+        except ArmicroError as error:
+            self._end(error)
+            return
         if field is None:
             return
         if self._guide.phase not in ("looking", "measuring"):
@@ -126,8 +139,17 @@ class ProcedureWindow(QWidget):
                 "skip": self._guide.skip,
             }[name]()
         if name in ("accept", "skip") and self._guide.phase != "finished":
-            self._host.prepare(self._guide.step)
+            try:
+                self._host.prepare(self._guide.step)
+            except ArmicroError as error:
+                self._end(error)
+                return
         self._show_all()
+
+    def _end(self, error: ArmicroError) -> None:
+        # An error inside Qt's loop would only be printed.
+        self.error = error
+        self.close()
 
     def _accept(self) -> None:
         outcome = self._guide.outcome
@@ -157,7 +179,7 @@ class ProcedureWindow(QWidget):
     def _lay_out(self) -> None:
         self.setWindowTitle("armicro calibration")
         self.setMinimumSize(1000, 640)
-        self.setStyleSheet(_sheet())
+        self.setStyleSheet(style_sheet())
         self.picture = QLabel("waiting for the camera")
         self.picture.setObjectName("picture")
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -202,7 +224,7 @@ class ProcedureWindow(QWidget):
     def _show_all(self) -> None:
         guide = self._guide
         finished = guide.phase == "finished"
-        self.way.setText(_way(guide))
+        self.way.setText(way_text(guide))
         self.title.setText("Certificate" if finished else guide.step.title)
         self.instruction.setText(
             f"Written to {self._where}. A rig takes it with: certificate = FILE"
@@ -210,7 +232,8 @@ class ProcedureWindow(QWidget):
             else guide.step.instruction
         )
         looking = guide.phase in ("looking", "measuring")
-        self.checks.setText(_checks(guide.checks) if looking else "")
+        self.checks.setText(checks_text(guide.checks) if looking else "")
+        self.checks.setVisible(looking)
         self.result.setText(self._result())
         if guide.outcome is not None and guide.outcome.picture is not None:
             self._show_picture(guide.outcome.picture)
@@ -229,13 +252,15 @@ class ProcedureWindow(QWidget):
     def _result(self) -> str:
         guide = self._guide
         if guide.phase == "finished":
-            return _table(self._lines)
+            return table_text(self._lines)
         if guide.phase == "measuring":
-            return _paragraph("measuring ...", theme.ACCENT.name())
+            return paragraph_text("measuring ...", theme.ACCENT.name())
         if guide.phase == "refused":
-            return _paragraph(guide.refusal, theme.ALARM.name())
+            return paragraph_text(guide.refusal, theme.ALARM.name())
         return (
-            _paragraph(guide.outcome.words, theme.TEXT.name()) if guide.outcome else ""
+            paragraph_text(guide.outcome.words, theme.TEXT.name())
+            if guide.outcome
+            else ""
         )
 
     def _show_picture(self, pixels: Pixels | None) -> None:
@@ -256,53 +281,6 @@ class ProcedureWindow(QWidget):
         self.picture.setPixmap(QPixmap.fromImage(image))
 
 
-def _way(guide: Guide) -> str:
-    """All steps in one line each, with what became of them."""
-    lines = []
-    for index, step in enumerate(guide.steps):
-        if step.name in guide.accepted:
-            mark, shade = "●", theme.ACCENT
-        elif index < guide.index:
-            mark, shade = "–", theme.FAINT
-        elif index == guide.index:
-            mark, shade = "○", theme.TEXT
-        else:
-            mark, shade = "○", theme.FAINT
-        words = guide.accepted[step.name].words if step.name in guide.accepted else ""
-        rest = f" <span style='color:{theme.MUTED.name()}'>{words}</span>"
-        here = f"<b>{step.title}</b>" if index == guide.index else step.title
-        lines.append(f"<span style='color:{shade.name()}'>{mark} {here}</span>{rest}")
-    return "<br>".join(lines)
-
-
-def _checks(checks: tuple[Check, ...]) -> str:
-    rows = []
-    for check in checks:
-        shade = theme.ACCENT if check.ok else theme.WARN
-        mark = "✓" if check.ok else "!"
-        rows.append(
-            f"<p style='margin:0 0 6px 0'><b style='color:{shade.name()}'>{mark} "
-            f"{check.name}</b> <span style='color:{theme.MUTED.name()}'>{check.value}"
-            "</span>" + (f"<br>{check.advice}" if check.advice else "") + "</p>"
-        )
-    return "".join(rows)
-
-
-def _table(lines: tuple[Line, ...]) -> str:
-    muted = theme.MUTED.name()
-    return "".join(
-        f"<p style='margin:0 0 8px 0'><b>{line.name}</b> {line.value}<br>"
-        f"<span style='color:{muted}'>{line.how}</span></p>"
-        if line.how
-        else f"<p style='margin:0 0 8px 0; color:{muted}'>{line.name} {line.value}</p>"
-        for line in lines
-    )
-
-
-def _paragraph(text: str, shade: str) -> str:
-    return f"<span style='color:{shade}'>{text}</span>"
-
-
 def _label(name: str = "") -> QLabel:
     label = QLabel()
     label.setObjectName(name)
@@ -312,27 +290,17 @@ def _label(name: str = "") -> QLabel:
     return label
 
 
-def _sheet() -> str:
-    theme.font(14)
-    return f"""
-    QWidget {{ background: {theme.PANEL.name()}; color: {theme.TEXT.name()}; }}
-    #picture {{ background: {theme.SURROUND.name()}; color: {theme.FAINT.name()}; }}
-    #title {{ font-size: 20px; font-weight: bold; }}
-    #badge {{ color: {theme.WARN.name()}; font-size: 12px; }}
-    #result {{ font-size: 15px; }}
-    QPushButton {{ background: {theme.CARD.name()}; padding: 9px;
-      border: 1px solid {theme.LINE.name()}; border-radius: 6px; font-size: 14px; }}
-    QPushButton:disabled {{ color: {theme.FAINT.name()}; }}
-    #measure:enabled, #accept {{ border-color: {theme.ACCENT.name()};
-      color: {theme.ACCENT.name()}; font-weight: bold; }}
-    """
-
-
 def run_procedure(guide: Guide, host: Host, *, where: str = "") -> None:
-    """Show the guide until its window is closed."""
+    """Show the guide until its window is closed.
+
+    Raises:
+        ArmicroError: the camera cannot be used.
+    """
     app = application()
     window = ProcedureWindow(guide, host, where=where)
     window.resize(1440, 900)
     window.show()
     window.start()
     app.exec()
+    if window.error is not None:
+        raise window.error

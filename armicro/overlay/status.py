@@ -209,7 +209,8 @@ def _error_items(shown: LiveField, now_ns: int, setting: Setting) -> tuple[Item,
         return ()
     tone: Tone = "plain" if aim.error_um <= setting.fade_from_um else "warn"
     known = math.isfinite(aim.error_um)
-    text = f"±{aim.error_um:.1f} µm" if known else "unknown"
+    # Rounded up: no instrument is off by ±0.0.
+    text = f"±{math.ceil(10 * aim.error_um - 1e-6) / 10:.1f} µm" if known else "unknown"
     return (Item("expected error", text, tone),)
 
 

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from armicro.errors import ArmicroError
 from armicro.overlay import Feed, theme
-from armicro.overlay.canvas import Canvas, Scene
+from armicro.overlay.canvas import Canvas
 from armicro.overlay.eyepiece import Eyepiece
 from armicro.overlay.goal_list import GoalList
 from armicro.overlay.guide import Goal, guide
@@ -24,6 +24,7 @@ from armicro.overlay.known import Known
 from armicro.overlay.minimap import MiniMap
 from armicro.overlay.pace import Pace
 from armicro.overlay.panel import CoverageCard, ScoreCard
+from armicro.overlay.scene import Scene
 from armicro.overlay.seen import Seen
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, Snapshot

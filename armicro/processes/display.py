@@ -64,7 +64,9 @@ def run(job: Job, life: Life) -> None:
             )
         # `armicro calibrate latency --session` reads it.
         rows = "".join(f"{span_ms:.3f}\n" for span_ms in feed.painted_ms)
-        (job.folder / PAINTED).write_text(f"grab_to_painted_ms\n{rows}")
+        with contextlib.suppress(OSError):
+            # A full disk has been told of elsewhere.
+            (job.folder / PAINTED).write_text(f"grab_to_painted_ms\n{rows}")
 
 
 def setting_of(rig: Rig) -> Setting:
@@ -80,6 +82,8 @@ def setting_of(rig: Rig) -> Setting:
         largest_place_error_um=limit_um,
         uncalibrated=rig.camera.uncalibrated,
         least_coverage=rig.display.least_coverage,
+        least_focus=rig.cascade.least_focus,
+        most_smear_um=rig.cascade.most_smear_um,
         optical=rig.display.mode == "optical",
         optics=optics_of(certificate),
         latency_ms=rig.display.latency_ms,

@@ -32,7 +32,7 @@ from armicro.processes.life import Life
 from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
 from armicro.report import Account, FieldReport, Observation, Revisit, SlideScore
-from armicro.slide.coverage import BIN_UM, area_of
+from armicro.slide.coverage import BIN_UM
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
@@ -116,14 +116,12 @@ class _Session:
         self._tell_at = self._revisit_at = 0.0
         self._revisits: tuple[Revisit, ...] = ()
         self._revisits_of: SlideScore | None = None
-        self._late: Account | None = None
-        """What was found after the last field."""
         self._timing = -1, 0
         """The last analysed field and its inference, ns."""
         self._finished = self._closed = False
         _refuse_other_networks(job, journal, networks)
         journal.set("engine", provenance(networks))
-        self._seen = SeenFields()
+        self._seen = SeenFields(self._pipeline)
         kept = _resume(journal, self._pipeline, self._seen)
         self._score = self._pipeline.score()
         self._writer = Writer(journal)
@@ -144,6 +142,10 @@ class _Session:
                     break
             self._tell()
         self._intake.close()
+        self._writer.close()
+        if not self._finished:
+            # Told to end, it has some seconds: what was found is written first.
+            self.close()
         self._flush()
         self.close()
         # What was found stays to be seen until the supervisor ends the session.
@@ -158,8 +160,6 @@ class _Session:
         self._closed = True
         self._intake.close()
         self._writer.close()
-        if self._late is not None:
-            self._journal.amend(self._late)
         spent = self._spent()
         facts: Facts = {
             "score": self._score,
@@ -201,10 +201,12 @@ class _Session:
 
     def _flush(self) -> None:
         """Look at what waited for a next field, which does not come any more."""
-        self._late = self._timed(self._pipeline.flush())
-        if self._late is not None:
-            self._seen.add(self._late.report)
+        late = self._timed(self._pipeline.flush())
+        if late is not None:
+            self._seen.add(late.report)
             self._score = self._pipeline.score()
+            facts: Facts = {"score": self._score, "spent": self._spent()}
+            self._journal.amend(late, facts)
 
     def _on_part(self) -> None:
         if self._at_work:
@@ -258,18 +260,26 @@ class _Session:
 class SeenFields:
     """Where fields were seen, as the display is told: each place once."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self.rows = b""
+        self._pipeline = pipeline
         self._known: set[tuple[int, ...]] = set()
+        self._last: FieldReport | None = None
 
     def add(self, report: FieldReport) -> None:
         """Take a field's place; one that differs by less than a bin is not news."""
         # A moving or blurred field tells nothing of the slide that would last.
         if report.place is None or report.state in ("moving", "out_of_focus"):
             return
-        areas = report.areas_xywh_um
+        # What waited in the field before may have been seen since.
+        if self._last is not None:
+            self._add(self._last)
+        self._add(report)
+        self._last = report
+
+    def _add(self, report: FieldReport) -> None:
         readable = report.state in SEEN
-        for box in (area_of(report),) if areas is None else areas:
+        for box in self._pipeline.seen_boxes(report):
             key = (*(round(value / BIN_UM) for value in box), int(readable))
             if key not in self._known and len(self._known) < MOST_SEEN:
                 self._known.add(key)

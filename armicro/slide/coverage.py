@@ -147,6 +147,14 @@ class Coverage:
                 out[(slice(None), *outside)] = self._chunks[key][(slice(None), *inside)]
         return out
 
+    def seen_boxes(self, report: FieldReport) -> tuple[Area, ...]:
+        """Areas of a field that were seen: all of it once no cell of it waits."""
+        if report.areas_xywh_um is None:
+            return (area_of(report),)
+        cell, level, _ = self.read(Box.of(area_of(report)))
+        waits = bool(((cell > 0) & (level == UNSEEN)).any())
+        return report.areas_xywh_um if waits else (area_of(report),)
+
     def bounds(self) -> Box:
         """The bins that anything is known of, to whole chunks.
 

@@ -163,10 +163,16 @@ class Journal:
                 self._grow(grown)
         return True
 
-    def amend(self, late: Account) -> None:
-        """Keep what was found in a kept field later, with nothing that caused it."""
+    def amend(self, late: Account, facts: Mapping[str, object] | None = None) -> None:
+        """Keep what was found in a kept field later, with no field that caused it.
+
+        Raises:
+            ValueError: an observation is of another field.
+        """
         grown = _Grown.of(late)
+        rest = [(key, _value_of(fact)) for key, fact in (facts or {}).items()]
         with self._told(), self._transaction():
+            self._database.executemany(_SET, rest)
             self._grow(grown)
 
     def note(self, kind: str, text: str, at_ns: int) -> None:

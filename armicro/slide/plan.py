@@ -129,7 +129,7 @@ class Plan:
         """
         across, down = self._across, self._down
         # Up to a bin more or less is the lattice's chance, which must not decide.
-        most = (_most(across.within) - 1) * (_most(down.within) - 1)
+        most = _most(across.within) * _most(down.within)
         while must.any:
             fresh = _sums(self._fresh, down.within, across.within)
             needed = _sums(must.within, down.within, across.within) + _sums(
@@ -192,7 +192,8 @@ def _holds_first(must: Want, down: Axis, across: Axis) -> Mask:
 
 
 def _most(spans: Spans) -> int:
-    return int(np.diff(spans, axis=1).max())
+    """Bins that a tile shows along one side, less the one that is the lattice's."""
+    return max(1, int(np.diff(spans, axis=1).max()) - 1)
 
 
 def closed_in(want: Want, inside: Mask) -> Want:

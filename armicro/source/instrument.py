@@ -14,9 +14,10 @@ from typing import NamedTuple
 import msgspec
 
 from armicro.calibrate.certificate import Stage as StageTable
+from armicro.calibrate.move import Seen, Target
 from armicro.calibrate.shift import measure_shift
 from armicro.calibrate.stage import Walked
-from armicro.calibrate.walk import Seen, Target, Walk
+from armicro.calibrate.walk import Walk
 from armicro.errors import RigError, SourceError, SourceLostError
 from armicro.field import Field
 from armicro.rig import Rig
@@ -90,10 +91,7 @@ def _calibration(rig: Rig) -> StageTable | None:
 def _open_pylon(rig: Rig) -> tuple[Source, Stage]:
     from armicro.source.basler import BaslerSource
 
-    # Whoever asks for the stage moves it; it shall not wander by itself.
-    source = BaslerSource(
-        msgspec.structs.replace(rig.camera, emulated_pan_um_per_s=0.0)
-    )
+    source = BaslerSource(rig.camera)
     try:
         return source, source.virtual_stage(rig.stage.limits)
     except SourceError:
@@ -130,7 +128,9 @@ def open_instrument(rig: Rig) -> Iterator[Instrument]:
             f'rig {rig.name}: camera.driver "{drivers[0]}" with stage.driver '
             f'"{drivers[1]}"; expected {known}'
         )
-    source, stage = opener.open(rig)
+    # Whoever asks for the stage moves it; it shall not wander by itself.
+    camera = msgspec.structs.replace(rig.camera, emulated_pan_um_per_s=0.0)
+    source, stage = opener.open(msgspec.structs.replace(rig, camera=camera))
     with contextlib.closing(source):
         if stage is None:
             raise RigError(f"rig {rig.name}: its stage was not opened")
@@ -159,7 +159,7 @@ def carry_out(
     """
     stage = instrument.stage
     start = stage.position()
-    fields = iter(instrument.source.fields())
+    fields = instrument.source.fields()
     reference: Field | None = None
     try:
         target = next(walk)
@@ -169,9 +169,7 @@ def carry_out(
                 if xy is not None:
                     stage.move_to(*xy)
             time.sleep(settle_s)
-            for _ in range(instrument.stale_fields):
-                next(fields)
-            field, at = next(fields), stage.position()
+            field, at = _fresh_field(instrument, fields), stage.position()
             if target.reference or reference is None:
                 reference = field
             shift = measure_shift(reference.pixels, field.pixels)
@@ -184,3 +182,14 @@ def carry_out(
         # Also after Ctrl-C; a stage that is gone stays where it is.
         with contextlib.suppress(SourceLostError):
             stage.move_to(*start)
+
+
+def _fresh_field(instrument: Instrument, fields: Iterator[Field]) -> Field:
+    """The next field that was surely exposed after this was asked."""
+    for _ in range(instrument.stale_fields):
+        next(fields, None)
+    field = next(fields, None)
+    if field is None:
+        name = instrument.source.card.name
+        raise SourceLostError(f"camera {name}: gives no more fields; open it again")
+    return field

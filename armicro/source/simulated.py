@@ -18,6 +18,7 @@ from armicro.field import Field, Pixels
 from armicro.rig import Rig
 from armicro.source import Card
 from armicro.source.degrade import Degrader, draw_chance
+from armicro.source.drawn import DRAWN, paint_slide
 from armicro.source.pan import pan_xy
 from armicro.stage.place import Point, place_of
 from armicro.stage.simulated import SimulatedStage
@@ -92,9 +93,11 @@ class SimulatedSource:
             at = pan_xy(
                 speed * elapsed_ns * 1e-9, self._room_wh_px, self._camera.height_px
             )
-            self._stage.move_to(
-                *((at[i] - self._room_wh_px[i] / 2) * scale for i in (0, 1))
-            )
+            way = [(at[i] - self._room_wh_px[i] / 2) * scale for i in (0, 1)]
+            limits = self._stage.limits
+            if limits is not None:
+                way = [min(max(way[i], limits[i]), limits[i + 2]) for i in (0, 1)]
+            self._stage.move_to(*way)
 
     def _field(self, seq: int, first: Point) -> Field:
         at = self._stage.position()
@@ -132,11 +135,13 @@ class SimulatedSource:
 
 
 def read_picture(rig: Rig) -> Pixels:
-    """Read the picture that plays the slide.
+    """Read the picture that plays the slide, or draw one.
 
     Raises:
         SourceError: it is missing or no picture.
     """
+    if rig.camera.emulated_image == DRAWN:
+        return paint_slide(rig.camera)
     path = Path(rig.camera.emulated_image)
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if bgr is None:

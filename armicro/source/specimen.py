@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.guide import Specimen
+from armicro.calibrate.pattern import draw_pattern
+from armicro.calibrate.simulated_path import SimulatedPath
 from armicro.field import Pixels
 from armicro.source.phantom import paint_field
 
@@ -23,6 +25,10 @@ LENGTHS_UM = {10: 160.0, 5: 120.0, 1: 80.0}
 RULER_UM, TURNED_DEG = 1000.0, 3.0
 INK = 0.85
 """Share of the light that a line takes."""
+DISPLAY_WH_PX = (1920, 1080)
+"""Of a simulated eyepiece display."""
+DIM = 0.15
+"""Of the lamp, while the display is measured."""
 CORNERS = 0.85
 """Light in the corners over that in the middle, where the stage need not move."""
 BLUR_UM = 0.25
@@ -35,7 +41,7 @@ def draw_specimen(
     """Draw what lies on the stage.
 
     Args:
-        specimen: what; ``pattern`` is the display's and drawn as empty glass here.
+        specimen: what; ``pattern`` is the display's, seen through a bent path.
         size_wh_px: of the picture; its middle is the slide's.
         um_per_px: true scale.
 
@@ -44,15 +50,28 @@ def draw_specimen(
     """
     if specimen == "cells":
         width, height = size_wh_px
-        return paint_field(
+        pixels, _ = paint_field(
             seed=1, width_px=width, height_px=height, um_per_px=um_per_px
-        )[0]
-    light = _lamp(size_wh_px)
+        )
+        return np.rint(pixels * (np.array(GLASS_RGB) / 255)).astype(np.uint8)
+    light = _lamp(size_wh_px)[..., None] * np.array(GLASS_RGB, np.float32)
+    if specimen == "pattern":
+        path = SimulatedPath(
+            camera_wh_px=size_wh_px,
+            display_wh_px=DISPLAY_WH_PX,
+            rotation_deg=2.5,
+            scale=1700 / size_wh_px[0],
+            tilt=(0.02, -0.01),
+            distortion=(0.02, 0.0),
+        )
+        return path.show(
+            draw_pattern(*DISPLAY_WH_PX), slide=(light * DIM).astype(np.uint8)
+        )
     if specimen == "micrometer":
         lines = _ruler(size_wh_px, um_per_px)
         blurred = cv2.GaussianBlur(lines, (0, 0), BLUR_UM / um_per_px)
-        light *= 1.0 - INK * np.asarray(blurred)
-    return np.rint(light[..., None] * np.array(GLASS_RGB, np.float32)).astype(np.uint8)
+        light *= (1.0 - INK * np.asarray(blurred))[..., None]
+    return np.rint(light).astype(np.uint8)
 
 
 def _lamp(size_wh_px: tuple[int, int]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ features as the shipped (INT8) HR network gives them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from armicro.train.construct import (
     score_constructed,
 )
 from armicro.train.data import Dataset
+from armicro.train.drawn import SOURCE as DRAWN
 from armicro.train.export import export_onnx, quantise, store_weights_int8
+from armicro.train.finished import Finished
 from armicro.train.gate import cut_field_tiles, set_gate
 from armicro.train.golden import golden_arrays
 from armicro.train.manifest import MOST_BYTES, write_set
@@ -40,6 +42,7 @@ from armicro.train.sample import (
     cut_tile,
     list_samples,
 )
+from armicro.train.whole import Gate, gate_differences
 
 HR_PLAN = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
 HR_CALIBRATION = TilePlan(256, HR_UM_PER_PX, 6.0)
@@ -67,6 +70,10 @@ class AssembleSettings:
     gate_tiles_per_field: int = 1
     hr_cells: int = 480
     pool_cells: int = 1200
+    constructed: int = 400
+    """Slides that the RNNs are judged on."""
+    whole_stride: int = 4
+    """Every so many validation fields is looked at whole and tile by tile."""
     int8: bool = True
     weights_7_bit: bool = True
     slides: SlideSettings = SlideSettings()  # noqa: RUF009 (frozen)
@@ -104,14 +111,25 @@ def calibration_tiles(
     ]
 
 
-def look_through(model: onnx.ModelProto) -> Look:
-    """Return the HR graph as a function of tiles, on OpenVINO."""
-    engine = OpenVinoEngine(
-        "hr",
+def open_graph(name: str, model: onnx.ModelProto) -> OpenVinoEngine:
+    """Return a graph as an engine, on OpenVINO."""
+    return OpenVinoEngine(
+        name,
         model.SerializeToString(),
         precision="native",
         placement=place(threads=torch.get_num_threads(), latency=False),
     )
+
+
+def lr_gate(model: onnx.ModelProto) -> Gate:
+    """Return the gate of the LR graph as a function of tiles or whole fields."""
+    engine = open_graph("lr", model)
+    return lambda pixels: engine.infer({"tiles": pixels})["probability"]
+
+
+def look_through(model: onnx.ModelProto) -> Look:
+    """Return the HR graph as a function of tiles."""
+    engine = open_graph("hr", model)
 
     def look(tiles: Pixels) -> tuple[Any, Any]:
         outputs = engine.infer({"tiles": tiles})
@@ -134,15 +152,6 @@ def pool_samples(dataset: Dataset, count: int, seed: int) -> list[Sample]:
     return chosen + [normals[i] for i in rng.choice(len(normals), rest, replace=False)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Finished:
-    """One network ready to ship: its two graphs and the figures of its calibration."""
-
-    fp32: onnx.ModelProto
-    shipped: onnx.ModelProto
-    figures: Mapping[str, float]
-
-
 def finish_lr(
     lr: LowResolution, dataset: Dataset, settings: AssembleSettings
 ) -> Finished:
@@ -150,7 +159,10 @@ def finish_lr(
     val = dataset.split("val")
     tiles = cut_field_tiles(val.fields, per_field=settings.gate_tiles_per_field)
     figures = set_gate(lr, tiles)
-    return ship(export_onnx(lr), figures, LR_CALIBRATION, dataset, settings)
+    done = ship(export_onnx(lr), figures, LR_CALIBRATION, dataset, settings)
+    gaps = gate_differences(lr_gate(done.shipped), val.fields[:: settings.whole_stride])
+    whole = {"whole_mean": float(gaps.mean()), "whole_max": float(gaps.max())}
+    return replace(done, figures={**figures, **whole})
 
 
 def finish_hr(
@@ -180,36 +192,46 @@ def ship(
     return Finished(fp32, int8, figures)
 
 
+def finish_rnn(
+    hr: onnx.ModelProto, dataset: Dataset, settings: AssembleSettings
+) -> Finished:
+    """Train the slide RNNs on the shipped HR network's features, export."""
+    rnn, figures = train_rnn(hr, dataset.split("train"), dataset.split("val"), settings)
+    plain = export_onnx(rnn)
+    if not settings.int8:
+        return Finished(plain, plain, figures)
+    copy = onnx.load_from_string(plain.SerializeToString())
+    return Finished(plain, store_weights_int8(copy), figures)
+
+
 def finish_set(
     folder: Path,
-    lr: Finished,
-    hr: Finished,
-    dataset: Dataset,
+    networks: Mapping[str, Finished],
     settings: AssembleSettings,
     training: Mapping[str, Any],
 ) -> None:
-    """Train the slide RNNs on the shipped HR network's features and write the set."""
-    rnn, slides = train_rnn(
-        hr.shipped, dataset.split("train"), dataset.split("val"), settings
-    )
-    plain = export_onnx(rnn)
-    golden = golden_arrays({"lr": lr.fp32, "hr": hr.fp32, "rnn": plain})
-    # This changes the graph in place, so the golden outputs come first.
-    small = store_weights_int8(plain) if settings.int8 else plain
-    shipped = {"lr": lr.shipped, "hr": hr.shipped, "rnn": small}
-    tables = set_tables(
-        float(lr.figures["peak_threshold"]), "int8" if settings.int8 else "fp32"
-    ) | {"training": training, "metrics": {**lr.figures, **hr.figures, **slides}}
-    # Only an INT8 set is ever committed, so only it has to be small.
-    most = MOST_BYTES if settings.int8 else 10 * MOST_BYTES
-    write_set(
-        folder, shipped, golden, name=settings.name, tables=tables, most_bytes=most
-    )
+    """Write the set.
+
+    The fp32 graphs are written beside an INT8 set, as ``FOLDER-fp32``, so that the two
+    can be measured side by side; only an INT8 set is ever small enough to be committed.
+    """
+    plain = {name: one.fp32 for name, one in networks.items()}
+    shipped = {name: one.shipped for name, one in networks.items()}
+    golden = golden_arrays(plain)
+    metrics = {key: v for one in networks.values() for key, v in one.figures.items()}
+    facts = {"training": dict(training), "metrics": metrics}
+    beside = folder.with_name(f"{folder.name}-fp32") if settings.int8 else folder
+    tables = set_tables(metrics, "fp32") | facts
+    name, most = settings.name, 10 * MOST_BYTES
+    write_set(beside, plain, golden, name=name, tables=tables, most_bytes=most)
+    if settings.int8:
+        tables = set_tables(metrics, "int8") | facts
+        write_set(folder, shipped, golden, name=name, tables=tables)
 
 
 def pool_real_cells(val: Dataset, count: int) -> list[Sample]:
     """Return an even choice of real validation cells, each source a like share."""
-    samples = [s for s in list_samples(val, areas=False) if s.source != "phantom"]
+    samples = [s for s in list_samples(val, areas=False) if s.source != DRAWN]
     sources = sorted({sample.source for sample in samples})
     chosen = []
     for source in sources:
@@ -229,13 +251,16 @@ def train_rnn(
     )
     rnn = fit_rnn(pool, settings.slides)
     still = TilePlan(256, HR_UM_PER_PX, 3.0, augmented=False)
-    unseen = build_pool(
-        pool_samples(val, settings.pool_cells // 3, seed), look, still, seed
-    )
-    return rnn, score_constructed(rnn, unseen, 400, settings.slides)
+    # Drawn cells are easier than real ones: no figure is made of them.
+    real = replace(val, fields=tuple(f for f in val.fields if f.source != DRAWN))
+    samples = pool_samples(real, settings.pool_cells // 3, seed)
+    unseen = build_pool(samples, look, still, seed)
+    return rnn, score_constructed(rnn, unseen, settings.constructed, settings.slides)
 
 
-def set_tables(peak_threshold: float, precision: str) -> dict[str, dict[str, Any]]:
+def set_tables(
+    lr_figures: Mapping[str, float], precision: str
+) -> dict[str, dict[str, Any]]:
     """Return the tables that engines and the cascade read."""
     normalisation = "in graph: RGB / 255, ImageNet mean and std"
     return {
@@ -244,7 +269,8 @@ def set_tables(peak_threshold: float, precision: str) -> dict[str, dict[str, Any
             "tile_px": 512,
             "overlap": 0.25,
             "gate": 0.5,
-            "peak_threshold": peak_threshold,
+            "peak_threshold": lr_figures["peak_threshold"],
+            "whole_field_max_difference": lr_figures["whole_max"],
             "normalisation": normalisation,
             "precision": precision,
         },
@@ -254,7 +280,12 @@ def set_tables(peak_threshold: float, precision: str) -> dict[str, dict[str, Any
             "normalisation": normalisation,
             "precision": precision,
         },
-        "rnn": {"top": [10, 20, 30], "precision": "int8 weights, float computation"},
+        "rnn": {
+            "top": [10, 20, 30],
+            "precision": "int8 weights, float computation"
+            if precision == "int8"
+            else precision,
+        },
         "tolerance": TOLERANCE,
         "gpu": {"run_on_gpu": False},
     }

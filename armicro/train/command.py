@@ -1,17 +1,20 @@
-"""``armicro train lr|hr|rnn|all``: a network set from a data folder, resumable.
+"""``armicro train KIND``: a network set from a data folder, resumable.
 
-    DATA/*/cells.csv ── hr ──► OUT/hr/checkpoint.safetensors ─┐
-                    └── lr ──► OUT/lr/checkpoint.safetensors ─┴─ rnn ──► OUT/set/
+    DATA/*/cells.csv ── hr ──► OUT/hr/ ── rnn ──► OUT/rnn/ ─┐
+                    └── lr ──► OUT/lr/ ──────────── set ────┴─► OUT/set/
 
-``rnn`` is the last step: location branch, calibration, slide RNNs, export and manifest.
-``all`` is the three in turn, and what made the shipped set.
+``rnn`` calibrates and exports HR and trains the slide RNNs on its features; ``set``
+trains LR's location branch, calibrates, exports and writes the set; ``all`` is the
+four in turn. ``baseline``, ``ablation`` and ``fovea`` make tables of the model card;
+``record`` writes OUT/val/*/metrics.json (of ``armicro validate``) into the set.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from armicro.train.assemble import (
     AssembleSettings,
     finish_hr,
     finish_lr,
+    finish_rnn,
     finish_set,
 )
 from armicro.train.backbone import BACKBONES, load_backbone
@@ -31,9 +35,13 @@ from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
+from armicro.train.describe import describe
 from armicro.train.drawn import draw_fields
-from armicro.train.fit import FitSettings, fit
+from armicro.train.finished import keep_finished, read_finished
+from armicro.train.fit import fit
+from armicro.train.fovea import measure_fovea
 from armicro.train.location import LocationSettings, collect_maps, fit_location
+from armicro.train.manifest import record_folder
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
     FOVEA_PX,
@@ -43,7 +51,7 @@ from armicro.train.recipe import (
     training_sampler,
     validation_samples,
 )
-from armicro.train.recover import recover
+from armicro.train.recover import blend, recover
 from armicro.train.watch import TileNetwork
 
 EXAMPLES = """examples:
@@ -62,6 +70,7 @@ QUICK_ASSEMBLY = AssembleSettings(
     calibration_tiles=8,
     hr_cells=24,
     pool_cells=60,
+    constructed=40,
     slides=SlideSettings(steps=3, batch=4),
 )
 ABLATION_STEPS = 120
@@ -71,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``armicro train``."""
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "network", choices=("lr", "hr", "rnn", "all", "baseline", "ablation")
+        "network",
+        choices=(*STEPS, "record"),
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of sources")
     parser.add_argument(
@@ -84,11 +94,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET",
         help="take a set's trained weights and run the last stage alone",
     )
+    parser.add_argument(
+        "--blend",
+        type=float,
+        default=0.5,
+        help="with --go-on-from: share of the new weights in what is exported",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
     parser.add_argument("--sources", default="", help="names, with commas; default all")
     parser.add_argument("--no-phantom", action="store_true", help="real cells only")
     parser.add_argument("--steps", type=int, help="stop a network after so many steps")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        help="stop early after so many checks without a better AUC; 0: never",
+    )
     parser.add_argument("--seeds", default="20211", help="of the ablation, with commas")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")
@@ -108,16 +130,12 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
+    if args.network == "record":
+        record_folder(args.out / "set", args.out / "val")
+        return 0
     dataset = read_sources(args)
-    for network in ("hr", "lr"):
-        if args.network in (network, "all"):
-            train_network(network, dataset, args)
-    if args.network == "ablation":
-        write_ablation(dataset, args)
-    if args.network == "baseline":
-        write_baseline(dataset, args)
-    if args.network in ("rnn", "all"):
-        finish(dataset, args)
+    for step in STEPS[args.network]:
+        step(dataset, args)
     return 0
 
 
@@ -161,9 +179,17 @@ def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
 
+def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Measure how much of a tile the HR network should look at."""
+    hr = trained_network("hr", args)
+    table = measure_fovea(hr, validation_samples(dataset), args.out)
+    sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
+
+
 def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
     """Train one tile network into its folder."""
-    settings = settings_of(name, going_on=args.go_on_from is not None)
+    going_on = args.go_on_from is not None
+    settings = settings_of(name, going_on=going_on, most_steps=args.steps)
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
     network = start_network(KINDS[name], args)
@@ -173,7 +199,7 @@ def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None
         network,
         training_sampler(dataset),
         validation_samples(dataset),
-        limit_steps(replace(settings, threads=args.threads), args.steps),
+        replace(settings, threads=args.threads, patience=args.patience),
         folder,
         resume=args.resume,
     )
@@ -192,38 +218,46 @@ def start_network(kind: Callable[[str], TileNetwork], args: argparse.Namespace) 
     return network
 
 
-def limit_steps(settings: FitSettings, steps: int | None) -> FitSettings:
-    """Return settings that end after so many steps; for trials."""
-    if steps is None:
-        return settings
-    stages = []
-    for stage in settings.stages:
-        taken = min(stage.steps, steps)
-        steps -= taken
-        if taken:
-            stages.append(replace(stage, steps=taken))
-    return replace(settings, stages=tuple(stages))
+def assembly_of(args: argparse.Namespace) -> AssembleSettings:
+    """Return how much data the last steps look at."""
+    settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
+    return replace(settings, name=args.name, int8=not args.fp32)
 
 
-def finish(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Train the location branch and the RNNs, export and write the set."""
-    hr = HighResolution(args.backbone, fovea_px=FOVEA_PX)
-    lr = LowResolution(args.backbone)
-    load_trained(hr, args.out / "hr")
-    load_trained(lr, args.out / "lr")
+def write_rnn(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Calibrate and export the HR network, train the RNNs on its features."""
+    settings = assembly_of(args)
+    hr = finish_hr(trained_network("hr", args, fovea_px=FOVEA_PX), dataset, settings)
+    keep_finished(args.out / "rnn" / "hr", hr)
+    rnn = finish_rnn(hr.shipped, dataset, settings)
+    keep_finished(args.out / "rnn" / "rnn", rnn)
+
+
+def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Train the location branch, calibrate and export LR, write the set."""
+    lr, settings = trained_network("lr", args), assembly_of(args)
     location = QUICK_LOCATION if args.quick else LocationSettings()
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
-    settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
-    settings = replace(settings, name=args.name, int8=not args.fp32)
-    finish_set(
-        args.out / "set",
-        finish_lr(lr, dataset, settings),
-        finish_hr(hr, dataset, settings),
-        dataset,
-        settings,
-        describe(dataset),
-    )
+    networks = {"lr": finish_lr(lr, dataset, settings)}
+    networks |= {name: read_finished(args.out / "rnn" / name) for name in ("hr", "rnn")}
+    training = describe(dataset, going_on_from=args.go_on_from, blend=args.blend)
+    finish_set(args.out / "set", networks, settings, training)
+
+
+def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
+    """Return a network with its trained weights.
+
+    After ``--go-on-from`` they are averaged with the weights that training went on
+    from: the mean of both held on to what either knew (see the model card).
+    """
+    network = KINDS[name](args.backbone, **options)
+    load_trained(network, args.out / name)
+    if args.go_on_from is not None and args.blend < 1:
+        start = start_network(KINDS[name], args)
+        recover(start, args.go_on_from / f"{name}.onnx")
+        blend(network, start, args.blend)
+    return network
 
 
 def load_trained(network: TileNetwork, folder: Path) -> None:
@@ -244,33 +278,14 @@ def load_trained(network: TileNetwork, folder: Path) -> None:
         ) from error
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Return what the manifest says of the training."""
-    sources: dict[str, dict[str, int]] = {}
-    for field in dataset.fields:
-        table = sources.setdefault(field.source, {})
-        for lesion in field.lesion.tolist():
-            key = f"{field.split}_{'lesions' if lesion else 'normals'}"
-            table[key] = table.get(key, 0) + 1
-    for crop in dataset.crops:
-        table = sources.setdefault(crop.source, {})
-        key = f"{crop.split}_{'lesions' if crop.lesion else 'normals'}"
-        table[key] = table.get(key, 0) + 1
-    settings = {name: settings_of(name, going_on=False) for name in KINDS}
-    stages = {
-        name: [
-            f"{s.steps} steps of {s.batch} tiles {s.plan.tile_px} px, rate {s.rate:g}, "
-            f"first {s.frozen} layers frozen, mining {s.hard_share:g}"
-            for s in settings[name].stages
-        ]
-        for name in KINDS
-    }
-    seeds = {name: one.seed for name, one in settings.items()}
-    return {
-        "paper": "Cheng et al. 2021, Nat Commun 12:5639",
-        "intended_use": "research only; not a diagnostic device",
-        "command": "armicro train all --data DATA --out OUT --init WEIGHTS",
-        "stages": stages,
-        "seeds": seeds | {"location": asdict(LocationSettings())["seed"]},
-        "data": sources,
-    }
+TRAIN_HR, TRAIN_LR = partial(train_network, "hr"), partial(train_network, "lr")
+STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {
+    "hr": (TRAIN_HR,),
+    "lr": (TRAIN_LR,),
+    "rnn": (write_rnn,),
+    "set": (write_whole,),
+    "all": (TRAIN_HR, write_rnn, TRAIN_LR, write_whole),
+    "baseline": (write_baseline,),
+    "ablation": (write_ablation,),
+    "fovea": (write_fovea,),
+}

@@ -114,3 +114,19 @@ def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> No
         }
         table["metrics"][name] = kept
     path.write_text(to_toml(table), encoding="utf-8")
+
+
+def record_folder(folder: Path, validated: Path) -> None:
+    """Write what ``armicro validate`` left under a folder into a set's manifest.
+
+    Each ``NAME/metrics.json`` becomes a table of that name, and each source of one with
+    a table by source becomes ``NAME_SOURCE``.
+    """
+    metrics: dict[str, Mapping[str, Any]] = {}
+    for path in sorted(validated.glob("*/metrics.json")):
+        table = json.loads(path.read_text("utf-8"))
+        name = path.parent.name
+        metrics[name] = table
+        for source, figures in table.get("by_source", {}).items():
+            metrics[f"{name}_{source}"] = figures
+    record_metrics(folder, metrics)

@@ -6,6 +6,8 @@ a CPU a 128-px tile costs a quarter of a 256-px one, and the global max pool acc
 both.
 """
 
+from dataclasses import replace
+
 from armicro.train.data import Dataset
 from armicro.train.fit import FitSettings, Stage
 from armicro.train.sample import (
@@ -40,7 +42,7 @@ LAST_STAGES = {
     ),
     "lr": (
         Stage(
-            260,
+            100,
             TilePlan(256, LR_UM_PER_PX, 40.0, by_cell=False, mosaic=0.25),
             batch=8,
             frozen=4,
@@ -53,9 +55,22 @@ LAST_STAGES = {
 SEEDS = {"hr": 20211, "lr": 20212}
 
 
-def settings_of(name: str, *, going_on: bool) -> FitSettings:
-    """Return the settings of a network: all stages, or the last of a set's weights."""
+def settings_of(
+    name: str, *, going_on: bool, most_steps: int | None = None
+) -> FitSettings:
+    """Return the settings of a network: all stages, or the last of a set's weights.
+
+    ``most_steps`` ends the training early, for trials.
+    """
     stages = LAST_STAGES[name] if going_on else FIRST_STAGES[name] + LAST_STAGES[name]
+    if most_steps is not None:
+        before = [sum(one.steps for one in stages[:n]) for n in range(len(stages))]
+        left = [most_steps - count for count in before]
+        stages = tuple(
+            replace(stage, steps=min(stage.steps, rest))
+            for stage, rest in zip(stages, left, strict=True)
+            if rest > 0
+        )
     # Another seed than the stages that the weights have seen: other draws.
     return FitSettings(stages, seed=SEEDS[name] + 100 * going_on, validate_every=150)
 

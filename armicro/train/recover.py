@@ -109,3 +109,16 @@ def fill(conv: nn.Conv2d, norm: nn.Module | None, weight: Tensor, bias: Tensor) 
     gain = norm.weight / torch.sqrt(var + norm.eps)
     conv.weight.copy_(weight / gain.view(-1, 1, 1, 1))
     norm.bias.copy_(bias + mean * gain)
+
+
+@torch.no_grad()
+def blend(network: nn.Module, start: nn.Module, share: float) -> None:
+    """Move a network's weights towards those it started from, in place.
+
+    Args:
+        network: trained.
+        start: of the same shape.
+        share: of the trained weights, 0-1.
+    """
+    for new, old in zip(network.parameters(), start.parameters(), strict=True):
+        new.lerp_(old, 1 - share)

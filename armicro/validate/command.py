@@ -25,8 +25,15 @@ from armicro.source.table import (
     read_fields,
     split_of_group,
 )
+from armicro.validate.arguments import add_cells, add_crops, add_fields
 from armicro.validate.cells import Looked, look_at_cells, look_at_crops
-from armicro.validate.fields import field_figures, judge_fields, screen_field
+from armicro.validate.drawn import add_drawn_arguments, screen_drawn
+from armicro.validate.fields import (
+    SeenField,
+    field_figures,
+    judge_fields,
+    screen_field,
+)
 from armicro.validate.metrics import (
     Judged,
     by_category,
@@ -169,13 +176,32 @@ def run_fields(args: argparse.Namespace) -> dict[str, Any]:
             )
             for row in tqdm(fields, desc="fields", disable=None)
         ]
-        judged = judge_fields(seen)
-        figures = judge(judged)
-        extra = field_figures(seen) | {
-            f"field_auc{end}": figures[f"auc{end}"] for end in ("", "_low", "_high")
-        }
-        names = tuple(field.name for field in seen)
-        return write_folder(args, networks, judged, names, figures | extra)
+        return write_fields(seen, args, networks)
+
+
+def run_drawn(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the cascade on drawn fields."""
+    with open_networks(args) as networks:
+        bar = tqdm(
+            screen_drawn(networks, args),
+            total=args.fields,
+            desc="drawn fields",
+            disable=None,
+        )
+        return write_fields(list(bar), args, networks)
+
+
+def write_fields(
+    seen: Sequence[SeenField], args: argparse.Namespace, networks: NetworkSet
+) -> dict[str, Any]:
+    """Write the folder of fields that went through the cascade."""
+    judged = judge_fields(seen)
+    figures = judge(judged)
+    extra = field_figures(seen) | {
+        f"field_auc{end}": figures[f"auc{end}"] for end in ("", "_low", "_high")
+    }
+    names = tuple(field.name for field in seen)
+    return write_folder(args, networks, judged, names, figures | extra)
 
 
 def write_cells(
@@ -236,37 +262,6 @@ def write_folder(
     return metrics
 
 
-def add_crops(parser: argparse.ArgumentParser) -> None:
-    """Arguments of crops."""
-    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
-    parser.add_argument("--um-per-px", type=float, required=True, help="scale of crops")
-    parser.add_argument(
-        "--held-out-percent",
-        type=int,
-        default=0,
-        help="only the groups that training held out: its validation share in percent "
-        "(15 for SIPaKMeD, 25 for Herlev)",
-    )
-    parser.add_argument("--tsne", action="store_true", help="plot the features too")
-
-
-def add_cells(parser: argparse.ArgumentParser) -> None:
-    """Arguments of cells."""
-    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
-    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
-    parser.add_argument("--split", default="", help="only fields of this split")
-    parser.add_argument("--tsne", action="store_true", help="plot the features too")
-
-
-def add_fields(parser: argparse.ArgumentParser) -> None:
-    """Arguments of fields."""
-    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
-    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
-    parser.add_argument("--split", default="", help="only fields of this split")
-    parser.add_argument("--candidates", choices=("peaks", "release"), default="peaks")
-    parser.add_argument("--lr-mode", choices=("tiles", "whole"), default="tiles")
-
-
 Adder = Callable[[argparse.ArgumentParser], None]
 Runner = Callable[[argparse.Namespace], dict[str, Any]]
 KINDS: Mapping[str, tuple[str, Adder, Runner]] = {
@@ -278,5 +273,10 @@ KINDS: Mapping[str, tuple[str, Adder, Runner]] = {
         run_sources,
     ),
     "fields": ("the whole cascade on each field", add_fields, run_fields),
+    "drawn": (
+        "the whole cascade on drawn fields of unseen seeds and stains (not real cells)",
+        add_drawn_arguments,
+        run_drawn,
+    ),
     "slides": ("replay of whole slides", add_slide_arguments, run_slides),
 }

@@ -15,7 +15,6 @@ from armicro.cascade.choice import Choice
 from armicro.cascade.screen import Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
-from armicro.report import Finding
 from armicro.source.table import CellRow, FieldRow, read_image
 from armicro.validate.metrics import Judged, interval
 
@@ -84,22 +83,25 @@ def screen_field(
     screen = Screen(networks, choice)
     place = Place(0.0, 0.0, 0.0, "slide_file")
     field = Field(read_image(row.path), row.um_per_px, seq=0, taken_ns=0, place=place)
-    report, _ = screen.analyse(screen.prepare(field))
-    return seen_field(row, report.findings, cells)
+    points = [(cell.x_px, cell.y_px) for cell in cells if cell.lesion]
+    lesions = np.array(points, float).reshape(-1, 2) * row.um_per_px
+    return seen_picture(screen, field, (row.image, row.group), lesions)
 
 
-def seen_field(
-    row: FieldRow, findings: Sequence[Finding], cells: Sequence[CellRow]
+def seen_picture(
+    screen: Screen,
+    field: Field,
+    name_group: tuple[str, str],
+    lesions_xy_um: NDArray[np.float64],
 ) -> SeenField:
-    """Put findings and truth of a field side by side, in micrometres."""
-    ranked = sorted(findings, key=lambda finding: -finding.hr_probability)
-    lesions = [(cell.x_px, cell.y_px) for cell in cells if cell.lesion]
+    """Run the cascade on a field and put findings and truth side by side."""
+    report, _ = screen.analyse(screen.prepare(field))
+    ranked = sorted(report.findings, key=lambda finding: -finding.hr_probability)
     return SeenField(
-        row.image,
-        row.group,
+        *name_group,
         np.array([(f.x_um, f.y_um) for f in ranked], float).reshape(-1, 2),
         np.array([f.hr_probability for f in ranked], float),
-        np.array(lesions, float).reshape(-1, 2) * row.um_per_px,
+        lesions_xy_um,
     )
 
 

@@ -4,7 +4,7 @@
 topic        from → to                   kind     what
 ===========  ==========================  =======  ====================================
 ``fields``   capture ⇄ infer             ask      infer asks, capture gives one field
-``view``     capture → display           newest   the field to show now
+``view``     capture → display, keeper   newest   the field to show now
 ``slide``    infer → display             newest   the slide's whole state
 ``health``   children → supervisor       every    heartbeats and counters
 ===========  ==========================  =======  ====================================
@@ -126,13 +126,13 @@ class Slide(_Message, frozen=True):
 class Beat(_Message, frozen=True):
     """A child is alive."""
 
-    process: Literal["capture", "infer", "display"]
+    process: Literal["capture", "infer", "display", "keeper"]
     pid: int
     sent_ns: int
     state: Literal["starting", "running", "waiting", "finished"] = "running"
     text: str = ""
     fields: int = 0
-    """Capture: grabbed; infer: kept; display: painted."""
+    """Capture: grabbed; infer: kept; display: painted; keeper: stitched."""
     fields_planned: int = 0
     fields_dropped: int = 0
     messages_dropped: int = 0

@@ -6,7 +6,7 @@ A drawn slide is walked over in a serpentine with 20 % overlap; fields lie betwe
 pixels. Once all is ideal; once places have an error of 0.2 µm (standard deviation),
 light falls off to the corners by 10 %, and there is sensor noise. Prints what a field
 and a tile cost on one core, the memory, the likeness of ``slide.tif`` to the drawn
-slide as OpenSlide shows both (PSNR), the mean difference at seams and elsewhere, and
+slide as OpenSlide shows both (PSNR), the mean difference at seams and beside them, and
 how far lesions lie from where they were drawn. With ``--cascade`` both slides are read
 by the default network set, and their top findings compared.
 """
@@ -153,20 +153,20 @@ def compare(true: Pixels, folder: Path, card: MapCard, truth: Truth) -> None:
     wrong = seen.astype(np.float32) - true
     inner = wrong[4:-4, 4:-4]
     psnr = 10 * np.log10(255**2 / np.mean(inner**2))
-    seam = np.zeros((height, width), bool)
+    seam, beside = (np.zeros((height, width), bool) for _ in range(2))
     for axis, length in ((1, width), (0, height)):
         side = FIELD_PX[1 - axis]
-        starts = _starts(length, side)
-        for first, second in pairwise(starts):
+        for first, second in pairwise(_starts(length, side)):
             at = round((first + side + second) / 2)
-            near = slice(at - 12, at + 12)
-            seam[(slice(None), near) if axis == 1 else (near, slice(None))] = True
+            for mask, near, far in ((seam, 0, 12), (beside, 24, 60)):
+                lines = [*range(at - far, at - near), *range(at + near, at + far)]
+                mask[(slice(None), lines) if axis == 1 else (lines, slice(None))] = True
     error = np.abs(wrong).mean(axis=2)
     off_um = [_off_um(true, seen, spot) for spot in _lesions(truth)]
     apart = [off for off in off_um if off is not None]
     print(
         f"  PSNR {psnr:.1f} dB; mean difference at seams {error[seam].mean():.2f}, "
-        f"elsewhere {error[~seam].mean():.2f} of 255; {len(apart)} lesions off by "
+        f"beside them {error[beside].mean():.2f} of 255; {len(apart)} lesions off by "
         f"median {np.median(apart):.2f}, largest {max(apart):.2f} µm"
     )
 

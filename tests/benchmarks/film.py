@@ -3,11 +3,11 @@
     QT_QPA_PLATFORM=offscreen python tests/benchmarks/film.py docs/film.gif
 
 A hand pushes the slide, faster and slower and round a corner; the camera gives 30
-fields a second, and the cascade (the default network set) takes whichever is newest
-and answers a second later. Places have the error that they state, 0.3 µm. Every painted
-frame is compared with the truth: how far each box's middle lies from the nucleus that
-it stands for, and how far that changes while the slide moves, which is what a box that
-is locked to its cell must not do.
+fields a second and says nothing of where they lie: registration finds that. The cascade
+(the default network set) takes whichever field is newest and answers a second later.
+Every painted frame is compared with the truth: how far each box's middle lies from the
+nucleus that it stands for, and how far that changes while the slide moves, which is
+what a box that is locked to its cell must not do.
 """
 
 import argparse
@@ -25,13 +25,16 @@ from PySide6.QtGui import QImage
 
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import open_set
-from armicro.field import Field, Pixels, Place, Sight
+from armicro.field import Field, Pixels
 from armicro.overlay.application import application
 from armicro.overlay.picture import cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.overlay.window import Window
 from armicro.pipeline import Pipeline
 from armicro.report import Finding
+from armicro.slide.atlas import MemoryStore
+from armicro.slide.focus import with_focus
+from armicro.slide.register import Register
 from armicro.source.phantom import Truth, paint_field
 
 UM_PER_PX = 0.243
@@ -41,7 +44,6 @@ WINDOW_PX = 900, 600
 LESIONS = 40
 CAMERA_HZ, SECONDS, SHOWN_EVERY = 30, 6, 6
 ANSWER_FRAMES = 30
-STANDARD_ERROR_UM = 0.3
 
 
 @dataclass(slots=True)
@@ -84,20 +86,12 @@ def view_of(slide: Pixels, corner_um: tuple[float, float]) -> Pixels:
 
 
 def fields(slide: Pixels) -> Iterator[Field]:
-    """Every field that the camera takes."""
-    rng = np.random.default_rng(0)
+    """Every field that the camera takes, and where registration finds it."""
+    register = Register(MemoryStore())
     for seq in range(CAMERA_HZ * SECONDS):
-        here, then = (path_um((seq + step) / CAMERA_HZ) for step in (0, 1))
-        velocity = (
-            (then[0] - here[0]) * CAMERA_HZ,
-            (then[1] - here[1]) * CAMERA_HZ,
-        )
-        x_um, y_um = rng.normal(here, STANDARD_ERROR_UM).tolist()
-        place = Place(x_um, y_um, STANDARD_ERROR_UM, "image_registration")
         taken_ns = 1 + seq * 1_000_000_000 // CAMERA_HZ
-        pixels = view_of(slide, here)
-        sight = Sight(0.8, velocity, 0.002 * float(np.hypot(*velocity)))
-        yield Field(pixels, UM_PER_PX, seq, taken_ns, place, sight=sight)
+        pixels = view_of(slide, path_um(seq / CAMERA_HZ))
+        yield with_focus(register.update(Field(pixels, UM_PER_PX, seq, taken_ns)))
 
 
 def live_field(field: Field) -> LiveField:
@@ -125,23 +119,28 @@ class Locks:
     """Boxes on the screen against the truth."""
 
     def __init__(self, truth: Truth) -> None:
-        self._cells = np.stack([truth.x_um, truth.y_um], axis=1)
+        # Registration counts from the first field.
+        self._cells = np.stack([truth.x_um, truth.y_um], axis=1) - path_um(0)
+        self.lost = 0
+        self.places_um: list[float] = []
         self._locks: dict[Finding, Lock] = {}
         self.frames = 0
 
-    def look(self, window: Window, true_um: tuple[float, float]) -> None:
-        """Take the boxes that stand on the screen; the field lies truly at a place."""
+    def look(self, window: Window, field: Field) -> None:
+        """Take the boxes that stand on the screen, and where the field truly lies."""
         self.frames += 1
+        true_um = np.subtract(path_um(field.seq / CAMERA_HZ), path_um(0))
+        if field.place is None:
+            self.lost += 1
+        else:
+            off = true_um - (field.place.x_um, field.place.y_um)
+            self.places_um.append(float(np.hypot(*off)))
         for box in window.canvas.shown_layout.boxes:
             x0, y0, x1, y1 = box.box_xyxy_px
-            middle = (
-                true_um[0] + (x0 + x1) / 2 * UM_PER_PX,
-                true_um[1] + (y0 + y1) / 2 * UM_PER_PX,
-            )
+            middle = true_um + np.array([x0 + x1, y0 + y1]) / 2 * UM_PER_PX
             lock = self._locks.setdefault(box.finding, self._lock(box.finding))
-            lock.offsets_um.append(
-                (middle[0] - lock.cell_um[0], middle[1] - lock.cell_um[1])
-            )
+            x_um, y_um = (middle - lock.cell_um).tolist()
+            lock.offsets_um.append((x_um, y_um))
 
     def _lock(self, finding: Finding) -> Lock:
         off = self._cells - (finding.x_um, finding.y_um)
@@ -154,7 +153,10 @@ class Locks:
         distance = np.concatenate([np.hypot(*off.T) for off in offsets])
         drift = max(float(np.hypot(*np.ptp(off, axis=0))) for off in offsets)
         return (
-            f"{self.frames} frames, {len(offsets)} findings, {distance.size} boxes\n"
+            f"{self.frames} frames, {self.lost} without a place; places off by RMS "
+            f"{np.sqrt(np.mean(np.square(self.places_um))):.3f} µm, largest "
+            f"{max(self.places_um):.3f} µm\n"
+            f"{len(offsets)} findings, {distance.size} boxes\n"
             f"box middle to nucleus: mean {distance.mean():.2f} µm, "
             f"largest {distance.max():.2f} µm\n"
             f"change of it while the slide moves: largest {drift:.4f} µm"
@@ -207,7 +209,7 @@ def main() -> None:
             feed.snapshot = Snapshot(live_field(field), known, heard_ns=feed.now_ns)
             window.tick()
             app.processEvents()
-            locks.look(window, path_um(field.seq / CAMERA_HZ))
+            locks.look(window, field)
             if field.seq % SHOWN_EVERY == 0:
                 frames.append(Image.fromarray(shot_of(window)))
     print(locks.say())
@@ -219,7 +221,7 @@ def save(frames: list[Image.Image], path: Path) -> None:
     sheet = Image.new("RGB", (frames[0].width, 3 * frames[0].height))
     for row, frame in enumerate(frames[:: max(1, len(frames) // 3)][:3]):
         sheet.paste(frame, (0, row * frame.height))
-    palette = sheet.quantize(64)
+    palette = sheet.quantize(48)
     reduced = [
         frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames
     ]

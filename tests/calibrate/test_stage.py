@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from armicro.calibrate.move import Limits, Point, Seen, Target
 from armicro.calibrate.stage import (
     Walked,
     fit_matrix,
@@ -15,7 +16,7 @@ from armicro.calibrate.stage import (
     table_of,
 )
 from armicro.calibrate.stage_plot import draw_stage
-from armicro.calibrate.walk import Limits, Point, Seen, Target, walk
+from armicro.calibrate.walk import walk
 from armicro.errors import CalibrationError
 from armicro.rig import Mechanics
 from armicro.stage.simulated import SimulatedStage

@@ -28,6 +28,8 @@ def test_a_camera_without_certificate_and_a_broken_rig_are_told(tmp_path: Path) 
     rig = tmp_path / "rig.toml"
     rig.write_text('[camera]\ndriver = "basler"\n')
     assert "scale not measured" in rig_checks(rig)[1].found
+    rig.write_text('[camera]\ndriver = "simulated"\n')
+    assert rig_checks(rig)[1].state == "ok"
     rig.write_text("[camera]\nuncalibrated = true\n")
     assert "nobody measured" in rig_checks(rig)[1].found
     rig.write_text("= broken")

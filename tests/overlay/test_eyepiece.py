@@ -1,5 +1,6 @@
 """One real window as an optical display, offscreen."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from armicro.field import Sight
+from armicro.overlay.application import run_window
 from armicro.overlay.setting import Optics, Setting
 from armicro.overlay.snapshot import LiveField, Snapshot
 from armicro.overlay.window import Window
@@ -109,3 +111,20 @@ def test_zooming_and_freezing_do_nothing(stage: Stage) -> None:
     stage.window.canvas.freeze(on=True)
     assert np.array_equal(stage.pixels(), before)
     assert not stage.window.canvas.frozen
+
+
+def test_an_optical_display_is_filled(qtbot: QtBot) -> None:
+    feed = Played(snapshot_of(replace(still(), taken_ns=time.monotonic_ns())))
+    sizes: list[tuple[bool, bool]] = []
+
+    def on_tick() -> bool:
+        sizes.extend(
+            (widget.isFullScreen(), widget.canvas.size() == widget.size())
+            for widget in QApplication.topLevelWidgets()
+            if isinstance(widget, Window) and widget.isVisible()
+        )
+        return not feed.seqs
+
+    run_window(feed, setting=Setting(optical=True, optics=MIRRORED), on_tick=on_tick)
+    assert feed.seqs == [0]
+    assert sizes[-1] == (True, True)

@@ -44,10 +44,10 @@ def test_a_lens_moves_boxes_most_in_the_corners_and_not_in_the_middle() -> None:
     )
     middle, corner = layout.boxes
     straight = Optics(MIRRORED.homography, ())
-    assert bent(layout.boxes, straight, (400.0, 300.0)) == layout.boxes
+    assert bent(layout.boxes, straight, (400, 300)) == layout.boxes
     lens = Optics(MIRRORED.homography, (0.1,))
-    bent_middle, bent_corner = bent(layout.boxes, lens, (400.0, 300.0))
+    bent_middle, bent_corner = bent(layout.boxes, lens, (400, 300))
     assert bent_middle == middle
     moved = bent_corner.box_xyxy_px[0] - corner.box_xyxy_px[0]
-    share = (180**2 + 130**2) / ((399 / 2) ** 2 + (299 / 2) ** 2)
+    share = (180**2 + 130**2) / (200**2 + 150**2)
     assert moved == pytest.approx(180 * 0.1 * share)

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from armicro.calibrate.account import Line
 from armicro.calibrate.guide import Guide, Outcome, Step
-from armicro.errors import CalibrationError
+from armicro.errors import CalibrationError, SourceError
 from armicro.field import Field
 from armicro.overlay.procedure import ProcedureWindow
 from tests.calibrate.test_guide import SCALE, steps
@@ -26,8 +26,11 @@ class FakeHost:
     prepared: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     seq: int = 0
+    lost: bool = False
 
     def take(self) -> Field | None:
+        if self.lost:
+            raise SourceError("camera: not found; check its cable")
         self.seq += 1
         pixels = np.full((60, 80, 3), self.level, np.uint8)
         return Field(pixels, 0.25, self.seq, self.seq)
@@ -127,3 +130,12 @@ def test_a_refusal_is_shown_and_can_be_repeated(make_window: Make) -> None:
     window.buttons["repeat"].click()
     assert window._guide.phase == "looking"
     assert host.kept == []
+
+
+def test_a_camera_that_cannot_be_used_ends_the_window_with_its_reason(
+    make_window: Make,
+) -> None:
+    window = make_window(FakeHost(lost=True))
+    window.tick()
+    assert not window.isVisible()
+    assert "not found" in str(window.error)

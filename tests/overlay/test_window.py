@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -294,14 +295,14 @@ def test_a_part_that_was_seen_again_is_let_go(stage: Stage) -> None:
     slide = replace(slide_with(FINDINGS), revisits=PARTS)
     stage.play(snapshot_with(field_at(place_at(0, 0)), slide=slide))
     press(stage, Qt.Key.Key_R)
-    stage.play(
-        snapshot_with(
-            field_at(place_at(0, 0), seq=1), slide=replace(slide, revisits=PARTS[:1])
-        )
-    )
-    assert stage.window.canvas.scene.goal is None
+    rest = msgspec.structs.replace(PARTS[1], height_um=20.0)
+    for seq, parts, picked in ((1, (PARTS[0], rest), rest), (2, PARTS[:1], None)):
+        left = replace(slide, revisits=parts)
+        stage.play(snapshot_with(field_at(place_at(0, 0), seq=seq), slide=left))
+        goal = stage.window.canvas.scene.goal
+        assert (goal and goal.target) == picked
     nothing = replace(slide, revisits=())
-    stage.play(snapshot_with(field_at(place_at(0, 0), seq=2), slide=nothing))
+    stage.play(snapshot_with(field_at(place_at(0, 0), seq=3), slide=nothing))
     assert not stage.window.revisits.isVisible()
     press(stage, Qt.Key.Key_R)
     stage.window.tick()

@@ -7,14 +7,15 @@ import msgspec
 import pytest
 
 from armicro.__main__ import main
-from armicro.calibrate.certificate import Certificate, Instrument, Scale
-from armicro.certificate import now, record
+from armicro.calibrate.certificate import Certificate, Instrument, Scale, Stage
+from armicro.certificate import now, read_certificate, record
 from armicro.processes.begin import begin
 from armicro.processes.job import Job
 from armicro.processes.run import run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Rig, read_rig
 from armicro.session.output import write_outputs
+from armicro.session.record import Session
 from armicro.slide.journal import Journal
 from armicro.source.phantom import paint_field
 from armicro.wire.topic import Beat
@@ -52,15 +53,10 @@ def certified(
 def emulated_rig(small_rig: Rig, tmp_path: Path) -> Rig:
     """Pylon's emulated camera over a drawn picture that holds lesion cells."""
     pytest.importorskip("pypylon", reason="pypylon is not installed")
-    pixels, _ = paint_field(
-        seed=1, width_px=1280, height_px=1024, um_per_px=0.4, lesions=12
-    )
-    picture = tmp_path / "drawn.bmp"
-    cv2.imwrite(str(picture), pixels[..., ::-1])
     camera = msgspec.structs.replace(
         small_rig.camera,
         driver="basler",
-        emulated_image=str(picture),
+        emulated_image=str(draw(tmp_path / "drawn.bmp", 1280, 1024)),
         emulated_pan_um_per_s=50.0,
     )
     return msgspec.structs.replace(small_rig, camera=camera)
@@ -77,21 +73,64 @@ def test_live_shows_fields_without_boxes_and_says_why(
     emulated_rig: Rig, tmp_path: Path, camera: str, objective: str, reason: str
 ) -> None:
     rig = read_rig(certified(tmp_path, emulated_rig, camera, objective=objective))
-    job = begin(Job(session="", mode="live", rig=rig, out=str(tmp_path / "live")))
-    supervisor = Supervisor(job, seconds=90)
-
-    def on_beat(beat: Beat) -> None:
-        if beat.process == "infer" and beat.fields >= 2:
-            supervisor.stop("it has seen enough")
-
-    supervisor.on_beat = on_beat
-    supervisor.run()
-    with Journal(job.journal) as journal:
-        session = write_outputs(job.folder, journal)
+    job = Job(session="", mode="live", rig=rig, out=str(tmp_path / "live"))
+    session = live_until(job, reason)
     assert {report.state for report in session.reports} == {"bad_scale"}
     assert all(reason in report.reason for report in session.reports)
     assert (session.score.score, session.findings) == (None, ())
     assert reason in (job.folder / "report.html").read_text()
+
+
+def test_stage_that_drifted_turns_boxes_off_while_the_session_runs(
+    small_rig: Rig, tmp_path: Path
+) -> None:
+    # The certificate's stage moves 5 % further than the simulated one does.
+    camera = msgspec.structs.replace(
+        small_rig.camera,
+        driver="simulated",
+        emulated_image=str(draw(tmp_path / "drawn.bmp", 1920, 1536)),
+        emulated_pan_um_per_s=80.0,
+    )
+    rig = msgspec.structs.replace(small_rig, camera=camera)
+    path = certified(tmp_path, rig, "simulated microscope")
+    wrong = ((1.05, 0.0), (0.0, 1.05))
+    stage = Stage(measured_at=now(), um_per_step=wrong, standard_error=1e-3)
+    held = read_certificate(tmp_path / "certificate.toml")
+    record(tmp_path / "certificate.toml", held.instrument, stage, by="tester")
+    job = Job(session="", mode="live", rig=read_rig(path), out=str(tmp_path / "live"))
+    session = live_until(job, "scale drifted")
+    first, *_, last = session.reports
+    assert first.state in ("analysed", "blank")
+    assert last.state == "bad_scale"
+    assert "less than the stage says" in last.reason
+    # 1 / 1.05: the picture's way over the stage's.
+    said = float(last.reason.split("move ")[1].split(" %")[0])
+    assert said == pytest.approx(4.8, abs=0.3)
+
+
+def live_until(job: Job, words: str) -> Session:
+    """Run a live session until a field's reason has these words."""
+    job = begin(job)
+    supervisor = Supervisor(job, seconds=90)
+
+    def on_beat(beat: Beat) -> None:
+        if beat.process == "infer" and beat.fields:
+            with Journal(job.journal) as journal:
+                if any(words in report.reason for report in journal.reports()):
+                    supervisor.stop("it has seen enough")
+
+    supervisor.on_beat = on_beat
+    supervisor.run()
+    with Journal(job.journal) as journal:
+        return write_outputs(job.folder, journal)
+
+
+def draw(path: Path, width_px: int, height_px: int) -> Path:
+    pixels, _ = paint_field(
+        seed=1, width_px=width_px, height_px=height_px, um_per_px=0.4, lesions=12
+    )
+    cv2.imwrite(str(path), pixels[..., ::-1])
+    return path
 
 
 def _of_another_objective(folder: Path, rig: Rig) -> Path:

@@ -1,11 +1,11 @@
 """The thread that stitches: drops in live, waits in a replay, outlives a kill."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import msgspec
@@ -14,15 +14,18 @@ import openslide
 import pytest
 from PIL import Image
 
-from armicro.processes.job import Job, Part
-from armicro.processes.keeper import Keeper, keeps_map, open_keeper
-from armicro.processes.run import run_job
-from armicro.rig import Map, Rig
+from armicro.processes.begin import begin
+from armicro.processes.job import Job, Mode, Part
+from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
+from armicro.processes.run import run_job, write_all
+from armicro.processes.supervisor import Supervisor
+from armicro.rig import Map, Rig, Scan
 from armicro.session.slide_file import write_slide
 from armicro.slide.journal import Journal
 from armicro.slide.mosaic_file import MOSAIC, MosaicFile
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
+from armicro.wire.topic import Beat
 from tests.slide.world import field_at, walk
 
 
@@ -31,48 +34,26 @@ def spots_in(path: Path) -> int:
         return len(mosaic.spots())
 
 
-def test_a_replay_stitches_every_field(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / MOSAIC, newest=False)
-    for field in walk(6, 1, overlap=0.0, size_px=(512, 512)):
-        keeper.put(field)
-    keeper.close()
-    assert keeper.dropped == 0
-    assert spots_in(tmp_path / MOSAIC) >= 6
-
-
-def test_live_never_waits_and_counts_what_it_drops(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / MOSAIC, newest=True)
-    fields = list(walk(20, 2, size_px=(640, 512)))
-    begun = time.perf_counter()
-    for _ in range(5):
-        for field in fields:
-            keeper.put(field)
-    spent_s = time.perf_counter() - begun
-    keeper.close()
-    assert spent_s < 1.0
-    assert keeper.dropped > 0
-    assert spots_in(tmp_path / MOSAIC) > 0
-
-
 def test_a_mosaic_that_cannot_be_written_ends_nothing_else(tmp_path: Path) -> None:
     (tmp_path / MOSAIC).write_bytes(b"no database" * 99)
-    keeper = Keeper(tmp_path / MOSAIC, newest=False)
-    for seq in range(5):
-        keeper.put(field_at(0, 0, seq=seq))
-    keeper.close()
+    with Keeper(tmp_path / MOSAIC) as keeper:
+        keeper.take(field_at(0, 0))
+        assert not keeper.rest()
     assert "move it away" in keeper.problem
 
 
-def test_killed_what_was_written_stays_and_can_be_assembled(tmp_path: Path) -> None:
+def test_killed_what_was_taken_at_once_stays_and_can_be_assembled(
+    tmp_path: Path,
+) -> None:
     program = """
         import sys, time
         from pathlib import Path
         from armicro.processes.keeper import Keeper
         from tests.slide.world import walk
 
-        keeper = Keeper(Path(sys.argv[1]), newest=False)
+        keeper = Keeper(Path(sys.argv[1]))
         for field in walk(40, 1, size_px=(640, 512)):
-            keeper.put(field)
+            keeper.take(field, at_once=True)
             print(field.seq, flush=True)
         time.sleep(60)
     """
@@ -88,14 +69,14 @@ def test_killed_what_was_written_stays_and_can_be_assembled(tmp_path: Path) -> N
             if int(line) >= 12:
                 break
         child.send_signal(signal.SIGKILL)
-    written = spots_in(tmp_path / MOSAIC)
-    assert written >= 5
     with Journal(tmp_path / "session.sqlite") as journal:
         card = write_slide(tmp_path, journal)
     assert card is not None
-    keeper = Keeper(tmp_path / MOSAIC, newest=False)
-    keeper.put(field_at(9_000.0, 0.0))
-    keeper.close()
+    # Thirteen fields, each further by four fifths of its width.
+    assert card.width_px >= 12 * 512 + 630
+    written = spots_in(tmp_path / MOSAIC)
+    with Keeper(tmp_path / MOSAIC) as keeper:
+        keeper.take(field_at(9_000.0, 0.0))
     assert spots_in(tmp_path / MOSAIC) > written
 
 
@@ -134,6 +115,14 @@ def test_a_replay_that_is_asked_to_leaves_a_slide_beside_its_findings(
         ({"mode": "replay", "slide": "RECORDING"}, True),
         ({"mode": "replay", "slide": "slide.svs"}, False),
         ({"mode": "replay", "slide": "slide.svs", "map": True}, True),
+        (
+            {
+                "mode": "replay",
+                "slide": "slide.svs",
+                "rig": Rig(scan=Scan(hide_place=True)),
+            },
+            True,
+        ),
     ],
 )
 def test_a_map_is_kept_where_no_slide_file_is_one_already(
@@ -148,14 +137,53 @@ def test_a_map_is_kept_where_no_slide_file_is_one_already(
 
 
 @pytest.mark.parametrize(
-    ("part", "process"), [("all", "capture"), ("inference", "infer")]
+    ("mode", "part", "beside"),
+    [
+        ("live", "all", True),
+        ("live", "inference", False),
+        ("replay", "all", False),
+    ],
 )
-def test_one_process_keeps_the_map_where_the_journal_lies(
-    tmp_path: Path, part: Part, process: str
+def test_a_live_camera_has_a_keeper_of_its_own(
+    tmp_path: Path, mode: Mode, part: Part, beside: bool
 ) -> None:
-    job = Job(session="", mode="live", rig=Rig(), out=str(tmp_path), part=part)
-    for asked in ("capture", "infer"):
-        keeper = open_keeper(job, asked)
-        assert (keeper is not None) == (asked == process)
-        if keeper is not None:
-            keeper.close()
+    job = Job(session="", mode=mode, rig=Rig(), out=str(tmp_path), part=part, map=True)
+    assert keeps_map(job)
+    assert stitches_beside(job) == beside
+
+
+def test_live_the_slide_grows_beside_the_others_and_through_a_kill(
+    replay_job: Job, tmp_path: Path
+) -> None:
+    recording = tmp_path / "recording"
+    with RecordingWriter(recording, Card("live", 0.25, 640, 512)) as writer:
+        for field in walk(12, 1, size_px=(640, 512)):
+            writer.write(field)
+    camera = msgspec.structs.replace(
+        replay_job.rig.camera,
+        driver="recording",
+        device=str(recording),
+        um_per_px=0.25,
+        frames_per_second=5.0,
+        uncalibrated=True,
+    )
+    rig = msgspec.structs.replace(replay_job.rig, camera=camera)
+    job = begin(Job(session="", mode="live", rig=rig, out=str(tmp_path / "live")))
+    supervisor = Supervisor(job)
+    killed: list[int] = []
+
+    def on_beat(beat: Beat) -> None:
+        if beat.process == "keeper" and beat.fields >= 3 and not killed:
+            killed.append(beat.pid)
+            os.kill(beat.pid, signal.SIGKILL)
+
+    supervisor.on_beat = on_beat
+    assert supervisor.run() == ""
+    assert [event.text.split()[0] for event in supervisor.events] == ["keeper"]
+    with Journal(job.journal) as journal:
+        session = write_all(job.folder, journal, quiet=True)
+    assert session.map is not None
+    # It starts a moment after the camera does, and again after the kill.
+    assert session.map.x_um <= 4 * 128.0
+    with openslide.OpenSlide(str(job.folder / "slide.tif")) as slide:
+        assert slide.dimensions[0] > 5 * 512

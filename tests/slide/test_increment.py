@@ -28,7 +28,7 @@ FIELD = Choice(mode="field")
 def drawn() -> Pixels:
     """A drawn slide with ten lesion cells."""
     pixels, _ = paint_field(
-        seed=3, width_px=3200, height_px=1640, um_per_px=UM_PER_PX, lesions=10
+        seed=3, width_px=2700, height_px=1640, um_per_px=UM_PER_PX, lesions=10
     )
     return pixels
 
@@ -167,7 +167,7 @@ def steps(
     return now, late
 
 
-ROW = [(float(x), float(y)) for x in range(40, 1800, 60) for y in range(40, 500, 60)]
+ROW = [(float(x), float(y)) for x in range(40, 1800, 90) for y in range(40, 500, 90)]
 
 
 def test_stage_that_rests_is_shown_everything_at_once() -> None:

@@ -95,7 +95,7 @@ def test_scale_that_the_objective_does_not_allow_is_void(tmp_path: Path) -> None
 
 def test_missing_certificate_is_void(tmp_path: Path) -> None:
     rig = rig_of(tmp_path, RIG.replace("profiles", "nowhere"))
-    assert "nowhere" in why_void(rig, CARD, TODAY)
+    assert "no certificate 20x.toml yet" in why_void(rig, CARD, TODAY)
 
 
 @pytest.mark.parametrize(

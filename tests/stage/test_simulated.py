@@ -1,12 +1,16 @@
 """The simulated stage has the faults it is given, and its camera looks where it is."""
 
+import contextlib
+import math
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from armicro.errors import CalibrationError, SourceError
-from armicro.rig import Camera, Mechanics, Rig, Stage
+from armicro.rig import Camera, Mechanics, Rig, Stage, read_rig
+from armicro.source.open import open_source
 from armicro.source.simulated import SimulatedSource
 from armicro.stage.simulated import SimulatedStage
 
@@ -88,3 +92,21 @@ def test_slide_smaller_than_a_field_or_missing_is_refused() -> None:
         SimulatedSource(rig, stage, slide=np.zeros((40, 400, 3), np.uint8))
     with pytest.raises(SourceError, match="none named"):
         SimulatedSource(rig, stage)
+
+
+def test_simulated_microscope_draws_its_own_slide() -> None:
+    rig = microscope(Mechanics(), emulated_image="drawn", width_px=96, height_px=80)
+    with contextlib.closing(open_source(rig)) as source:
+        field = next(iter(source.fields()))
+    assert source.card.simulated
+    assert field.pixels.shape == (80, 96, 3)
+    assert field.pixels.std() > 1
+
+
+def test_shipped_microscope_is_turned_as_it_says() -> None:
+    rig = read_rig(
+        Path(__file__).parents[2] / "hardware/rigs/simulated-microscope.toml"
+    )
+    (a, _), (c, _) = rig.stage.mechanics.um_per_step
+    assert math.degrees(math.atan2(c, a)) == pytest.approx(1.5, abs=0.001)
+    assert math.hypot(a, c) == pytest.approx(1.0, abs=1e-4)

@@ -1,3 +1,4 @@
+import json
 import tomllib
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from armicro.train.construct import Pool, SlideSettings, fit_rnn, score_construc
 from armicro.train.data import read_dataset
 from armicro.train.fit import FitSettings, Stage, fit
 from armicro.train.location import location_target
-from armicro.train.manifest import record_metrics, to_toml, write_manifest
+from armicro.train.manifest import record_folder, to_toml, write_manifest
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
 
@@ -180,10 +181,15 @@ def test_recorded_figures_keep_the_files_digests(tmp_path: Path) -> None:
     write_manifest(tmp_path, name="set", files=files, tables=tables)
     before = tomllib.loads((tmp_path / "manifest.toml").read_text())
     figures = {"auc": 0.9, "by_class": {"HSIL": 1}, "command": "armicro validate"}
-    record_metrics(tmp_path, {"cells": figures})
+    val = tmp_path / "val" / "cells"
+    val.mkdir(parents=True)
+    sources = {"by_source": {"cric": {"auc": 0.8}}}
+    (val / "metrics.json").write_text(json.dumps(figures | sources))
+    record_folder(tmp_path, tmp_path / "val")
     after = tomllib.loads((tmp_path / "manifest.toml").read_text())
     assert after["files"] == before["files"]
     assert after["metrics"] == {
         "a": 1.5,
         "cells": {"auc": 0.9, "command": "armicro validate"},
+        "cells_cric": {"auc": 0.8},
     }

@@ -8,7 +8,7 @@ from torch import nn
 from armicro.errors import EngineError
 from armicro.train.export import export_onnx, write_onnx
 from armicro.train.networks import HighResolution
-from armicro.train.recover import recover
+from armicro.train.recover import blend, recover
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -38,3 +38,12 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hr.onnx").write_bytes(b"nothing")
     with pytest.raises(EngineError, match="not a readable ONNX"):
         recover(HighResolution("resnet18"), tmp_path / "hr.onnx")
+
+
+def test_a_blend_lies_between() -> None:
+    new, old = nn.Linear(2, 2), nn.Linear(2, 2)
+    with torch.no_grad():
+        new.weight.fill_(1.0)
+        old.weight.fill_(0.0)
+    blend(new, old, 0.25)
+    torch.testing.assert_close(new.weight, torch.full((2, 2), 0.25))

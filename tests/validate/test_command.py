@@ -52,6 +52,15 @@ def test_validate_writes_figures_intervals_and_scores(
         assert {"findings_per_field", "field_auc", "top10_tpr"} <= set(metrics)
 
 
+def test_drawn_fields_are_drawn_and_judged(tiny_set: Path, tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path), "--engines", str(tiny_set), "--no-plots"]
+    assert main(["validate", "drawn", "--fields", "4", *options]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["fields"] == 4
+    assert metrics["lesions"] == 18
+    assert metrics["lesion_recall"] > 0.5
+
+
 def test_cells_of_other_pictures_end_with_status_two(
     drawn: Path, tiny_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

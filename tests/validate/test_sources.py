@@ -75,6 +75,6 @@ def test_features_are_drawn_by_source(crops_folder: Path, tmp_path: Path) -> Non
     )
     path = tmp_path / "tsne.png"
     plot_features(whole.features, whole.judged, path, "drawn", label=whole.judged.group)
-    picture = cv2.imread(str(path))
-    assert picture is not None
-    assert picture.std() > 5
+    drawn = cv2.imread(str(path))
+    assert drawn is not None
+    assert drawn.std() > 5

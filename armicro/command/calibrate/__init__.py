@@ -41,6 +41,13 @@ PROCEDURES: dict[str, Procedure] = {
     "overlap": Procedure(
         "armicro.command.calibrate.overlap", "where one field lies against another"
     ),
+    "verify": Procedure(
+        "armicro.command.calibrate.verify",
+        "compare the instrument with its certificate",
+    ),
+    "guide": Procedure(
+        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
+    ),
     "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
 }
 

@@ -2,7 +2,6 @@
 
 import argparse
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from armicro.calibrate.certificate import Display
 from armicro.calibrate.display import (
+    FEWEST_POINTS,
     Mapping,
     Residual,
     covered_share,
@@ -170,16 +170,18 @@ def _views(args: argparse.Namespace) -> Views:
 
 
 def _find(views: Views) -> tuple[Seen, Seen]:
-    pictures = [_without(p, views.background) for p in views.pictures]
-    return (
-        _best(pictures, views.display_wh_px, verify=False),
-        _best(pictures, views.display_wh_px, verify=True),
-    )
-
-
-def _best(pictures: Sequence[Pixels], size: tuple[int, int], *, verify: bool) -> Seen:
-    found = [find_pattern(picture, size, verify=verify) for picture in pictures]
-    return max(found, key=lambda seen: len(seen.camera_xy))
+    """The best view of either board; a picture shows one of them."""
+    none = Seen(np.empty((0, 2)), np.empty((0, 2)))
+    best = [none, none]
+    for picture in views.pictures:
+        even = _without(picture, views.background)
+        for verify in (False, True):
+            seen = find_pattern(even, views.display_wh_px, verify=verify)
+            if len(seen.camera_xy) > len(best[verify].camera_xy):
+                best[verify] = seen
+            if len(seen.camera_xy) >= FEWEST_POINTS:
+                break
+    return best[False], best[True]
 
 
 def _without(picture: Pixels, background: Pixels | None) -> Pixels:

@@ -21,7 +21,7 @@ from armicro.source.identity import instrument_of
 from armicro.source.open import open_source
 from armicro.source.video import read_image
 
-_STALE_FIELDS = 3
+_STALE_FIELDS = 5
 """Exposed before they were asked for, perhaps."""
 
 

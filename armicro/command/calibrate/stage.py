@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 from tqdm import tqdm
 
+from armicro.calibrate.certificate import Instrument as InstrumentTable
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.calibrate.stage import (
     Walked,
@@ -18,9 +18,9 @@ from armicro.calibrate.stage import (
     table_of,
 )
 from armicro.calibrate.stage_plot import draw_stage
-from armicro.calibrate.walk import REACH, planned_looks, walk
-from armicro.certificate import now, read_certificate, record
-from armicro.errors import CalibrationError
+from armicro.calibrate.walk import REACH, Walk, planned_looks, walk
+from armicro.certificate import begun_for, now
+from armicro.command.calibrate.picture import keep, write_picture
 from armicro.rig import Rig, read_rig
 from armicro.source.drawn import drawn
 from armicro.source.identity import instrument_of
@@ -42,7 +42,7 @@ examples:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """What is about to be done."""
 
     start: tuple[float, float]
@@ -50,6 +50,15 @@ class _Plan:
     field_wh_px: tuple[int, int]
     um_per_px: float
     first_step: float
+
+    def walk(self) -> Walk:
+        """The moves, one by one."""
+        return walk(
+            self.start,
+            limits=self.limits,
+            field_wh_px=self.field_wh_px,
+            first_step=self.first_step,
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the result here, and use its scale (default: the rig's)",
     )
+    parser.add_argument("--by", default="", help="who measures (default: the user)")
     parser.add_argument(
         "--picture",
         type=Path,
@@ -79,40 +89,41 @@ def run(args: argparse.Namespace) -> int:
     rig = read_rig(args.rig)
     if args.certificate is None and rig.certificate:
         args.certificate = Path(rig.certificate)
-    um_per_px = _scale(rig, args.certificate)
+    beside = args.certificate.parent if args.certificate else Path()
+    args.picture = args.picture or beside / "stage.png"
     with drawn(rig) as rig, open_instrument(rig) as instrument:
-        plan = _plan(rig, instrument, um_per_px)
+        this = instrument_of(rig, instrument.source.card)
+        # Asked before, so that nobody waits for a result that cannot be kept.
+        um_per_px = _scale(rig, this, args.certificate)
+        plan = plan_of(rig, instrument, um_per_px)
         if args.dry_run:
             sys.stdout.write(_json(plan) if args.json else _plan_text(plan))
             return 0
-        card = instrument.source.card
         walked = _measure(instrument, plan, settle_s=rig.stage.settle_s, args=args)
     table = table_of(walked, um_per_px=um_per_px, measured_at=now())
-    picture = _write_picture(walked, args, um_per_px)
-    if args.certificate:
-        record(args.certificate, instrument_of(rig, card), table)
-    answer = _answer(walked, table, um_per_px, picture)
+    keep(args, this, table)
+    args.picture.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(args.picture, draw_stage(walked, um_per_px=um_per_px))
+    answer = _answer(walked, table, um_per_px, args.picture)
     sys.stdout.write(_json(answer) if args.json else _text(answer, args.certificate))
     return 0
 
 
-def _scale(rig: Rig, certificate: Path | None) -> float:
+def _scale(rig: Rig, this: InstrumentTable, certificate: Path | None) -> float:
     """µm per pixel, from the certificate where it was measured."""
-    if certificate is not None and certificate.exists():
-        scale = read_certificate(certificate).scale
-        if scale is not None:
-            return scale.um_per_px
-    return rig.camera.um_per_px
+    scale = begun_for(certificate, this).scale if certificate else None
+    return rig.camera.um_per_px if scale is None else scale.um_per_px
 
 
-def _plan(rig: Rig, instrument: Instrument, um_per_px: float) -> _Plan:
+def plan_of(rig: Rig, instrument: Instrument, um_per_px: float) -> Plan:
+    """Plan the moves of an open instrument, within its limits."""
     card, stage = instrument.source.card, instrument.stage
     x, y = stage.position()
     limits = stage.limits or (
         x - UNNAMED_LIMIT, y - UNNAMED_LIMIT, x + UNNAMED_LIMIT, y + UNNAMED_LIMIT,
     )  # fmt: skip
     smaller_px = min(card.width_px, card.height_px)
-    return _Plan(
+    return Plan(
         start=(x, y),
         limits=limits,
         field_wh_px=(card.width_px, card.height_px),
@@ -122,14 +133,8 @@ def _plan(rig: Rig, instrument: Instrument, um_per_px: float) -> _Plan:
 
 
 def _measure(
-    instrument: Instrument, plan: _Plan, *, settle_s: float, args: argparse.Namespace
+    instrument: Instrument, plan: Plan, *, settle_s: float, args: argparse.Namespace
 ) -> Walked:
-    moves = walk(
-        plan.start,
-        limits=plan.limits,
-        field_wh_px=plan.field_wh_px,
-        first_step=plan.first_step,
-    )
     with tqdm(total=planned_looks(), unit="look", disable=args.json) as bar:
 
         def show(target: Any) -> None:
@@ -138,24 +143,9 @@ def _measure(
             bar.total = max(bar.total, bar.n + 1)
             bar.update()
 
-        walked = carry_out(moves, instrument, settle_s=settle_s, on_look=show)
+        walked = carry_out(plan.walk(), instrument, settle_s=settle_s, on_look=show)
         bar.total = bar.n
         return walked
-
-
-def _write_picture(walked: Walked, args: argparse.Namespace, um_per_px: float) -> Path:
-    beside = args.certificate.parent if args.certificate else Path()
-    path: Path = args.picture or beside / "stage.png"
-    rgb = draw_stage(walked, um_per_px=um_per_px)
-    done, png = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png.tobytes() if done else b"")
-    except OSError as error:
-        raise CalibrationError(
-            f"picture {path}: {error.strerror or error}; name another with --picture"
-        ) from error
-    return path
 
 
 def _answer(
@@ -184,7 +174,7 @@ def _json(answer: object) -> str:
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
 
 
-def _plan_text(plan: _Plan) -> str:
+def _plan_text(plan: Plan) -> str:
     left, top, right, bottom = plan.limits
     reach_um = REACH * min(plan.field_wh_px) * plan.um_per_px
     return (
@@ -203,7 +193,7 @@ def _text(answer: dict[str, Any], certificate: Path | None) -> str:
     lines = [
         f"matrix         [[{a:.5f}, {b:.5f}], [{c:.5f}, {d:.5f}]] µm a step, "
         f"± {answer['standard_error']:.3%}",
-        f"rotation       {answer['rotation_deg']:.3f}° ± "
+        f"rotation       {answer['rotation_deg']:z.3f}° ± "
         f"{answer['rotation_error_deg']:.3f}°{mirrored}",
         f"backlash       x {play[0]:.2f} ± {sure[0]:.2f}, y {play[1]:.2f} ± "
         f"{sure[1]:.2f} µm",

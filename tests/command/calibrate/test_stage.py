@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from armicro.__main__ import main
-from armicro.certificate import read_certificate
+from armicro.calibrate.certificate import Certificate, Instrument
+from armicro.certificate import now, read_certificate, write_certificate
 
 RIG = """
 objective = "simulated 20x"
 [camera]
 driver = "simulated"
-width_px = 480
-height_px = 400
+width_px = 400
+height_px = 340
 um_per_px = 0.345
 frames_per_second = 1000
 emulated_image = "drawn"
@@ -87,3 +88,17 @@ def test_stage_that_cannot_be_measured_is_wrong_use(
     said = capsys.readouterr().err
     assert any(word in said for word in says.split("|"))
     assert math.isclose(said.count("\n"), 1)
+
+
+def test_certificate_of_another_instrument_is_refused_before_anything_moves(
+    rig: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate = tmp_path / "10x.toml"
+    seen = Instrument(camera="another", width_px=400, height_px=340)
+    write_certificate(
+        certificate,
+        Certificate(instrument=seen, made_at=now(), expires_at="2099-01-01T00:00:00Z"),
+    )
+    told = ["calibrate", "stage", "--rig", str(rig), "--dry-run"]
+    assert main([*told, "--certificate", str(certificate)]) == 2
+    assert "is for another" in capsys.readouterr().err
