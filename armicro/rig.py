@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from armicro.calibrate.certificate import Certificate, Instrument, why_not
+from armicro.calibrate.objective import nominal_um_per_px
 from armicro.cascade.choice import Choice
 from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
@@ -197,6 +198,12 @@ class Rig(_Table, frozen=True):
     display: Display = Display()
     register: RegisterChoice = RegisterChoice()
 
+    def expected_um_per_px(self, binning: int = 1) -> float:
+        """Scale by the names on objective and sensor, else as typed."""
+        camera = self.camera
+        named = camera.pixel_um and nominal_um_per_px(self.objective, camera.pixel_um)
+        return named * binning if named else camera.um_per_px
+
     @property
     def sha256(self) -> str:
         """Digest of settings and certificate, wherever their files lie."""
@@ -257,7 +264,7 @@ def _calibrated(rig: Rig, path: Path) -> Rig:
         # The camera is not open yet: whose certificate it is, is asked again then.
         Instrument(width_px=0, height_px=0, binning=0, objective=rig.objective),
         now(),
-        nominal_um_per_px=rig.camera.um_per_px,
+        nominal_um_per_px=rig.expected_um_per_px(certificate.instrument.binning),
     )
     camera = rig.camera
     if certificate.scale is not None and not fault:

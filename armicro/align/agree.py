@@ -28,10 +28,13 @@ _EDGE_PX = 6
 """Near its edge a picture's texture is guessed: left out, it halves the error."""
 _FLOOR_PX = 0.03
 _STEPS = 4
-LEAST_SHARE = 0.7
+_NEAR_SHARE = 0.7
+_FOUND_SHARE = 0.85
+_PATCHY_SHARE = 0.6
 _EVIDENCE = 6.0
 _BEYOND = 4.0
 _CELL = 9.0
+_PATCHY = 15.0
 
 
 class Fit(NamedTuple):
@@ -77,17 +80,35 @@ def textured_blocks(look: Look) -> int:
 
 def is_near(found: Fit) -> bool:
     """Whether a fit that starts where it was expected is no chance fit."""
-    return found.share >= LEAST_SHARE and found.evidence >= _EVIDENCE
+    return found.share >= _NEAR_SHARE and found.evidence >= _EVIDENCE
 
 
 def is_found(found: Fit, *, beyond: float = _BEYOND) -> bool:
     """Whether a fit found by a search is no chance fit."""
-    return found.share >= LEAST_SHARE and found.beyond >= beyond
+    return found.share >= _FOUND_SHARE and found.beyond >= beyond
+
+
+def is_patchy(found: Fit) -> bool:
+    """Whether a fit of two fields of which parts were left out is no chance fit."""
+    return found.share >= _PATCHY_SHARE and found.beyond >= _PATCHY
 
 
 def is_cell(found: Fit) -> bool:
     """Whether a fit rests on one cell, which agrees in all its parts."""
-    return found.share >= LEAST_SHARE and found.evidence >= _CELL
+    return found.share >= _FOUND_SHARE and found.evidence >= _CELL
+
+
+def without_still(a: Look, b: Look) -> tuple[Look, Look]:
+    """Two fields of one camera without the blocks that agree where neither moved.
+
+    When the slide moved, what is left out is dirt on the sensor.
+    """
+    both, weight = _block_products(a.fine, b.fine)
+    moved = (both <= _SIMILAR * weight).astype(np.float32)
+    height, width = (side * BLOCK_PX for side in moved.shape)
+    mask = np.zeros(a.fine.shape, np.float32)
+    mask[:height, :width] = moved.repeat(BLOCK_PX, axis=0).repeat(BLOCK_PX, axis=1)
+    return Look(a.fine * mask), Look(b.fine * mask)
 
 
 class _Level(NamedTuple):
@@ -166,9 +187,7 @@ def _judge(a: Plane, b: Plane, dx: int, dy: int) -> tuple[float, float, float, f
         return 0.0, 0.0, 0.0, 0.0
     part_a, part_b = a[window[0]], b[window[1]]
     overlap = part_a.size / min(a.size, b.size)
-    both = _block_means(part_a * part_b)
-    each = _block_means(part_a * part_a), _block_means(part_b * part_b)
-    weight = np.where(np.maximum(*each) > _TEXTURE, (each[0] + each[1]) / 2, 0.0)
+    both, weight = _block_products(part_a, part_b)
     total = float(weight.sum())
     if total <= 0:
         return 0.0, 0.0, 0.0, overlap
@@ -181,6 +200,16 @@ def _judge(a: Plane, b: Plane, dx: int, dy: int) -> tuple[float, float, float, f
     )
     total = float(evidence.sum())
     return share, total, total - float(spots.max()), overlap
+
+
+def _block_products(
+    a: Plane, b: Plane
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean of a b, and of the squares where a block has texture (else 0)."""
+    both = _block_means(a * b)
+    each = _block_means(a * a), _block_means(b * b)
+    textured = np.maximum(*each) > _TEXTURE
+    return both, np.where(textured, (each[0] + each[1]) / 2, np.float32(0.0))
 
 
 def _block_means(plane: Plane) -> NDArray[np.float32]:

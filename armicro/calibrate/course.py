@@ -22,6 +22,7 @@ from armicro.calibrate.display import (
 )
 from armicro.calibrate.guide import Check, Outcome, Step
 from armicro.calibrate.light import corner_ratio, gains_of, lamp_of_glass
+from armicro.calibrate.mark import draw_reading
 from armicro.calibrate.pattern import Seen, find_pattern
 from armicro.calibrate.reading import Reading
 from armicro.calibrate.ready import (
@@ -129,8 +130,14 @@ def measure_scale(fields: Sequence[Field], *, setting: Setting) -> Outcome:
         f"{reading.um_per_px:.4f} ± {reading.standard_error:.4f} µm/px over "
         f"{reading.divisions} divisions; {off:+.1%} from the rig's arithmetic"
     ).replace("%", " %")
-    table = Scale(
-        measured_at=setting.measured_at,
+    table = scale_table(reading, measured_at=setting.measured_at)
+    return Outcome((table,), words, draw_reading(pixels, reading))
+
+
+def scale_table(reading: Reading, *, measured_at: str) -> Scale:
+    """The certificate's table of a reading."""
+    return Scale(
+        measured_at=measured_at,
         um_per_px=reading.um_per_px,
         standard_error=reading.standard_error,
         rotation_deg=reading.rotation_deg,
@@ -139,16 +146,6 @@ def measure_scale(fields: Sequence[Field], *, setting: Setting) -> Outcome:
         residual_um=reading.residual_um,
         method=reading.method,
     )
-    return Outcome((table,), words, draw_ticks(pixels, reading))
-
-
-def draw_ticks(pixels: Pixels, reading: Reading) -> Pixels:
-    """The picture with every tick that was used drawn over."""
-    drawn = pixels.copy()
-    width = max(2, round(pixels.shape[1] / 400))
-    for (x0, y0), (x1, y1) in reading.marks_xy_px.tolist():
-        cv2.line(drawn, (round(x0), round(y0)), (round(x1), round(y1)), _INK, width)
-    return drawn
 
 
 def measure_glass(fields: Sequence[Field], *, setting: Setting) -> Outcome:

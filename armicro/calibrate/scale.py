@@ -28,7 +28,12 @@ from armicro.calibrate.ruler.graduation import (
     read_graduation,
     repeats,
 )
-from armicro.calibrate.ruler.judge import not_a_comb, not_divisions, not_lines
+from armicro.calibrate.ruler.judge import (
+    not_a_comb,
+    not_divisions,
+    not_lines,
+    not_one_kind,
+)
 from armicro.calibrate.ruler.prepare import Flat, flatten, turn
 from armicro.calibrate.ruler.tick import Ticks, measure_ticks
 from armicro.errors import CalibrationError
@@ -40,13 +45,18 @@ UPRIGHT_DEG = 0.15
 FAR_DEG = 12.0
 """Lines that lean more are those of another direction."""
 MOST_DIRECTIONS = 8
-MOST_BANDS = 24
-MOST_COMBS = 6
+MOST_BANDS = 120
+MOST_COMBS = 8
 PLAIN_TICKS = 10
 
 _NOTHING = (
     "no ruler found: expected at least 5 ticks at equal distances; focus on the "
     "micrometer's lines, turn the light up, and fill the picture with the scale"
+)
+
+_TWO_SCALES = (
+    "ambiguous: two scales of different pitch run the same way; expected the "
+    "micrometer alone; take the eyepiece's own scale out of the light path"
 )
 
 
@@ -63,6 +73,8 @@ class _Candidate(NamedTuple):
     """From pixels of that picture to those of the turned one."""
     step: float
     """By how much smaller that picture was."""
+    rival: bool
+    """Another scale runs the same way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,9 +208,12 @@ def _combs_along(small: Flat, angle: float, step: float) -> list[_Candidate]:
     combs = find_combs(turned.contrast, turned.seen, most=MOST_BANDS)
     kept: list[Comb] = []
     for comb in combs:
-        if all(abs(comb.pitch_px / old.pitch_px - 1) > 0.02 for old in kept):
+        if all(abs(comb.pitch_px / old.pitch_px - 1) > 0.05 for old in kept):
             kept.append(comb)
-    return [_Candidate(angle, comb, matrix, step) for comb in kept[:2]]
+    return [
+        _Candidate(angle, comb, matrix, step, any(comb.rivals(other) for other in kept))
+        for comb in kept[:3]
+    ]
 
 
 def _shrink(flat: Flat, step: float) -> Flat:
@@ -215,7 +230,7 @@ def _shrink(flat: Flat, step: float) -> Flat:
 
 def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
     """Measure a comb's lines in the full picture, turned until they stand upright."""
-    angle, comb, old, step = candidate
+    angle, comb, old, step, _ = candidate
     turned, matrix = turn(flat, angle)
     comb = comb.carried(old, matrix, step)
     ticks = measure_ticks(turned.contrast, turned.seen, comb)
@@ -228,7 +243,7 @@ def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
         comb = comb.carried(old, matrix, 1.0)
         ticks = measure_ticks(turned.contrast, turned.seen, comb)
     line = fit_line(ticks.index[ticks.seen], ticks.x_px[ticks.seen])
-    doubt = not_a_comb(ticks, line, comb)
+    doubt = not_a_comb(ticks, line, comb) or not_one_kind(ticks)
     parts = 1 if doubt else lines_between(turned.contrast, ticks)
     return _Lines(ticks, line, angle, matrix, turned, parts, doubt)
 
@@ -252,6 +267,8 @@ def _examine(
             f"1/{lines.parts} of that between them; expected the finest division to be "
             "plain; focus, raise the contrast, or use a higher magnification"
         )
+    if candidate.rival:
+        return _TWO_SCALES
     graduation = read_graduation(ticks)
     doubt = not_divisions(ticks, line, graduation)
     if doubt and not _fits(division_um / line.pitch_px, expected):

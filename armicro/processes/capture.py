@@ -19,6 +19,7 @@ from armicro.processes.begin import open_job_source
 from armicro.processes.intake import Ranges
 from armicro.processes.job import Job
 from armicro.processes.life import Life
+from armicro.processes.placing import Placing
 from armicro.processes.reader import Reader
 from armicro.processes.trust import Trust
 from armicro.slide.focus import with_focus
@@ -71,6 +72,7 @@ class _Capture:
         self._job, self._life = job, life
         self._ring, self._answers, self._view = ring, answers, view
         self._live = job.mode == "live"
+        self._placing = Placing(job)
         self._trust = Trust(job.rig)
         # The operator sees the field at once; a replay waits to be told what is done.
         self._reader = self._read() if self._live else None
@@ -103,6 +105,7 @@ class _Capture:
         """Stop reading; may be called twice."""
         if self._reader is not None:
             self._reader.close()
+        self._placing.close()
 
     def _read(self, done: Ranges = ()) -> Reader:
         return Reader(
@@ -122,7 +125,8 @@ class _Capture:
         if self._live:
             self._count_on(max((last for _, last in ask.done), default=-1))
             return
-        self.close()
+        if self._reader is not None:
+            self._reader.close()
         self._shots.clear()
         self._reader = self._read(ask.done)
 
@@ -136,6 +140,7 @@ class _Capture:
 
     def _put(self, field: Field) -> None:
         field = with_focus(replace(field, seq=field.seq + self._first_seq))
+        field = self._placing.place(field)
         keep = () if self._live else tuple(shot.slot for shot in self._shots)
         spot = self._ring.put(field, keep=keep)
         if spot is None:

@@ -64,7 +64,9 @@ def run(job: Job, life: Life) -> None:
             )
         # `armicro calibrate latency --session` reads it.
         rows = "".join(f"{span_ms:.3f}\n" for span_ms in feed.painted_ms)
-        (job.folder / PAINTED).write_text(f"grab_to_painted_ms\n{rows}")
+        with contextlib.suppress(OSError):
+            # A full disk has been told of elsewhere.
+            (job.folder / PAINTED).write_text(f"grab_to_painted_ms\n{rows}")
 
 
 def setting_of(rig: Rig) -> Setting:

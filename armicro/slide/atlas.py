@@ -8,7 +8,7 @@ some ten megabytes, and a store on disk lets capture find its map again.
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class Atlas:
         self._looks: OrderedDict[int, Look] = OrderedDict()
         self._boxes = _Rows(5)
         """x, y, width, height, standard error."""
-        self._words = _Rows(WORDS)
+        self._words = _Rows(WORDS, np.float32)
         self._spots = _Rows(2)
         """Place of each landmark on the slide."""
         for keyframe in store.keyframes():
@@ -173,25 +173,21 @@ class Atlas:
 
 
 class _Rows:
-    """Rows of float32 that grow at the end without being copied each time."""
+    """Rows that grow at the end without being copied each time."""
 
-    def __init__(self, columns: int) -> None:
-        self._room = np.empty(
-            (64, columns), np.float32 if columns == WORDS else np.float64
-        )
+    def __init__(self, columns: int, kind: type[np.floating] = np.float64) -> None:
+        self._room = np.empty((64, columns), kind)
         self._count = 0
 
     @property
-    def rows(self) -> NDArray[np.float64]:
-        return self._room[: self._count]  # type: ignore[return-value]
+    def rows(self) -> NDArray[Any]:
+        return self._room[: self._count]
 
     def extend(self, rows: NDArray[np.floating]) -> None:
         needed = self._count + len(rows)
         if needed > len(self._room):
-            larger = np.empty(
-                (max(needed, 2 * len(self._room)), self._room.shape[1]),
-                self._room.dtype,
-            )
+            size = max(needed, 2 * len(self._room)), self._room.shape[1]
+            larger = np.empty(size, self._room.dtype)
             larger[: self._count] = self.rows
             self._room = larger
         self._room[self._count : needed] = rows
@@ -199,14 +195,14 @@ class _Rows:
 
 
 def _vote(
-    corner_um: NDArray[np.float64], weight: NDArray[np.floating], count: int
+    corner_um: NDArray[np.floating], weight: NDArray[np.floating], count: int
 ) -> list[tuple[float, float]]:
     """The most voted places, each the mean of the votes around its fullest bin."""
     if not len(corner_um):
         return []
     bins = np.floor(corner_um / _BIN_UM).astype(np.int64)
     key = bins[:, 0] * (1 << 32) + bins[:, 1]
-    keys, inverse = np.unique(key, return_inverse=True)
+    _, inverse = np.unique(key, return_inverse=True)
     votes = np.bincount(inverse, weight)
     found: list[tuple[float, float]] = []
     for best in np.argsort(-votes, kind="stable")[: 3 * count]:

@@ -8,12 +8,21 @@ same test (``align.agree``), stricter the less was known beforehand.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from armicro.align.agree import Fit, fit, is_cell, is_found, is_near, textured_blocks
+from armicro.align.agree import (
+    Fit,
+    fit,
+    is_cell,
+    is_found,
+    is_near,
+    is_patchy,
+    textured_blocks,
+    without_still,
+)
 from armicro.align.look import (
     FINE_UM_PER_PX,
     Look,
@@ -30,8 +39,9 @@ from armicro.slide.dirt import Dirt
 from armicro.slide.encoder import Encoder, Estimate
 from armicro.slide.landmark import find_landmarks
 
-_RECALLED = 10.0
+_LOST = 8.0
 """Evidence beyond one spot that a claim needs that may lie anywhere."""
+_LOST_OVERLAP = 0.25
 _UNDOUBTED = 40.0
 """So much needs no look at rivals."""
 _UNRIVALLED = 0.5
@@ -40,6 +50,8 @@ _RIVAL_UM = 10.0
 _LEAST_OVERLAP = 0.1
 _LONGEST_GAP_S = 1.0
 """Over a longer time a velocity says nothing."""
+_STILL_UM = 3.0
+"""A field that moved less may as well have stood."""
 _DIRT_STEP_UM = 30.0
 _LEAST_BLOCKS = 4
 """Textured blocks without which a field is no keyframe."""
@@ -119,9 +131,11 @@ class Register:
         for guess in self._guesses(field, told):
             found = self._fit_near(look, field.size_um, guess)
             if found is not None:
-                return found
-        return self._search(look, field.size_um, told) or self._recall(
-            look, field.size_um
+                return self._unstick(look, found)
+        return (
+            self._search(look, field.size_um, told)
+            or self._unstick(look)
+            or self._recall(look, field.size_um)
         )
 
     def _guesses(self, field: Field, told: Estimate | None) -> list[Estimate]:
@@ -150,18 +164,21 @@ class Register:
         anchors = self._atlas.near(
             guess[:2], size_um, count=2, least_overlap=_LEAST_OVERLAP
         )
-        if self._last is not None and not self._lost:
-            anchors.append(_anchor_of(self._last))
         links: list[tuple[Anchor, Fit]] = []
         x_um, y_um = guess[:2]
         for anchor in anchors:
-            if links and anchor is anchors[-1] and len(anchors) > 1:
-                break
             found = fit(anchor.look, look, _shift(anchor, x_um, y_um))
             if found is None or not is_near(found):
-                continue
+                # Where the nearest does not fit, the guess is wrong.
+                break
             links.append((anchor, found))
             x_um, y_um = _place_by(anchor, found)
+        if not links and self._last is not None and not self._lost:
+            # Keyframes are rare where all was blurred: the field before may do.
+            anchor = _anchor_of(self._last)
+            found = fit(anchor.look, look, _shift(anchor, x_um, y_um))
+            if found is not None and is_near(found):
+                links.append((anchor, found))
         return _fuse(links)
 
     def _search(
@@ -176,25 +193,45 @@ class Register:
             anchors += self._atlas.near(
                 around[:2], size_um, count=2, least_overlap=_LEAST_OVERLAP
             )
+        is_sure = _is_sure_anywhere if self._lost else _is_sure_near
         for anchor in anchors:
-            place = _search_one(anchor, look, strict=self._lost)
+            place = _search_one(anchor, look, is_sure)
             if place is not None:
                 return self._fit_near(look, size_um, place) or place
         return None
+
+    def _unstick(self, look: Look, at: Estimate | None = None) -> Estimate | None:
+        """Ask whether only dirt on the sensor stands still, and the slide moved.
+
+        Args:
+            look: the field.
+            at: where it seems to be; returned when there is no doubt.
+        """
+        last = self._last
+        if last is None or self._lost or last.look.fine.shape != look.fine.shape:
+            return at
+        if at is not None and (self._dirt.is_known or _way(at, last.at) > _STILL_UM):
+            return at
+        rest_last, rest = without_still(last.look, look)
+        if textured_blocks(rest) < _LEAST_BLOCKS:
+            return at
+        anchor = _anchor_of(last)._replace(look=rest_last)
+        place = _search_one(anchor, rest, is_patchy)
+        return place if place and _way(place, last.at) > _STILL_UM else None
 
     def _recall(self, look: Look, size_um: tuple[float, float]) -> Estimate | None:
         """Ask the whole map whether it knows the cells of a field."""
         claims: list[tuple[float, Estimate]] = []
         for place in self._atlas.recognise(find_landmarks(look), count=_HYPOTHESES):
             anchors = self._atlas.near(
-                place, size_um, count=1, least_overlap=_LEAST_OVERLAP
+                place, size_um, count=1, least_overlap=_LOST_OVERLAP
             )
             for anchor in anchors:
                 found = fit(anchor.look, look, _shift(anchor, *place))
-                if found is not None and is_found(found):
-                    claims.append((found.beyond, _estimate(anchor, found)))
+                if found is not None and _is_sure_anywhere(found):
+                    claims.append((found.evidence, _estimate(anchor, found)))
         best = _unrivalled(claims)
-        if best is None or max(claims)[0] < _RECALLED:
+        if best is None:
             return None
         return self._fit_near(look, size_um, best) or best
 
@@ -231,10 +268,13 @@ class Register:
             self._atlas.add(frame, look)
 
     def _learn_dirt(self, texture: Plane, at: Estimate) -> None:
-        way = math.hypot(at.x_um - self._dirt_at.x_um, at.y_um - self._dirt_at.y_um)
-        if way >= _DIRT_STEP_UM:
+        if _way(at, self._dirt_at) >= _DIRT_STEP_UM:
             self._dirt.update(texture)
             self._dirt_at = at
+
+
+def _way(a: Estimate, b: Estimate) -> float:
+    return math.hypot(a.x_um - b.x_um, a.y_um - b.y_um)
 
 
 def _anchor_of(seen: _Seen) -> Anchor:
@@ -259,16 +299,29 @@ def _estimate(anchor: Anchor, found: Fit) -> Estimate:
     )
 
 
-def _search_one(anchor: Anchor, look: Look, *, strict: bool) -> Estimate | None:
+_Test = Callable[[Fit], bool]
+
+
+def _search_one(anchor: Anchor, look: Look, is_sure: _Test) -> Estimate | None:
     claims = []
     for shift in search(anchor.look, look):
         found = fit(anchor.look, look, shift)
-        # One cell is enough for a field that cannot be far.
-        if found is not None and (is_found(found) or is_cell(found) and not strict):
-            claims.append((found.evidence, _estimate(anchor, found)))
-            if found.beyond > _UNDOUBTED:
-                break
+        if found is None or not is_sure(found):
+            continue
+        claims.append((found.evidence, _estimate(anchor, found)))
+        if found.beyond > _UNDOUBTED:
+            break
     return _unrivalled(claims)
+
+
+def _is_sure_near(found: Fit) -> bool:
+    """One cell is enough for a field that cannot be far."""
+    return is_found(found) or is_cell(found)
+
+
+def _is_sure_anywhere(found: Fit) -> bool:
+    """Who comes back to the map soon shares more; a narrow strip may deceive."""
+    return found.overlap >= _LOST_OVERLAP and is_found(found, beyond=_LOST)
 
 
 def _unrivalled(claims: Sequence[tuple[float, Estimate]]) -> Estimate | None:
@@ -277,8 +330,7 @@ def _unrivalled(claims: Sequence[tuple[float, Estimate]]) -> Estimate | None:
         return None
     most, best = max(claims, key=lambda claim: claim[0])
     for other, place in claims:
-        away = math.hypot(place.x_um - best.x_um, place.y_um - best.y_um)
-        if away > _RIVAL_UM and other > _UNRIVALLED * most:
+        if _way(place, best) > _RIVAL_UM and other > _UNRIVALLED * most:
             return None
     return best
 

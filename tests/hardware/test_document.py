@@ -58,7 +58,9 @@ def test_the_pixel_table_is_right_and_bold_where_the_cascade_accepts() -> None:
 def test_every_rig_reads_and_its_scale_is_one_that_the_cascade_accepts(
     path: Path,
 ) -> None:
-    camera = read_rig(path).camera
+    rig = read_rig(path)
+    camera = rig.camera
+    assert camera.um_per_px == pytest.approx(rig.expected_um_per_px(), rel=2e-3)
     # Micro-Manager's drawn beads are no cells, and get no boxes.
     assert 0.1 <= camera.um_per_px <= 0.6 or camera.driver == "micromanager"
 

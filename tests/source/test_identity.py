@@ -93,6 +93,14 @@ def test_scale_that_the_objective_does_not_allow_is_void(tmp_path: Path) -> None
     )
 
 
+def test_names_on_objective_and_sensor_say_more_than_the_scale_typed_in(
+    tmp_path: Path,
+) -> None:
+    # 3.45 µm behind "20x" alone are 0.1725 µm/px, whatever um_per_px says.
+    text = RIG.replace("um_per_px = 0.345", "um_per_px = 0.345\npixel_um = 3.45")
+    assert "allow 0.129-0.216" in rig_of(tmp_path, text).calibration_fault
+
+
 def test_missing_certificate_is_void(tmp_path: Path) -> None:
     rig = rig_of(tmp_path, RIG.replace("profiles", "nowhere"))
     assert "no certificate 20x.toml yet" in why_void(rig, CARD, TODAY)

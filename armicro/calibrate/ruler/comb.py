@@ -23,6 +23,7 @@ WIDTHS_PX = (1.0, 1.7, 3.0, 5.0, 9.0, 16.0, 28.0)
 NEAR = 0.2
 """A tick may lie this share of a pitch beside its place."""
 MAX_MISSES = 3
+LEAST_RIVAL = 8
 BEST_ROWS = 8
 """Bands of one height, line width and polarity that are looked at."""
 
@@ -48,6 +49,21 @@ class Comb:
     def missing(self) -> int:
         """Teeth within its span that were not seen."""
         return int(self.index[-1]) + 1 - len(self.index)
+
+    def rivals(self, other: "Comb") -> bool:
+        """Whether another comb is a scale of its own, no part of this one's."""
+        count = len(other.index)
+        ratio = max(self.pitch_px, other.pitch_px) / min(self.pitch_px, other.pitch_px)
+        fit = np.polynomial.Polynomial.fit(other.index, other.x_px, 2)
+        off = float(np.std(other.x_px - fit(other.index)))
+        return (
+            count >= LEAST_RIVAL
+            and other.missing <= 0.1 * count
+            and other.extras <= 0.3 * count
+            and np.ptp(other.x_px) > 0.4 * np.ptp(self.x_px)
+            and abs(ratio - round(ratio)) > 0.03 * ratio
+            and off < 0.03 * other.pitch_px
+        )
 
     def carried(
         self, old: NDArray[np.float64], new: NDArray[np.float64], step: float

@@ -13,6 +13,7 @@ from armicro.calibrate.ruler.tick import Ticks
 LEAST_TICKS = 5
 PLAIN_TICKS = 8
 """With fewer, they must lie twice as true."""
+ODD = 0.2
 WIDEST = 0.65
 """Of the pitch; equal lines are to be narrower than their gaps."""
 EQUAL_TICKS = 12
@@ -27,7 +28,7 @@ def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
             f"too few ticks: {count} seen, expected at least {LEAST_TICKS}; use a "
             "lower magnification or bring more of the ruler into view"
         )
-    missing = int(ticks.index[-1]) + 1 - count
+    missing = int(np.ptp(ticks.index[ticks.seen][line.used])) + 1 - count
     if missing > 0.2 * count or comb.extras > 0.35 * count:
         return (
             f"not a ruler: {count} lines fit equal distances, {missing} are missing "
@@ -51,6 +52,16 @@ def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
     if ticks.width_px > WIDEST * line.pitch_px:
         return _too_wide(ticks, line)
     return ""
+
+
+def not_one_kind(ticks: Ticks) -> str:
+    """Why these may be more than the lines: edges, or gaps between wide ones."""
+    if ticks.odd <= ODD or len(ticks.index) < PLAIN_TICKS:
+        return ""
+    return (
+        "ambiguous pitch: every other line looks different (two edges, or a line and a "
+        "gap); expected all alike; focus on the lines"
+    )
 
 
 def _too_wide(ticks: Ticks, line: Line) -> str:

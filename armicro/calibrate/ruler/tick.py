@@ -32,6 +32,8 @@ class Ticks:
     row_px: float
     width_px: float
     """At half its height, of all lines together."""
+    odd: float
+    """How much odd lines look otherwise than even ones, as a share of their height."""
     slope: float
     """How far lines lean: x a row; nan where they are too short to tell."""
     sign: int
@@ -58,7 +60,7 @@ def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
     x = x + slope * (row - comb.row_px)
     level = _straighten(turned, slope, row)
     profile = comb.sign * level[core[0] : core[1]].mean(axis=0).astype(np.float64)
-    x, width = _place(profile, x, found, comb)
+    x, width, odd = _place(profile, x, found, comb)
     # The filter sees both sides of a line: near the rim it cannot.
     rim = np.ones((1, 2 * round(2 * comb.sigma_px) + 1), np.uint8)
     visible = columns(np.asarray(cv2.erode(seen, rim), np.float32), x) > 0.5
@@ -69,7 +71,7 @@ def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
     )
     return Ticks(
         index, x, found, top, bottom, top <= inside_top + tall,
-        bottom >= inside_end - tall, solid, comb.pitch_px, row, width, slope,
+        bottom >= inside_end - tall, solid, comb.pitch_px, row, width, odd, slope,
         comb.sign, comb.sigma_px,
     )  # fmt: skip
 
@@ -156,8 +158,8 @@ def _straighten(turned: Floats, slope: float, row: float) -> Floats:
 
 def _place(
     profile: Doubles, x: Doubles, found: NDArray[np.bool_], comb: Comb
-) -> tuple[Doubles, float]:
-    """Sub-pixel places by the mean line as template, and that line's width."""
+) -> tuple[Doubles, float, float]:
+    """Sub-pixel places by the mean line as template; its width; even against odd."""
     reach = min(0.45 * comb.pitch_px, 3 * comb.sigma_px + 3)
     step = max(0.25, reach / 40)
     offsets = np.arange(-reach, reach + step / 2, step)
@@ -173,4 +175,7 @@ def _place(
     x = np.where(found, x, np.interp(np.arange(len(x)), seen, x[seen]))
     low, high = float(np.percentile(template, 10)), float(template.max())
     width = float(np.sum(template > 0.5 * (low + high))) * step
-    return x, width
+    windows = np.interp(x[seen][:, None] + offsets, grid, profile)
+    even, odd = (np.median(windows[seen % 2 == part], axis=0) for part in (0, 1))
+    differs = float(np.sqrt(np.mean((even - odd) ** 2))) / max(high - low, 1e-9)
+    return x, width, differs

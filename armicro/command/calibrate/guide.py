@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             f'rig {args.rig}: driver "{rig.camera.driver}" is no camera that could be '
             "measured; expected basler, micromanager, simulated or video"
         )
-    setting = Setting(rig.camera.um_per_px, args.division_um, now())
+    setting = Setting(rig.expected_um_per_px(), args.division_um, now())
     in_text = args.text or args.yes or bool(why_no_screen(os.environ))
     with contextlib.closing(Bench(rig, path, by=args.by)) as bench:
         guide = Guide(

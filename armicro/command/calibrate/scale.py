@@ -9,7 +9,8 @@ import cv2
 import msgspec
 import numpy as np
 
-from armicro.calibrate.certificate import Instrument, Scale
+from armicro.calibrate.certificate import Instrument
+from armicro.calibrate.course import scale_table
 from armicro.calibrate.lattice import measure_charuco, measure_dots
 from armicro.calibrate.mark import draw_reading
 from armicro.calibrate.objective import nominal_um_per_px
@@ -116,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
     reading = combine(readings)
     check_expected(reading.um_per_px, expected)
     drawn = _draw(args, names[0], pictures, readings)
-    keep(args, _instrument(args, pictures[0], card), _table(reading))
+    table = scale_table(reading, measured_at=now())
+    keep(args, _instrument(args, pictures[0], card), table)
     _tell(args, reading, readings, drawn, expected)
     return 0
 
@@ -209,19 +211,6 @@ def _instrument(
     if args.objective and not instrument.objective:
         instrument = msgspec.structs.replace(instrument, objective=args.objective)
     return instrument
-
-
-def _table(reading: Reading) -> Scale:
-    return Scale(
-        measured_at=now(),
-        um_per_px=reading.um_per_px,
-        standard_error=reading.standard_error,
-        rotation_deg=reading.rotation_deg,
-        divisions=reading.divisions,
-        division_um=reading.division_um,
-        residual_um=reading.residual_um,
-        method=reading.method,
-    )
 
 
 def _tell(

@@ -191,7 +191,7 @@ def _text(answer: dict[str, Any], certificate: Path | None) -> str:
     scale = answer["scale_from_moves"]
     mirrored = ", y up" if answer["mirrored"] else ""
     lines = [
-        f"matrix         [[{a:.5f}, {b:.5f}], [{c:.5f}, {d:.5f}]] µm a step, "
+        f"matrix         [[{a:z.5f}, {b:z.5f}], [{c:z.5f}, {d:z.5f}]] µm a step, "
         f"± {answer['standard_error']:.3%}",
         f"rotation       {answer['rotation_deg']:z.3f}° ± "
         f"{answer['rotation_error_deg']:.3f}°{mirrored}",
