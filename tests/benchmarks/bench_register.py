@@ -283,11 +283,13 @@ def degradations() -> dict[str, Degrade]:
     }
 
 
-def _lit(pixels: Pixels, gain: object, noise: float, seed: int) -> Pixels:
+def _lit(
+    pixels: Pixels, gain: np.float32 | NDArray[np.float32], noise: float, seed: int
+) -> Pixels:
     rng = np.random.default_rng(seed)
-    light = pixels.astype(np.float32) * gain
+    light = np.asarray(pixels.astype(np.float32) * gain, np.float32)
     light += rng.standard_normal(light.shape, np.float32) * (255 * noise)
-    return np.clip(light, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(light, 0, 255), np.uint8)
 
 
 def degraded(folder: Path, count: int) -> None:
