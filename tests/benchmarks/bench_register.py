@@ -219,7 +219,7 @@ def accuracy(folder: Path, count: int) -> None:
     for name, (slide, camera) in slides(folder).items():
         for path in ("serpentine", "freehand"):
             for overlap in (0.15, 0.3, 0.5, 0.9):
-                scan = Scan(path=path, overlap=overlap, fields=count, noise=0.01)  # type: ignore[arg-type]
+                scan = Scan(path=path, overlap=overlap, fields=count, noise=0.01)
                 rig = Rig(camera=camera, scan=scan)
                 tally = run(fields_of(slide, rig, count))
                 print(tally.row(f"{name}, {path}, {overlap:.0%}"), flush=True)

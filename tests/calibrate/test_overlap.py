@@ -15,6 +15,12 @@ from armicro.field import Pixels
 from tests.cells import draw_cells
 
 
+def read(path: Path) -> Pixels:
+    bgr = cv2.imread(str(path))
+    assert bgr is not None
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
 def write(path: Path, pixels: Pixels) -> str:
     cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     return str(path)
@@ -77,10 +83,7 @@ def test_unreadable_picture_is_bad_input(
 @pytest.mark.slow
 def test_real_pairs_are_found_and_others_are_not(data_folder: Path) -> None:
     folder = data_folder / "overlap_chain"
-    pictures = {
-        path.name: np.asarray(cv2.imread(str(path))[..., ::-1], np.uint8)
-        for path in sorted((folder / "images").iterdir())
-    }
+    pictures = {path.name: read(path) for path in sorted((folder / "images").iterdir())}
     with (folder / "pairs.csv").open() as file:
         pairs = {(row["image_a"], row["image_b"]): row for row in csv.DictReader(file)}
     for a, b in itertools.combinations(pictures, 2):
