@@ -25,7 +25,11 @@ from tests.calibrate.micrometer import case, draw, not_rulers
 
 
 def bench_rulers(first: int, count: int) -> None:
-    errors, pulls, wrong, refused, seconds = [], [], [], [], []
+    errors: list[float] = []
+    pulls: list[float] = []
+    seconds: list[float] = []
+    wrong: list[tuple[int, float]] = []
+    refused: list[tuple[int, str]] = []
     for seed in range(first, first + count):
         design, view = case(seed)
         picture = draw(design, view)
@@ -37,11 +41,11 @@ def bench_rulers(first: int, count: int) -> None:
             continue
         finally:
             seconds.append(time.perf_counter() - begun)
-        error = reading.um_per_px / view.um_per_px - 1
-        errors.append(abs(error))
-        pulls.append(error * view.um_per_px / reading.standard_error)
-        if abs(error) > 0.01:
-            wrong.append((seed, error))
+        off = reading.um_per_px / view.um_per_px - 1
+        errors.append(abs(off))
+        pulls.append(off * view.um_per_px / reading.standard_error)
+        if abs(off) > 0.01:
+            wrong.append((seed, off))
     good = int(np.sum(np.array(errors) <= 0.003))
     size = np.abs(pulls)
     print(f"cases                      {count}, seeds {first} to {first + count - 1}")
