@@ -208,11 +208,11 @@ def _combs_along(small: Flat, angle: float, step: float) -> list[_Candidate]:
     combs = find_combs(turned.contrast, turned.seen, most=MOST_BANDS)
     kept: list[Comb] = []
     for comb in combs:
-        if all(abs(comb.pitch_px / old.pitch_px - 1) > 0.05 for old in kept):
+        if not any(comb.resembles(other) for other in kept):
             kept.append(comb)
     return [
         _Candidate(angle, comb, matrix, step, any(comb.rivals(other) for other in kept))
-        for comb in kept[:3]
+        for comb in kept[:4]
     ]
 
 

@@ -41,7 +41,7 @@ from armicro.slide.landmark import find_landmarks
 
 _LOST = 8.0
 """Evidence beyond one spot that a claim needs that may lie anywhere."""
-_LOST_OVERLAP = 0.25
+_WIDE_OVERLAP = 0.25
 _UNDOUBTED = 40.0
 """So much needs no look at rivals."""
 _UNRIVALLED = 0.5
@@ -224,7 +224,7 @@ class Register:
         claims: list[tuple[float, Estimate]] = []
         for place in self._atlas.recognise(find_landmarks(look), count=_HYPOTHESES):
             anchors = self._atlas.near(
-                place, size_um, count=1, least_overlap=_LOST_OVERLAP
+                place, size_um, count=1, least_overlap=_LEAST_OVERLAP
             )
             for anchor in anchors:
                 found = fit(anchor.look, look, _shift(anchor, *place))
@@ -320,8 +320,9 @@ def _is_sure_near(found: Fit) -> bool:
 
 
 def _is_sure_anywhere(found: Fit) -> bool:
-    """Who comes back to the map soon shares more; a narrow strip may deceive."""
-    return found.overlap >= _LOST_OVERLAP and is_found(found, beyond=_LOST)
+    """A narrow strip may deceive: it has to say more than half a field."""
+    least = _LOST if found.overlap >= _WIDE_OVERLAP else 2 * _LOST
+    return is_found(found, beyond=least)
 
 
 def _unrivalled(claims: Sequence[tuple[float, Estimate]]) -> Estimate | None:

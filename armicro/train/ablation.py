@@ -120,7 +120,7 @@ def train_row(
     plan = replace(PLAN, augmented=row.augmented, stain=row.stain)
     stage = Stage(steps, plan, frozen=5, hard_share=row.hard_share, rate=2e-4)
     settings = FitSettings(
-        (stage,), seed, row.smoothing, checkpoint_every=steps, validate_every=10**9
+        (stage,), seed, row.smoothing, mine_every=10, checkpoint_every=steps
     )
     trained = fit(network, sampler, (), settings, folder)
     tiles = cut_validation(validation_samples(dataset), PLAN)

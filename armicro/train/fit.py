@@ -65,6 +65,8 @@ class FitSettings:
     seed: int = 20211
     smoothing: float = 0.05
     """Label smoothing."""
+    mine_every: int = 50
+    """Steps after which hard samples are told anew."""
     mean_decay: float = 0.998
     weight_decay: float = 0.02
     checkpoint_every: int = 50
@@ -167,7 +169,7 @@ def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None
     stage = settings.stage_at(run.step)[1]
     torch.manual_seed(settings.seed * 1_000_003 + run.step)
     rng = np.random.default_rng((settings.seed, run.step))
-    if stage.hard_share and run.step % 50 == 0:
+    if stage.hard_share and run.step % settings.mine_every == 0:
         set_difficulty(sampler, run.sample_loss, stage.hard_share)
     batch = draw_batch(sampler, stage.plan, stage.batch, rng, without=stage.without)
     freeze(run.network, stage.frozen)

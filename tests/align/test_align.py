@@ -71,7 +71,8 @@ def test_empty_glass_fits_nothing() -> None:
         )
         for _ in (0, 1)
     ]
-    fits = [fit(*glass, shift) for shift in [(0.0, 0.0), *search(*glass)]]
+    a, b = glass
+    fits = [fit(a, b, shift) for shift in [(0.0, 0.0), *search(a, b)]]
     assert not any(is_found(found) for found in fits if found is not None)
 
 

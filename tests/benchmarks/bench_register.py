@@ -219,7 +219,7 @@ def accuracy(folder: Path, count: int) -> None:
     for name, (slide, camera) in slides(folder).items():
         for path in ("serpentine", "freehand"):
             for overlap in (0.15, 0.3, 0.5, 0.9):
-                scan = Scan(path=path, overlap=overlap, fields=count, noise=0.01)  # type: ignore[arg-type]
+                scan = Scan(path=path, overlap=overlap, fields=count, noise=0.01)
                 rig = Rig(camera=camera, scan=scan)
                 tally = run(fields_of(slide, rig, count))
                 print(tally.row(f"{name}, {path}, {overlap:.0%}"), flush=True)
@@ -283,11 +283,13 @@ def degradations() -> dict[str, Degrade]:
     }
 
 
-def _lit(pixels: Pixels, gain: object, noise: float, seed: int) -> Pixels:
+def _lit(
+    pixels: Pixels, gain: np.float32 | NDArray[np.float32], noise: float, seed: int
+) -> Pixels:
     rng = np.random.default_rng(seed)
-    light = pixels.astype(np.float32) * gain
+    light = np.asarray(pixels.astype(np.float32) * gain, np.float32)
     light += rng.standard_normal(light.shape, np.float32) * (255 * noise)
-    return np.clip(light, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(light, 0, 255), np.uint8)
 
 
 def degraded(folder: Path, count: int) -> None:

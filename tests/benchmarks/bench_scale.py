@@ -25,7 +25,11 @@ from tests.calibrate.micrometer import case, draw, not_rulers
 
 
 def bench_rulers(first: int, count: int) -> None:
-    errors, pulls, wrong, refused, seconds = [], [], [], [], []
+    errors: list[float] = []
+    pulls: list[float] = []
+    seconds: list[float] = []
+    wrong: list[tuple[int, float]] = []
+    refused: list[tuple[int, str]] = []
     for seed in range(first, first + count):
         design, view = case(seed)
         picture = draw(design, view)
@@ -37,13 +41,24 @@ def bench_rulers(first: int, count: int) -> None:
             continue
         finally:
             seconds.append(time.perf_counter() - begun)
-        error = reading.um_per_px / view.um_per_px - 1
-        errors.append(abs(error))
-        pulls.append(error * view.um_per_px / reading.standard_error)
-        if abs(error) > 0.01:
-            wrong.append((seed, error))
+        off = reading.um_per_px / view.um_per_px - 1
+        errors.append(abs(off))
+        pulls.append(off * view.um_per_px / reading.standard_error)
+        if abs(off) > 0.01:
+            wrong.append((seed, off))
+    _print(first, errors, np.abs(pulls), wrong, refused)
+    print(f"seconds a picture          median {np.median(seconds):.2f}")
+
+
+def _print(
+    first: int,
+    errors: list[float],
+    size: NDArray[np.float64],
+    wrong: list[tuple[int, float]],
+    refused: list[tuple[int, str]],
+) -> None:
+    count = len(errors) + len(refused)
     good = int(np.sum(np.array(errors) <= 0.003))
-    size = np.abs(pulls)
     print(f"cases                      {count}, seeds {first} to {first + count - 1}")
     print(f"error at most 0.3 %        {good} ({good / count:.1%})")
     print(f"refused                    {len(refused)}")
@@ -52,7 +67,6 @@ def bench_rulers(first: int, count: int) -> None:
     print(f"error / standard error     within 1: {np.mean(size < 1):.0%}, within 2: "
           f"{np.mean(size < 2):.0%}, within 3: {np.mean(size < 3):.0%}, worst "
           f"{size.max():.1f}")  # fmt: skip
-    print(f"seconds a picture          median {np.median(seconds):.2f}")
     for seed, words in refused:
         print(f"  refused {seed}: {words}")
 

@@ -61,9 +61,8 @@ def test_dots_give_the_scale_both_ways(degrees: float) -> None:
     assert reading.anisotropy == pytest.approx(0, abs=0.001)
 
 
-@pytest.mark.parametrize("degrees", [0.0, 28.0])
-def test_a_grid_gives_the_scale_both_ways(degrees: float) -> None:
-    reading = measure_grid(_grid(0.6, degrees), division_um=PITCH_UM)
+def test_a_grid_gives_the_scale_both_ways() -> None:
+    reading = measure_grid(_grid(0.6, 28), division_um=PITCH_UM)
     assert reading.um_per_px == pytest.approx(0.6, rel=0.001)
     assert reading.anisotropy == pytest.approx(0, abs=0.001)
 

@@ -50,4 +50,4 @@ def test_a_lens_moves_boxes_most_in_the_corners_and_not_in_the_middle() -> None:
     assert bent_middle == middle
     moved = bent_corner.box_xyxy_px[0] - corner.box_xyxy_px[0]
     share = (180**2 + 130**2) / (200**2 + 150**2)
-    assert moved == pytest.approx(180 * 0.1 * share)
+    assert moved == pytest.approx(180 * 0.1 * share, rel=0.01)

@@ -123,6 +123,7 @@ def test_place_of_a_slide_file_is_left_alone() -> None:
 
 def test_velocity_and_smear_come_from_the_clock() -> None:
     register = Register(MemoryStore(), exposure_us=10_000)
+    sight = None
     for seq in range(6):
         # 12 µm in a thirtieth of a second.
         sight = register.update(field_at(SCENE, 100 + 12 * seq, 100, seq)).sight
@@ -172,6 +173,7 @@ def told(
 
 def test_encoder_is_fused_and_its_offset_learnt() -> None:
     register = Register(MemoryStore(), timed=False)
+    start = 0.0
     for seq, at in enumerate(loop(200)):
         # Noise of half a micrometre, and a scale that is wrong by 0.5 %.
         wobble = 0.5 * (-1) ** seq

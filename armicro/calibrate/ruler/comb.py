@@ -24,6 +24,7 @@ NEAR = 0.2
 """A tick may lie this share of a pitch beside its place."""
 MAX_MISSES = 3
 LEAST_RIVAL = 8
+SAME_PITCH = 0.05
 BEST_ROWS = 8
 """Bands of one height, line width and polarity that are looked at."""
 
@@ -50,13 +51,18 @@ class Comb:
         """Teeth within its span that were not seen."""
         return int(self.index[-1]) + 1 - len(self.index)
 
+    def resembles(self, other: "Comb") -> bool:
+        """Whether another comb is of the same lines, or of others of their pitch."""
+        ratio = self.pitch_px / other.pitch_px
+        return self.sign == other.sign and abs(ratio - 1) < SAME_PITCH
+
     def rivals(self, other: "Comb") -> bool:
         """Whether another comb is a scale of its own, no part of this one's."""
         count = len(other.index)
         ratio = max(self.pitch_px, other.pitch_px) / min(self.pitch_px, other.pitch_px)
         fit = np.polynomial.Polynomial.fit(other.index, other.x_px, 2)
         off = float(np.std(other.x_px - fit(other.index)))
-        return (
+        return bool(
             count >= LEAST_RIVAL
             and other.missing <= 0.1 * count
             and other.extras <= 0.3 * count

@@ -238,7 +238,8 @@ def _tell(
     lines = [
         f"{reading.um_per_px:.5f} ± {reading.standard_error:.5f} µm/px over "
         f"{reading.divisions} divisions of {reading.division_um:g} µm, rotated "
-        f"{round(reading.rotation_deg, 2) % 180:.2f}°, residual {reading.residual_um:.3f} µm"
+        f"{round(reading.rotation_deg, 2) % 180:.2f}°, residual "
+        f"{reading.residual_um:.3f} µm"
     ]
     if reading.anisotropy is not None:
         lines.append(f"y differs from x by {reading.anisotropy:+.3%}")
