@@ -8,7 +8,8 @@ time, and ``keep`` again with what the journal kept of a session that it resumes
 from collections.abc import Iterable, Iterator, Sequence
 
 from armicro.cascade.choice import Choice
-from armicro.cascade.screen import Prepared, Screen
+from armicro.cascade.cut import Prepared
+from armicro.cascade.screen import Screen
 from armicro.cascade.tile import find_cells, pack_cells
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Pixels

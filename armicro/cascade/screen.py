@@ -2,21 +2,21 @@
 
 ``prepare`` needs no engine, so that a process may do it for the next field while the
 engine works on this one; ``analyse`` is the engine's part, over the whole field or over
-tiles that the caller has chosen. A field that cannot be
-trusted leaves early with a report that says why, in words, and has no boxes.
+tiles that the caller has chosen. A field that cannot be trusted leaves early with a
+report that says why, in words, and has no boxes.
 
 Coordinates inside are micrometres from the field's corner; ``_Candidate`` holds them,
 and only a ``Finding`` is in slide coordinates.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from armicro.cascade.choice import Choice
+from armicro.cascade.cut import Cut, Cutter, Origins, Prepared
 from armicro.cascade.locate import CANDIDATE_RULES
 from armicro.cascade.merge import Point, keep_apart
 from armicro.cascade.tile import (
@@ -24,18 +24,14 @@ from armicro.cascade.tile import (
     cut_centred,
     find_cells,
     pack_cells,
-    pad,
     resample,
     scale_reason,
-    tile_origins,
-    whole_size,
 )
 from armicro.engine.registry import NetworkSet
 from armicro.errors import EngineError
 from armicro.field import Field, Pixels
 from armicro.report import (
     Account,
-    Area,
     FieldReport,
     FieldState,
     Finding,
@@ -48,39 +44,6 @@ LR_STRIDE_PX = 32
 """LR pixels a cell of the location map (ResNet50's last stage)."""
 DARKEST_GLASS = 32
 """Level of 255 that empty glass has at least in some channel when the lamp is on."""
-
-_Origins = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A field made ready for the LR network, or refused."""
-
-    field: Field
-    refusal: tuple[FieldState, str] | None = None
-    cells: CellMask | None = None
-    pixels: Pixels | None = None
-    """The field at the scale of the LR network."""
-    lr_um_per_px: float = 0.0
-    """Exact scale of them: whole pixels make it differ from the nominal one."""
-
-    @property
-    def blank(self) -> bool:
-        """Whether there is nothing but glass; a refused field is not known to be."""
-        side_um = max(self.field.size_um)
-        return self.cells is not None and not self.cells.within(0.0, 0.0, side_um)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cut:
-    """LR tiles of a field; tiles of empty glass are left out."""
-
-    tiles: Pixels
-    """(n, H, W, 3)."""
-    origins_px: _Origins
-    """(x, y) of each tile in LR pixels of the field."""
-    areas_xywh_um: tuple[Area, ...] | None = None
-    """What was asked for, empty glass too; None: the whole field."""
 
 
 class _Candidate(NamedTuple):
@@ -104,7 +67,7 @@ class Screen:
         self._choice = choice
         self._lr = networks.manifest.lr
         self._hr = networks.manifest.hr
-        self._stride_px = round(self._lr.tile_px * (1 - self._lr.overlap))
+        self._cutter = Cutter(self._lr, whole=choice.lr_mode == "whole")
 
     def prepare(self, field: Field) -> Prepared:
         """Check a field and resample it for the LR network."""
@@ -144,7 +107,7 @@ class Screen:
         if prepared.refusal is not None:
             state, reason = prepared.refusal
             return Account(_report(prepared, state, reason=reason), [])
-        cut = self._cut(prepared, corners_um)
+        cut = self._cutter.cut(prepared, corners_um)
         if not len(cut.tiles):
             # Whether it holds cells only matters where all of it was asked for.
             blank = corners_um is None or prepared.blank
@@ -192,75 +155,10 @@ class Screen:
             )
         return None
 
-    def _cut(self, prepared: Prepared, corners_um: Sequence[Point] | None) -> _Cut:
-        if prepared.pixels is None or prepared.cells is None:
-            raise ValueError(f"field {prepared.field.seq} was not prepared")
-        if corners_um is not None:
-            return self._cut_at(prepared, prepared.pixels, corners_um)
-        if self._choice.lr_mode == "whole":
-            return self._cut_whole(prepared, prepared.pixels)
-        side, overlap = self._lr.tile_px, self._lr.overlap
-        height, width = prepared.pixels.shape[:2]
-        origins = tuple(
-            (x, y)
-            for y in tile_origins(height, tile_px=side, overlap=overlap)
-            for x in tile_origins(width, tile_px=side, overlap=overlap)
-        )
-        return self._cut_tiles(prepared, prepared.pixels, origins)
-
-    def _cut_at(
-        self, prepared: Prepared, pixels: Pixels, corners_um: Sequence[Point]
-    ) -> _Cut:
-        scale, side = prepared.lr_um_per_px, self._lr.tile_px
-        height, width = pixels.shape[:2]
-        origins = tuple(
-            (
-                min(round(x_um / scale), max(0, width - side)),
-                min(round(y_um / scale), max(0, height - side)),
-            )
-            for x_um, y_um in corners_um
-        )
-        place = prepared.field.place
-        x0, y0 = (place.x_um, place.y_um) if place else (0.0, 0.0)
-        areas = tuple(
-            (
-                x0 + x * scale,
-                y0 + y * scale,
-                min(side, width - x) * scale,
-                min(side, height - y) * scale,
-            )
-            for x, y in origins
-        )
-        return replace(self._cut_tiles(prepared, pixels, origins), areas_xywh_um=areas)
-
-    def _cut_tiles(self, prepared: Prepared, pixels: Pixels, origins: _Origins) -> _Cut:
-        side, scale, cells = self._lr.tile_px, prepared.lr_um_per_px, prepared.cells
-        if cells is not None:
-            pixels = pad(pixels, (side, side), cells.background)
-            origins = tuple(
-                (x, y)
-                for x, y in origins
-                if cells.within(x * scale, y * scale, side * scale)
-            )
-        tiles = np.empty((len(origins), side, side, 3), np.uint8)
-        for tile, (x, y) in zip(tiles, origins, strict=True):
-            tile[:] = pixels[y : y + side, x : x + side]
-        return _Cut(tiles, origins)
-
-    def _cut_whole(self, prepared: Prepared, pixels: Pixels) -> _Cut:
-        height, width = (
-            whole_size(n, tile_px=self._lr.tile_px, stride_px=self._stride_px)
-            for n in pixels.shape[:2]
-        )
-        if prepared.cells is None or prepared.blank:
-            return _Cut(np.empty((0, height, width, 3), np.uint8), ())
-        padded = pad(pixels, (height, width), prepared.cells.background)
-        return _Cut(padded[None], ((0, 0),))
-
     def _candidates(
         self,
         prepared: Prepared,
-        origins_px: _Origins,
+        origins_px: Origins,
         gates: NDArray[np.float32],
         heat: NDArray[np.float32],
     ) -> list[_Candidate]:
@@ -270,7 +168,7 @@ class Screen:
             found += self._peaks(
                 prepared,
                 origins_px[tile],
-                (row * self._stride_px, column * self._stride_px),
+                (row * self._cutter.stride_px, column * self._cutter.stride_px),
                 (float(gates[tile, row, column]), heat[tile]),
             )
         found.sort(key=lambda c: (-c.height, -c.lr_probability, c.y_um, c.x_um))
@@ -362,7 +260,7 @@ def _refuse_whole(networks: NetworkSet, choice: Choice) -> None:
 def _report(
     prepared: Prepared,
     state: FieldState,
-    cut: _Cut | None = None,
+    cut: Cut | None = None,
     *,
     reason: str = "",
     lr_positive: int = 0,

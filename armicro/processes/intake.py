@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from armicro.cascade.screen import Prepared, Screen
+from armicro.cascade.cut import Prepared
+from armicro.cascade.screen import Screen
 from armicro.processes.job import Job
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
 from armicro.slide.mosaic_file import MOSAIC
