@@ -50,6 +50,7 @@ _RIVAL_UM = 10.0
 _LEAST_OVERLAP = 0.1
 _LONGEST_GAP_S = 1.0
 """Over a longer time a velocity says nothing."""
+_DOUBTLESS = 0.98
 _STILL_UM = 3.0
 """A field that moved less may as well have stood."""
 _DIRT_STEP_UM = 30.0
@@ -96,6 +97,8 @@ class Register:
         self._exposure_s = exposure_us * 1e-6
         self._longest_gap_s = _LONGEST_GAP_S if timed else 0.0
         self._last: _Seen | None = None
+        self._doubtful = False
+        """Whether some texture of the last fit did not agree."""
         self._lost = len(self._atlas) > 0
 
     def update(self, field: Field) -> Field:
@@ -179,6 +182,7 @@ class Register:
             found = fit(anchor.look, look, _shift(anchor, x_um, y_um))
             if found is not None and is_near(found):
                 links.append((anchor, found))
+        self._doubtful = any(found.share < _DOUBTLESS for _, found in links)
         return _fuse(links)
 
     def _search(
@@ -210,7 +214,9 @@ class Register:
         last = self._last
         if last is None or self._lost or last.look.fine.shape != look.fine.shape:
             return at
-        if at is not None and (self._dirt.is_known or _way(at, last.at) > _STILL_UM):
+        if at is not None and (
+            not self._doubtful or self._dirt.is_known or _way(at, last.at) > _STILL_UM
+        ):
             return at
         rest_last, rest = without_still(last.look, look)
         if textured_blocks(rest) < _LEAST_BLOCKS:
