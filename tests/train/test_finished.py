@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ def test_a_kept_lr_brings_its_figures_and_its_golden_outputs(tmp_path: Path) -> 
     (tmp_path / "lr.onnx").write_bytes(one_node().SerializeToString())
     tiles, features = np.arange(3), np.arange(4)
     np.savez(tmp_path / "golden.npz", lr_tiles=tiles, hr_features=features)
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "lr": {"peak_threshold": 0.2, "whole_field_max_difference": 0.7},
         "metrics": {"lr_peak_recall": 0.9, "hr_offset": 1.0, "lr_x": {"a": 1}},
     }
