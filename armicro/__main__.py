@@ -56,13 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, given: Sequence[str]) -> int:
     module = importlib.import_module(COMMANDS[name].module)
+    return int(module.run(parser_of(name).parse_args(given)))
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """What a command takes."""
+    module = importlib.import_module(COMMANDS[name].module)
     parser = argparse.ArgumentParser(
         prog=f"armicro {name}",
         description=f"{COMMANDS[name].summary.capitalize()}. {NOTICE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(given)))
+    return parser
 
 
 def _choose(given: Sequence[str]) -> str:

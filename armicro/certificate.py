@@ -74,6 +74,11 @@ def read_certificate(path: Path) -> Certificate:
             f"certificate {path}: was edited after it was made (its digest does not "
             "fit); measure the instrument again"
         )
+    if _moment(file.certificate.expires_at) is None:
+        raise CalibrationError(
+            f"certificate {path}: expires at {file.certificate.expires_at!r}, expected "
+            "a date and time; measure the instrument again"
+        )
     return file.certificate
 
 
@@ -97,6 +102,26 @@ def write_certificate(path: Path, certificate: Certificate) -> None:
         ) from error
 
 
+def begun_for(path: Path, instrument: Instrument) -> Certificate:
+    """The certificate at ``path``, or an empty one where there is none.
+
+    Raises:
+        CalibrationError: the certificate is of another instrument, or was edited.
+    """
+    if not path.exists():
+        return Certificate(instrument=instrument, made_at="", expires_at="")
+    try:
+        before = read_certificate(path)
+    except CalibrationError as error:
+        raise CalibrationError(f"{error}, into another file") from error
+    if before.instrument != instrument:
+        raise CalibrationError(
+            f"certificate {path}: is for {describe(before.instrument)}, measured "
+            f"is {describe(instrument)}; give each its own certificate"
+        )
+    return before
+
+
 def record(
     path: Path, instrument: Instrument, measurement: Measurement, *, by: str = ""
 ) -> Certificate:
@@ -111,25 +136,23 @@ def record(
     Raises:
         CalibrationError: the certificate is of another instrument, or was edited.
     """
-    if path.exists():
-        before = read_certificate(path)
-        if before.instrument != instrument:
-            raise CalibrationError(
-                f"certificate {path}: is for {describe(before.instrument)}, measured "
-                f"was {describe(instrument)}; give each its own certificate"
-            )
-    else:
-        before = Certificate(instrument=instrument, made_at="", expires_at="")
+    before = begun_for(path, instrument)
     kept = msgspec.structs.replace(
         before,
         made_by=by or getpass.getuser(),
         **{_MADE_FOR[type(measurement)]: measurement},
     )
     dates = [
-        datetime.fromisoformat(table.measured_at)
+        moment
         for name in _MADE_FOR.values()
         if (table := getattr(kept, name)) is not None
+        and (moment := _moment(table.measured_at)) is not None
     ]
+    if _moment(measurement.measured_at) is None:
+        raise CalibrationError(
+            f"measured at {measurement.measured_at!r}; expected ISO 8601, such as "
+            f"{now()}"
+        )
     certificate = msgspec.structs.replace(
         kept,
         made_at=max(dates).isoformat(timespec="seconds"),
@@ -154,6 +177,15 @@ def describe(instrument: Instrument) -> str:
         f"{camera}, {instrument.width_px}x{instrument.height_px}, binning "
         f"{instrument.binning}, objective {objective}"
     )
+
+
+def _moment(text: str) -> datetime | None:
+    """A date and time, of UTC where it does not say; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _built(file: _File) -> dict[str, object]:

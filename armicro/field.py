@@ -54,6 +54,9 @@ class Field:
     """Why the pixels cannot be trusted ("unreadable: ..."); empty when they can."""
     sight: Sight | None = None
     """None where nobody has judged it: then it counts as still and in focus."""
+    voided: str = ""
+    """Why the scale is not to be trusted (expired certificate, another camera...):
+    shown, but nothing is looked for; empty when it is."""
 
     @property
     def size_um(self) -> tuple[float, float]:

@@ -1,19 +1,32 @@
 """The whole of infer without processes or sockets: a field in, what is known out.
 
-Tests and batch runs call ``Pipeline.step(field)``. The infer process calls its parts,
-so that fields are prepared, analysed and written at the same time, and ``keep`` again
-with what the journal kept of a session that it resumes.
+Tests and batch runs call ``Pipeline.step(field)``, and ``flush`` at the end. The infer
+process calls its parts, so that fields are prepared, analysed and written at the same
+time, and ``keep`` again with what the journal kept of a session that it resumes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from armicro.cascade.choice import Choice
+from armicro.cascade.cut import Prepared
 from armicro.cascade.screen import Screen
 from armicro.cascade.tile import find_cells, pack_cells
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Pixels
-from armicro.report import FieldReport, FieldState, Finding, Observation, SlideScore
+from armicro.report import (
+    Account,
+    Area,
+    FieldReport,
+    FieldState,
+    Finding,
+    Observation,
+    Revisit,
+    SlideScore,
+)
 from armicro.slide.coverage import Coverage
+from armicro.slide.focus import with_focus
+from armicro.slide.increment import Increment
+from armicro.slide.revisit import find_revisits
 from armicro.slide.score import score_slide
 from armicro.slide.track import FindingSet, top
 
@@ -26,12 +39,30 @@ SEEN: frozenset[FieldState] = frozenset({"analysed", "blank"})
 class Pipeline:
     """The cascade and the slide that it fills."""
 
-    def __init__(self, networks: NetworkSet, choice: Choice) -> None:
+    def __init__(
+        self, networks: NetworkSet, choice: Choice, *, live: bool = False
+    ) -> None:
+        """Take the networks.
+
+        Args:
+            networks: an opened set.
+            choice: the rig's ``[cascade]``.
+            live: what its ``mode = "auto"`` goes by.
+
+        Raises:
+            EngineError: the networks cannot do what is chosen.
+        """
         self.screen = Screen(networks, choice)
         self._networks = networks
         self._choice = choice
         self._findings = FindingSet(merge_um=choice.merge_um)
         self._coverage = Coverage()
+        lr = networks.manifest.lr
+        self._increment = (
+            Increment(self.screen, self._coverage, tile_um=lr.tile_px * lr.um_per_px)
+            if is_incremental(choice, live=live)
+            else None
+        )
         self._states: dict[int, FieldState] = {}
         self._scored: tuple[Finding, ...] | None = None
         self._score: tuple[float, dict[str, tuple[float, float]]] = (0.0, {})
@@ -42,9 +73,49 @@ class Pipeline:
         Raises:
             EngineError: the engine failed.
         """
-        report, observations = self.screen.analyse(self.screen.prepare(field))
-        self.keep(report, observations)
-        return report, self.score()
+        account, _ = self.look(self.screen.prepare(with_focus(field)))
+        return account.report, self.score()
+
+    def look(self, prepared: Prepared) -> tuple[Account, Account | None]:
+        """Take a prepared field into the slide.
+
+        Returns:
+            Its report with the observations that are news; and, in incremental mode,
+            the same of the field before, whose report has grown by what left the view.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        if self._increment is None:
+            return self._kept(self.screen.analyse(prepared)), None
+        late = self._increment.leave(prepared)
+        # Kept first: what it saw need not be looked for in the new field.
+        late = late and self._kept(late)
+        return self._kept(self._increment.look(prepared)), late
+
+    def flush(self) -> Account | None:
+        """Look at what still waits, at the session's end; None where nothing does.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        late = self._increment.leave(None) if self._increment else None
+        return late and self._kept(late)
+
+    def read(self, fields: Iterable[Field]) -> Iterator[Account]:
+        """Run fields and the end; yield each account as ``look`` and ``flush`` do.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        for field in fields:
+            account, late = self.look(self.screen.prepare(with_focus(field)))
+            if late is not None:
+                yield late
+            yield account
+        rest = self.flush()
+        if rest is not None:
+            yield rest
 
     def survey(
         self, overview: Pixels, um_per_px: float, corner_xy_um: tuple[float, float]
@@ -62,12 +133,16 @@ class Pipeline:
         only news need be written down.
         """
         self._states[report.seq] = report.state
-        size_um = report.width_um, report.height_um
-        if report.place is not None and report.state == "unreadable":
-            self._coverage.miss(report.place, size_um)
-        elif report.place is not None and report.cells is not None:
-            self._coverage.see(report.place, size_um, report.cells)
+        self._coverage.take(report)
         return self._findings.update(observations)
+
+    def seen_boxes(self, report: FieldReport) -> tuple[Area, ...]:
+        """Areas of a kept field, which must have a place, that were seen so far."""
+        return self._coverage.seen_boxes(report)
+
+    def revisits(self) -> tuple[Revisit, ...]:
+        """What should be looked at again, the most pressing first."""
+        return find_revisits(self._coverage, self.findings())
 
     def findings(self) -> tuple[Finding, ...]:
         """Every finding of the slide, one a cell, most suspicious first."""
@@ -96,6 +171,9 @@ class Pipeline:
             megapixels=self._coverage.seen_um2 / COUNTED_UM_PER_PX**2 / 1e6,
         )
 
+    def _kept(self, account: Account) -> Account:
+        return Account(account.report, self.keep(*account))
+
     def _fused(
         self, merged: Sequence[Observation]
     ) -> tuple[float, dict[str, tuple[float, float]]]:
@@ -109,3 +187,14 @@ class Pipeline:
             )
             self._scored = key
         return self._score
+
+
+def is_incremental(choice: Choice, *, live: bool) -> bool:
+    """Whether the rig's choice means the incremental cascade.
+
+    >>> is_incremental(Choice(), live=True), is_incremental(Choice(), live=False)
+    (True, False)
+    """
+    if choice.lr_mode == "whole":
+        return False
+    return live if choice.mode == "auto" else choice.mode == "incremental"

@@ -5,13 +5,13 @@ that stay in the process (features, crops) travel beside them in ``Observation``
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.field import Place
+from armicro.field import Place, Sight
 
 FieldState = Literal[
     "analysed",
@@ -23,6 +23,10 @@ FieldState = Literal[
     "out_of_focus",
 ]
 """What became of a field; only the first two count as seen."""
+
+
+Area = tuple[float, float, float, float]
+"""Left, top, width and height in slide coordinates, µm."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -47,6 +51,10 @@ class Observation:
     """(2048,), the HR network's global max pool."""
     crop: NDArray[np.uint8]
     """(256, 256, 3) RGB, the HR tile at 0.243 µm/px."""
+    place_error_um: float = 0.0
+    """Standard error of its field's place."""
+    focus: float | None = None
+    """Of its field, as in ``Sight``."""
 
 
 class CellBits(msgspec.Struct, frozen=True):
@@ -78,6 +86,17 @@ class FieldReport(msgspec.Struct, frozen=True):
     inference_ns: int = 0
     """Filled by the process, which has a clock; 0 in the pure pipeline."""
     findings: tuple[Finding, ...] = ()
+    sight: Sight | None = None
+    areas_xywh_um: tuple[Area, ...] | None = None
+    """What the LR network looked at, and empty glass between; None: the whole field.
+    Fewer in incremental mode, which leaves out what was analysed before."""
+
+
+class Account(NamedTuple):
+    """A field's report with the observations that belong to it."""
+
+    report: FieldReport
+    observations: list[Observation]
 
 
 RevisitReason = Literal[
@@ -93,9 +112,7 @@ class Revisit(msgspec.Struct, frozen=True):
     """Its top left corner."""
     width_um: float
     height_um: float
-    reason: Literal[
-        "skipped", "out_of_focus", "moving", "edge", "unreadable", "passing"
-    ]
+    reason: RevisitReason
     """``passing``: a suspicious cell that was seen only while the stage moved."""
 
 

@@ -35,6 +35,8 @@ def test_an_edited_number_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("0.243", "0.244"))
     with pytest.raises(CalibrationError, match="edited"):
         read_certificate(path)
+    with pytest.raises(CalibrationError, match="again, into another file"):
+        record(path, INSTRUMENT, SCALE)
 
 
 def test_another_instrument_does_not_share_a_certificate(tmp_path: Path) -> None:
@@ -51,3 +53,12 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(CalibrationError, match="measure the instrument again"):
         read_certificate(path)
+
+
+def test_a_measurement_without_a_date_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    undated = Scale(measured_at="yesterday", um_per_px=0.243, standard_error=1e-4)
+    with pytest.raises(CalibrationError, match="yesterday"):
+        record(path, INSTRUMENT, undated)
+    local = Scale(measured_at="2026-11-01", um_per_px=0.243, standard_error=1e-4)
+    assert record(path, INSTRUMENT, local).expires_at == "2027-04-30T00:00:00+00:00"

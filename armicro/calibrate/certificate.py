@@ -7,10 +7,14 @@ made on different days. Expired, edited or of another instrument means boxes off
 """
 
 import hashlib
+from datetime import UTC, datetime
 
 import msgspec
 
 FORMAT = 1
+LARGEST_SHARE_OFF = 0.25
+"""Of the scale that objective, adapter and sensor make: more is another objective."""
+SCALE_NOT_MEASURED = "scale not measured: run armicro calibrate scale"
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +60,7 @@ class Stage(_Table, frozen=True, kw_only=True):
     standard_error: float
     """Of its entries, as a share of their size."""
     rotation_deg: float = 0.0
-    """Of the camera against the stage's x, clockwise on the screen."""
+    """Of the stage's x against the picture's rows, clockwise on the screen."""
     backlash_um: tuple[float, float] = (0.0, 0.0)
     backlash_error_um: tuple[float, float] = (0.0, 0.0)
     repeatability_um: float = 0.0
@@ -72,7 +76,8 @@ class Display(_Table, frozen=True, kw_only=True):
     homography: tuple[tuple[float, float, float], ...]
     """3x3: display pixel ~ homography @ (undistorted camera pixel, 1)."""
     distortion: tuple[float, ...] = ()
-    """Radial terms about the field's centre; empty where the residual needs none."""
+    """Radial terms of r², r⁴... about the field's centre, where r is 1 in its corners;
+    empty where the residual needs none."""
     width_px: int
     height_px: int
     """Of the display."""
@@ -82,14 +87,14 @@ class Display(_Table, frozen=True, kw_only=True):
 
 
 class Light(_Table, frozen=True, kw_only=True):
-    """Flat field and dark field, kept as pictures beside the certificate."""
+    """Flat field, kept as a small picture beside the certificate, and dark level."""
 
     measured_at: str
     flat: str
-    """File name of the gain map."""
+    """File name of the map of the light, in the certificate's folder."""
     flat_sha256: str
-    dark: str = ""
-    dark_sha256: str = ""
+    dark_rgb: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What the camera reads without light, 0-255."""
     corner_before: float
     corner_after: float
     """Light in the corners over that in the centre."""
@@ -139,3 +144,84 @@ class Certificate(_Table, frozen=True, kw_only=True):
     def digest(self) -> str:
         """SHA-256 of every value, however the file is laid out."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+
+def why_not(
+    certificate: Certificate,
+    instrument: Instrument,
+    now: str,
+    *,
+    nominal_um_per_px: float | None = None,
+) -> str:
+    """Why a certificate is not valid for an instrument; empty when it is.
+
+    Args:
+        certificate: as it was read; whether somebody edited it is the reader's to say.
+        instrument: as it is now. An empty camera and sizes or a binning of 0 are not
+            known yet and are not compared.
+        now: ISO 8601 with an offset.
+        nominal_um_per_px: scale by arithmetic from objective, adapter and sensor; a
+            measured one that is further from it than 25 % is of another objective.
+
+    >>> seen = Instrument(width_px=64, height_px=48, objective="20x")
+    >>> held = Certificate(
+    ...     instrument=seen, made_at="", expires_at="2026-11-30T00:00:00+00:00"
+    ... )
+    >>> why_not(held, seen, "2026-12-01T00:00:00+00:00")
+    'certificate expired on 2026-11-30'
+    """
+    made_for = certificate.instrument
+    if instrument.objective != made_for.objective:
+        return (
+            f"certificate is for objective {made_for.objective or 'not named'}, "
+            f"the rig has {instrument.objective or 'not named'}"
+        )
+    if instrument.camera and instrument.camera != made_for.camera:
+        return (
+            f"certificate is for camera {made_for.camera or 'not named'}, "
+            f"connected is {instrument.camera}"
+        )
+    if instrument.binning and instrument.binning != made_for.binning:
+        return (
+            f"certificate is for binning {made_for.binning}, "
+            f"the camera has {instrument.binning}"
+        )
+    seen_px = instrument.width_px, instrument.height_px
+    made_px = made_for.width_px, made_for.height_px
+    if all(seen_px) and seen_px != made_px:
+        return (
+            f"certificate is for fields of {made_px[0]}x{made_px[1]} px, "
+            f"the camera gives {seen_px[0]}x{seen_px[1]}"
+        )
+    return _why_not_now(certificate, now) or _implausible(
+        certificate.scale, nominal_um_per_px
+    )
+
+
+def days_left(certificate: Certificate, now: str) -> float:
+    """Days until a certificate expires; negative afterwards."""
+    left = _moment(certificate.expires_at) - _moment(now)
+    return left.total_seconds() / 86_400
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _why_not_now(certificate: Certificate, now: str) -> str:
+    if days_left(certificate, now) > 0:
+        return ""
+    return f"certificate expired on {certificate.expires_at[:10]}"
+
+
+def _implausible(scale: Scale | None, nominal_um_per_px: float | None) -> str:
+    if scale is None or nominal_um_per_px is None:
+        return ""
+    low, high = (nominal_um_per_px * (1 + sign * LARGEST_SHARE_OFF) for sign in (-1, 1))
+    if low <= scale.um_per_px <= high:
+        return ""
+    return (
+        f"certificate says {scale.um_per_px:.3f} µm/px, objective and camera allow "
+        f"{low:.3f}-{high:.3f}"
+    )

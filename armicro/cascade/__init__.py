@@ -2,7 +2,8 @@
 
 ``tile`` resamples and cuts, ``locate`` finds candidates on the location map, ``merge``
 makes one of many, ``rank`` orders findings and fuses the slide's scores: free functions
-on arrays. ``screen`` runs them around the LR and HR networks. The numbers are those of
-Cheng et al. 2021 and of the authors' release; those that belong to a trained network
-come from its manifest, the rest from ``choice``. Nothing here knows a file or a clock.
+on arrays. ``cut`` makes tiles of a field, ``screen`` runs all around the networks. The
+numbers are those of Cheng et al. 2021 and of the authors' release; those that belong to
+a trained network come from its manifest, the rest from ``choice``. Nothing here knows a
+file or a clock.
 """

@@ -9,6 +9,10 @@ from msgspec import Meta
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rig's ``[cascade]`` table."""
 
+    mode: Literal["auto", "field", "incremental"] = "auto"
+    """``incremental`` gives only what was not yet analysed to the LR network, which
+    makes the answer depend a little on the path; ``auto``: incremental in live, field
+    by field in a replay."""
     candidates: Literal["peaks", "release"] = "peaks"
     """Every local maximum of the location map, or the release's one a region."""
     fusion: Literal["mean", "release"] = "mean"
@@ -21,3 +25,8 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Candidates of one field that the HR network looks at, the best first."""
     place_error_um: Annotated[float, Meta(gt=0)] = 10.0
     """A field whose place is known worse than this gets no boxes."""
+    least_focus: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """A field less sharp than this is out of focus: its edges are blurred by more
+    than 1 µm, where recall begins to fall fast (bench_focus.py)."""
+    most_smear_um: Annotated[float, Meta(gt=0)] = 2.0
+    """A field during whose exposure the stage went further than this is moving."""

@@ -1,38 +1,42 @@
 """One field through the two networks: LR finds where to look, HR says what is there.
 
 ``prepare`` needs no engine, so that a process may do it for the next field while the
-engine works on this one; ``analyse`` is the engine's part. A field that cannot be
-trusted leaves early with a report that says why, in words, and has no boxes.
+engine works on this one; ``analyse`` is the engine's part, over the whole field or over
+tiles that the caller has chosen. A field that cannot be trusted leaves early with a
+report that says why, in words, and has no boxes.
 
 Coordinates inside are micrometres from the field's corner; ``_Candidate`` holds them,
 and only a ``Finding`` is in slide coordinates.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from armicro.cascade.choice import Choice
+from armicro.cascade.cut import Cut, Cutter, Origins, Prepared
 from armicro.cascade.locate import CANDIDATE_RULES
-from armicro.cascade.merge import keep_apart
+from armicro.cascade.merge import Point, keep_apart
 from armicro.cascade.tile import (
     CellMask,
     cut_centred,
     find_cells,
     pack_cells,
-    pad,
     resample,
     scale_reason,
-    tile_origins,
-    whole_size,
 )
 from armicro.engine.registry import NetworkSet
 from armicro.errors import EngineError
 from armicro.field import Field, Pixels
-from armicro.report import FieldReport, FieldState, Finding, Observation
+from armicro.report import (
+    Account,
+    FieldReport,
+    FieldState,
+    Finding,
+    Observation,
+)
 
 WHOLE_TOLERANCE = 0.05
 """Largest difference of the gate's probability that whole fields may make."""
@@ -40,23 +44,6 @@ LR_STRIDE_PX = 32
 """LR pixels a cell of the location map (ResNet50's last stage)."""
 DARKEST_GLASS = 32
 """Level of 255 that empty glass has at least in some channel when the lamp is on."""
-
-_Origins = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A field made ready for the LR network, or refused."""
-
-    field: Field
-    refusal: tuple[FieldState, str] | None = None
-    cells: CellMask | None = None
-    tiles: Pixels | None = None
-    """(n, H, W, 3)."""
-    origins_px: _Origins = ()
-    """(x, y) of each tile in LR pixels of the field."""
-    lr_um_per_px: float = 0.0
-    """Exact scale of the tiles: whole pixels make it differ from the nominal one."""
 
 
 class _Candidate(NamedTuple):
@@ -80,10 +67,10 @@ class Screen:
         self._choice = choice
         self._lr = networks.manifest.lr
         self._hr = networks.manifest.hr
-        self._stride_px = round(self._lr.tile_px * (1 - self._lr.overlap))
+        self._cutter = Cutter(self._lr, whole=choice.lr_mode == "whole")
 
     def prepare(self, field: Field) -> Prepared:
-        """Check, resample and cut a field into LR tiles, leaving out empty glass."""
+        """Check a field and resample it for the LR network."""
         refusal = self._refuse(field)
         if refusal is not None:
             return Prepared(field, refusal)
@@ -92,6 +79,9 @@ class Screen:
             # Without light all is as even as empty glass, and nothing was seen.
             reason = "no light: check the lamp, the shutter and the exposure"
             return Prepared(field, ("unreadable", reason))
+        refusal = self._refuse_sight(field)
+        if refusal is not None:
+            return Prepared(field, refusal, cells)
         nominal = self._lr.um_per_px
         pixels = resample(
             field.pixels, from_um_per_px=field.um_per_px, to_um_per_px=nominal
@@ -99,37 +89,48 @@ class Screen:
         # The longer side, rounded to whole pixels, gives the more exact scale.
         longer = int(np.argmax(field.pixels.shape[:2]))
         exact = field.um_per_px * field.pixels.shape[longer] / pixels.shape[longer]
-        cut = self._cut_whole if self._choice.lr_mode == "whole" else self._cut_tiles
-        tiles, origins = cut(pixels, cells, exact)
-        return Prepared(field, None, cells, tiles, origins, exact)
+        return Prepared(field, None, cells, pixels, exact)
 
-    def analyse(self, prepared: Prepared) -> tuple[FieldReport, list[Observation]]:
-        """Run LR over the tiles and HR over its candidates.
+    def analyse(
+        self, prepared: Prepared, corners_um: Sequence[Point] | None = None
+    ) -> Account:
+        """Run LR over tiles and HR over their candidates.
+
+        Args:
+            prepared: the field.
+            corners_um: of the tiles to run, from the field's corner; None: all that
+                the rig's ``lr_mode`` makes of the field.
 
         Raises:
             EngineError: the engine failed.
         """
         if prepared.refusal is not None:
             state, reason = prepared.refusal
-            return _report(prepared, state, reason=reason), []
-        if prepared.tiles is None or not len(prepared.tiles):
-            return _report(prepared, "blank"), []
-        outputs = self._networks.lr.infer({"tiles": prepared.tiles})
+            return Account(_report(prepared, state, reason=reason), [])
+        cut = self._cutter.cut(prepared, corners_um)
+        if not len(cut.tiles):
+            # Whether it holds cells only matters where all of it was asked for.
+            blank = corners_um is None or prepared.blank
+            return Account(_report(prepared, "blank" if blank else "analysed", cut), [])
+        outputs = self._networks.lr.infer({"tiles": cut.tiles})
         gates = outputs["probability"]
-        candidates = self._candidates(prepared, gates, outputs["location"])
+        candidates = self._candidates(
+            prepared, cut.origins_px, gates, outputs["location"]
+        )
         observations = self._confirm(prepared, candidates)
         report = _report(
             prepared,
             "analysed",
+            cut,
             lr_positive=int(np.count_nonzero(gates > self._lr.gate)),
             observations=observations,
         )
-        return report, observations
+        return Account(report, observations)
 
     def _refuse(self, field: Field) -> tuple[FieldState, str] | None:
         if field.fault:
             return "unreadable", field.fault
-        reason = scale_reason(field.um_per_px)
+        reason = field.voided or scale_reason(field.um_per_px)
         if reason:
             return "bad_scale", reason
         if field.place is None:
@@ -140,44 +141,34 @@ class Screen:
             return "no_place", f"place is known only to {error_um:.0f} µm"
         return None
 
-    def _cut_tiles(
-        self, pixels: Pixels, cells: CellMask, um_per_px: float
-    ) -> tuple[Pixels, _Origins]:
-        side, overlap = self._lr.tile_px, self._lr.overlap
-        height, width = pixels.shape[:2]
-        pixels = pad(pixels, (side, side), cells.background)
-        origins = tuple(
-            (x, y)
-            for y in tile_origins(height, tile_px=side, overlap=overlap)
-            for x in tile_origins(width, tile_px=side, overlap=overlap)
-            if cells.within(x * um_per_px, y * um_per_px, side * um_per_px)
-        )
-        tiles = np.empty((len(origins), side, side, 3), np.uint8)
-        for tile, (x, y) in zip(tiles, origins, strict=True):
-            tile[:] = pixels[y : y + side, x : x + side]
-        return tiles, origins
-
-    def _cut_whole(
-        self, pixels: Pixels, cells: CellMask, um_per_px: float
-    ) -> tuple[Pixels, _Origins]:
-        height, width = (
-            whole_size(n, tile_px=self._lr.tile_px, stride_px=self._stride_px)
-            for n in pixels.shape[:2]
-        )
-        if not cells.within(0.0, 0.0, max(height, width) * um_per_px):
-            return np.empty((0, height, width, 3), np.uint8), ()
-        return pad(pixels, (height, width), cells.background)[None], ((0, 0),)
+    def _refuse_sight(self, field: Field) -> tuple[FieldState, str] | None:
+        sight, choice = field.sight, self._choice
+        if sight is None:
+            return None
+        if not sight.smear_um <= choice.most_smear_um:
+            moved = f"the stage moved {sight.smear_um:.1f} µm during the exposure"
+            return "moving", f"{moved}: hold it still, or expose shorter"
+        if sight.focus is not None and sight.focus < choice.least_focus:
+            return "out_of_focus", (
+                f"sharpness {sight.focus:.2f} is below {choice.least_focus:.2f}: "
+                "turn the fine focus"
+            )
+        return None
 
     def _candidates(
-        self, prepared: Prepared, gates: NDArray[np.float32], heat: NDArray[np.float32]
+        self,
+        prepared: Prepared,
+        origins_px: Origins,
+        gates: NDArray[np.float32],
+        heat: NDArray[np.float32],
     ) -> list[_Candidate]:
         """Candidates of all tiles above the gate, one a place, the highest first."""
         found: list[_Candidate] = []
         for tile, row, column in np.argwhere(gates > self._lr.gate).tolist():
             found += self._peaks(
                 prepared,
-                prepared.origins_px[tile],
-                (row * self._stride_px, column * self._stride_px),
+                origins_px[tile],
+                (row * self._cutter.stride_px, column * self._cutter.stride_px),
                 (float(gates[tile, row, column]), heat[tile]),
             )
         found.sort(key=lambda c: (-c.height, -c.lr_probability, c.y_um, c.x_um))
@@ -238,6 +229,8 @@ class Screen:
                 ),
                 outputs["features"][i],
                 crops[i],
+                field.place.standard_error_um,
+                field.sight.focus if field.sight else None,
             )
             for i, candidate in enumerate(candidates)
         ]
@@ -267,6 +260,7 @@ def _refuse_whole(networks: NetworkSet, choice: Choice) -> None:
 def _report(
     prepared: Prepared,
     state: FieldState,
+    cut: Cut | None = None,
     *,
     reason: str = "",
     lr_positive: int = 0,
@@ -283,8 +277,10 @@ def _report(
         height_um=height_um,
         cell_share=cells.share if cells else 0.0,
         cells=pack_cells(cells) if cells else None,
-        lr_tiles=len(prepared.origins_px),
+        lr_tiles=len(cut.origins_px) if cut else 0,
         lr_positive=lr_positive,
         hr_tiles=len(observations),
         findings=tuple(seen.finding for seen in observations),
+        sight=field.sight,
+        areas_xywh_um=cut.areas_xywh_um if cut else None,
     )

@@ -19,6 +19,7 @@ EXAMPLE = """\
 examples:
   armicro doctor
   armicro doctor --quick
+  armicro doctor --rig hardware/rigs/basler-usb3-20x.toml
   armicro doctor --json
 """
 
@@ -35,12 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="do not run the networks (saves seconds)"
     )
+    parser.add_argument(
+        "--rig",
+        type=Path,
+        action="append",
+        default=[],
+        help="also look at this rig and its certificate",
+    )
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Examine the machine; 1 when armicro cannot work on it."""
-    checks = examine(_existing(args.out), quick=args.quick)
+    checks = examine(_existing(args.out), quick=args.quick, rigs=args.rig)
     sys.stdout.write(_json(checks) if args.json else _text(checks))
     return 0 if is_usable(checks) else 1
 

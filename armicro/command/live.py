@@ -1,13 +1,10 @@
 """``armicro live``: assist at a microscope until the window is closed."""
 
 import argparse
-import contextlib
-import tempfile
-from collections.abc import Iterator
+import sys
 from datetime import datetime
 from pathlib import Path
 
-import cv2
 import msgspec
 from tqdm import tqdm
 
@@ -17,10 +14,7 @@ from armicro.processes.job import Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job
 from armicro.rig import read_rig
-from armicro.source.phantom import paint_field
-
-DRAWN = "drawn"
-"""Picture of an emulated camera that this command draws itself."""
+from armicro.source.drawn import drawn
 
 EXAMPLE = """\
 examples:
@@ -72,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     rig = read_rig(args.rig)
     if rig.camera.driver == "slide":
         raise RigError(
-            f'rig {args.rig}: driver "slide" is no camera; expected basler, video or '
-            "recording, or use `armicro replay SLIDE`"
+            f'rig {args.rig}: driver "slide" is no camera; expected basler, '
+            "micromanager, simulated, video or recording, or use `armicro replay SLIDE`"
         )
     if args.engines:
         network = msgspec.structs.replace(rig.network, set=args.engines)
@@ -84,6 +78,9 @@ def run(args: argparse.Namespace) -> int:
             'such as capture = "tcp://*:5600" on the machine that has it and '
             '"tcp://NAME:5600" on the other'
         )
+    if rig.calibration_fault or rig.camera.uncalibrated:
+        why = rig.calibration_fault or "boxes at a scale that nobody measured"
+        tqdm.write(f"rig {rig.name}: {why}", file=sys.stderr)
     name = args.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
     folder = args.out / name
     if folder.exists():
@@ -97,33 +94,11 @@ def run(args: argparse.Namespace) -> int:
         record=args.record,
         part=args.part,
     )
-    with _drawn(job) as job:
+    with drawn(rig) as drawn_rig:
+        job = msgspec.structs.replace(job, rig=drawn_rig)
         session, ended = run_job(job, quiet=args.json, seconds=args.seconds)
     if args.part != "microscope":
         show(session, folder, as_json=args.json)
     if not args.json and ended:
         tqdm.write(ended)
     return 0
-
-
-@contextlib.contextmanager
-def _drawn(job: Job) -> Iterator[Job]:
-    """Draw the picture that an emulated camera shows, where the rig asks for it."""
-    camera = job.rig.camera
-    if camera.emulated_image != DRAWN:
-        yield job
-        return
-    with tempfile.TemporaryDirectory(prefix="armicro-drawn-") as folder:
-        path = Path(folder) / "drawn.bmp"
-        side_px = 2 * max(camera.width_px, camera.height_px)
-        pixels, _ = paint_field(
-            seed=1,
-            width_px=side_px,
-            height_px=side_px,
-            um_per_px=camera.um_per_px,
-            lesions=40,
-        )
-        cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-        replace = msgspec.structs.replace
-        shown = replace(camera, emulated_image=str(path))
-        yield replace(job, rig=replace(job.rig, camera=shown))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from armicro.errors import ArmicroError, SourceError
 from armicro.overlay.screen import why_no_screen
-from armicro.processes.begin import open_job_source
+from armicro.processes.begin import prove
 from armicro.processes.folder import set_aside
 from armicro.processes.job import Display, Job
 from armicro.processes.log import set_up_logging
@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rig", type=Path, help="rig file (default: simulated)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
     parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument(
+        "--map", action="store_true", help="also stitch the fields into slide.tif"
+    )
     parser.add_argument("--pace", choices=("fast", "realtime"), default="fast")
     parser.add_argument("--scan", choices=("serpentine", "raster", "random"))
     parser.add_argument(
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             region_px=args.region,
             pace=args.pace,
             display=choose_display(headless=args.headless),
+            map=args.map,
         )
         try:
             status = max(status, _read(job, args))
@@ -88,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _read(job: Job, args: argparse.Namespace) -> int:
     if not args.resume:
         # Earlier results are moved only for a slide that can be read.
-        open_job_source(job).close()
+        prove(job)
         set_aside(job.folder)
     session, ended = run_job(job, quiet=args.json)
     show(session, job.folder, as_json=args.json)

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from armicro.errors import SourceError
-from armicro.session.output import JOURNAL, write_outputs
+from armicro.processes.run import write_all
+from armicro.session.output import JOURNAL
 from armicro.session.record import Session
 from armicro.session.summary import encode_summary, summarise
 from armicro.slide.journal import Journal
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     folders = [_folder(path) for path in args.sessions]
     for folder in folders:
         with Journal(folder / JOURNAL, must_exist=True) as journal:
-            session = write_outputs(folder, journal)
+            session = write_all(folder, journal, quiet=args.json)
         if args.json:
             sys.stdout.write(encode_summary(summarise(session)).decode())
         else:

@@ -1,11 +1,14 @@
 """What the operator sees: the live field, boxes locked to cells, the running score.
 
 ``snapshot`` holds what comes in and ``feed`` (below) brings it. Everything that decides
-is pure and free of Qt: ``trust`` (may boxes be drawn, how boldly), ``layout`` (which
-boxes, where), ``label``, ``ruler``, ``guide`` (the way to the top findings), ``status``
-(every word and number), ``seen`` (the mini-map's raster), ``trend``, ``pace`` (frame
-rate, age), ``picture`` and ``viewport`` (which pixels, how large). Everything that
-paints is Qt: ``theme``, ``paint``, ``canvas``, the cards, ``strip``, ``window``.
+is pure and free of Qt: ``trust`` (may boxes be drawn, how boldly, where in the
+eyepiece), ``layout`` (which boxes, where), ``optics`` (from field to eyepiece),
+``label``, ``ruler``, ``guide`` (the way to what should be seen), ``trail`` (the way
+back), ``status`` (every word and number), ``seen`` (the mini-map's raster), ``trend``,
+``known`` (what adds up over messages), ``pace`` (frame rate, age), ``scene``,
+``picture`` and ``viewport`` (which pixels, how large). Everything that paints is Qt:
+``theme``, ``paint``, ``pointer``, ``canvas``, ``eyepiece``, the cards, ``strip``,
+``window``, ``application``.
 Nothing here waits: a tick takes the newest snapshot, draws it and returns.
 """
 

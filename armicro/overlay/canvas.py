@@ -23,29 +23,14 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from armicro.overlay import paint, theme
-from armicro.overlay.guide import Step
-from armicro.overlay.layout import Layout, Shelf, Sight, lay_out, sight_um
+from armicro.overlay import paint, pointer, theme
+from armicro.overlay.layout import Layout, Shelf, Sight, lay_out, part_on, sight_um
 from armicro.overlay.picture import Cut, XyXy, cut_for, cut_out
+from armicro.overlay.scene import Scene
 from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField, SlideState
-from armicro.overlay.status import Banner
+from armicro.overlay.snapshot import LiveField
 from armicro.overlay.viewport import Viewport, panned_px, refitted, zoomed
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What is painted besides the pixels; equal scenes are not painted twice."""
-
-    shelf: Shelf
-    slide: SlideState | None = None
-    stale: bool = False
-    chosen: Step | None = None
-    banner: Banner | None = None
-    waiting: str = ""
-    """What to say before the first field."""
-    boxes_on: bool = True
-    help_on: bool = False
+from armicro.report import Finding, Revisit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,11 +178,13 @@ class Canvas(QWidget):
                 paint.LABEL_PX[0] / self._view.scale,
                 paint.LABEL_PX[1] / self._view.scale,
             )
+            target = scene.goal.target if scene.goal else None
             sight = Sight(
                 self._view.visible_xyxy_px,
                 label_px,
                 scene.stale,
-                scene.chosen.finding if scene.chosen else None,
+                target if isinstance(target, Finding) else None,
+                scene.now_ns,
             )
             self._layout = lay_out(
                 scene.shelf, self._field, scene.slide, sight, self._setting
@@ -219,6 +206,10 @@ class Canvas(QWidget):
         if self._scene.help_on:
             paint.paint_help(painter, room)
         painter.end()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say that the field has been painted for the first time."""
         if not self._told and self._field is not None:
             self._told = True
             self.painted.emit(self._field)
@@ -253,11 +244,10 @@ class Canvas(QWidget):
             painter.setClipRect(picture)
             paint.paint_boxes(painter, self._layout.boxes, self._view)
             painter.setClipping(False)
-        if scene.chosen and not scene.chosen.in_view and scene.chosen.distance_um:
-            paint.paint_way(painter, scene.chosen, picture)
+        self._paint_ways(painter, picture)
         paint.paint_ruler(painter, field.um_per_px / self._view.scale, picture)
         paint.paint_legend(painter, self._setting.least_probability, picture)
-        badges = []
+        badges = [scene.badge] if scene.badge else []
         if self._frozen:
             badges.append("Frozen - Space goes on")
             painter.setPen(QPen(theme.ACCENT, 4))
@@ -270,6 +260,24 @@ class Canvas(QWidget):
         if self._layout.hidden and scene.boxes_on:
             badges.append(f"{self._layout.hidden} more boxes not drawn")
         paint.paint_badges(painter, badges, picture)
+
+    def _paint_ways(self, painter: QPainter, picture: QRectF) -> None:
+        """Paint the arrow back where the place is lost, else to what was picked."""
+        goal, field = self._scene.goal, self._field
+        if self._scene.back_xy is not None:
+            way = self._scene.back_xy
+            pointer.paint_way(painter, way, "back", theme.WARN, picture)
+            return
+        if goal is None or field is None:
+            return
+        if isinstance(goal.target, Revisit) and field.place is not None:
+            part_px = part_on(goal.target, field.place, field.um_per_px)
+            painter.setClipRect(picture)
+            frame = paint.on_screen(part_px, self._view)
+            pointer.paint_part(painter, frame, theme.colour(goal.rgb))
+            painter.setClipping(False)
+        if not goal.way.in_view and goal.way.distance_um:
+            pointer.paint_goal(painter, goal, picture)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Keep looking at the same part."""

@@ -1,4 +1,4 @@
-"""The way back to the most suspicious cells: distance and direction from here."""
+"""The way to what the operator should see: distance and direction from here."""
 
 import math
 from collections.abc import Sequence
@@ -6,21 +6,44 @@ from dataclasses import dataclass
 
 from armicro.cascade.merge import keep_apart
 from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT, order
+from armicro.overlay.colour import Rgb, suspicion_rgb
 from armicro.overlay.picture import XyXy
-from armicro.report import Finding
+from armicro.report import Finding, Revisit, RevisitReason
+
+REASONS: dict[RevisitReason, str] = {
+    "passing": "suspicious, seen in passing",
+    "skipped": "not seen yet",
+    "out_of_focus": "out of focus",
+    "moving": "seen in motion",
+    "edge": "cut by a field's edge",
+    "unreadable": "could not be read",
+}
+"""Why a part should be seen again, in words for the operator."""
+PRESSING_RGB: Rgb = (255, 107, 74)
+REVISIT_RGB: Rgb = (242, 181, 68)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One row of the list of top findings."""
+class Way:
+    """From the middle of what is in sight to a place."""
+
+    distance_um: float | None = None
+    """None where nobody knows where we are."""
+    towards_xy: tuple[float, float] = (0.0, 0.0)
+    """Unit vector, x right, y down."""
+    in_view: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Something to go to: a finding, or a part of the slide to be seen again."""
 
     rank: int
-    finding: Finding
-    distance_um: float | None
-    """From the middle of what is in sight; None where the place is unknown."""
-    towards_xy: tuple[float, float]
-    """Unit vector towards the finding, x right, y down."""
-    in_view: bool
+    """In its list, from 1."""
+    target: Finding | Revisit
+    way: Way
+    text: str
+    rgb: Rgb
 
 
 def top(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -31,44 +54,90 @@ def top(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(ranked[at] for at in kept)
 
 
-def guide(findings: Sequence[Finding], sight_xyxy_um: XyXy | None) -> tuple[Step, ...]:
-    """The way from the middle of what is in sight to each finding, in the order given.
+def pressing(revisits: Sequence[Revisit]) -> tuple[Revisit, ...]:
+    """Suspicious cells that were seen only in passing first; else the order given."""
+    return tuple(sorted(revisits, key=lambda one: one.reason != "passing"))
+
+
+def guide(
+    targets: Sequence[Finding | Revisit], sight_xyxy_um: XyXy | None
+) -> tuple[Goal, ...]:
+    """The way from the middle of what is in sight to each target, in the order given.
 
     Args:
-        findings: in slide coordinates.
+        targets: in slide coordinates.
         sight_xyxy_um: the part of the slide that the window shows; None where the
             place is unknown.
     """
     return tuple(
-        _step(at + 1, found, sight_xyxy_um) for at, found in enumerate(findings)
+        Goal(
+            rank,
+            target,
+            way_to(centre_um(target), sight_xyxy_um),
+            _text(target),
+            _rgb(target),
+        )
+        for rank, target in enumerate(targets, start=1)
     )
 
 
-def _step(rank: int, found: Finding, sight: XyXy | None) -> Step:
+def extent_um(part: Revisit) -> XyXy:
+    """Where a part of the slide lies."""
+    return part.x_um, part.y_um, part.x_um + part.width_um, part.y_um + part.height_um
+
+
+def centre_um(target: Finding | Revisit) -> tuple[float, float]:
+    """The middle of a target: a finding's place is its middle, a part's its corner."""
+    if isinstance(target, Finding):
+        return target.x_um, target.y_um
+    return target.x_um + target.width_um / 2, target.y_um + target.height_um / 2
+
+
+def way_to(spot_um: tuple[float, float], sight: XyXy | None) -> Way:
+    """The way from the middle of what is in sight."""
     if sight is None:
-        return Step(rank, found, None, (0.0, 0.0), in_view=False)
+        return Way()
     x0, y0, x1, y1 = sight
-    dx_um, dy_um = found.x_um - (x0 + x1) / 2, found.y_um - (y0 + y1) / 2
-    in_view = x0 <= found.x_um <= x1 and y0 <= found.y_um <= y1
+    dx_um, dy_um = spot_um[0] - (x0 + x1) / 2, spot_um[1] - (y0 + y1) / 2
+    in_view = x0 <= spot_um[0] <= x1 and y0 <= spot_um[1] <= y1
     distance_um = math.hypot(dx_um, dy_um)
     length_um = distance_um or 1.0
-    return Step(
-        rank, found, distance_um, (dx_um / length_um, dy_um / length_um), in_view
-    )
+    return Way(distance_um, (dx_um / length_um, dy_um / length_um), in_view)
 
 
-def distance_text(step: Step) -> str:
+def distance_text(way: Way) -> str:
     """The distance in words.
 
-    >>> distance_text(Step(1, Finding(0, 0, 9, 9, 1, 1, 0), 1234.0, (1, 0), False))
+    >>> distance_text(Way(1234.0, (1, 0)))
     '1.23 mm'
     """
-    if step.in_view:
+    if way.in_view:
         return "in view"
-    if step.distance_um is None:
+    if way.distance_um is None:
         return "–"
-    if step.distance_um < 1000:
-        return f"{step.distance_um:.0f} µm"
-    if step.distance_um < 10_000:
-        return f"{step.distance_um / 1000:.2f} mm"
-    return f"{step.distance_um / 1000:.1f} mm"
+    if way.distance_um < 1000:
+        return f"{way.distance_um:.0f} µm"
+    if way.distance_um < 10_000:
+        return f"{way.distance_um / 1000:.2f} mm"
+    return f"{way.distance_um / 1000:.1f} mm"
+
+
+def probability_text(probability: float) -> str:
+    """Two decimals, and never a certainty that a network cannot have.
+
+    >>> [probability_text(p) for p in (0.934, 0.999, 0.001)]
+    ['0.93', '0.99', '0.01']
+    """
+    return f"{min(0.99, max(0.01, probability)):.2f}"
+
+
+def _text(target: Finding | Revisit) -> str:
+    if isinstance(target, Finding):
+        return probability_text(target.hr_probability)
+    return REASONS[target.reason]
+
+
+def _rgb(target: Finding | Revisit) -> Rgb:
+    if isinstance(target, Finding):
+        return suspicion_rgb(target.hr_probability)
+    return PRESSING_RGB if target.reason == "passing" else REVISIT_RGB

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from armicro.field import Place
 from armicro.overlay.colour import STALE, Rgb, suspicion_rgb
+from armicro.overlay.guide import extent_um, probability_text
 from armicro.overlay.label import place_labels
 from armicro.overlay.picture import XyXy
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState
-from armicro.overlay.trust import opacity_of, why_no_boxes
-from armicro.report import Finding
+from armicro.overlay.trust import aim_of, opacity_of, why_no_boxes
+from armicro.report import Finding, Revisit
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Box:
     """In pixels of the field; may reach beyond its edges."""
     rgb: Rgb
     opacity: float
-    """0-1, by how surely the place is known."""
+    """0-1, by how far the box is expected to be off."""
     weight: float
     """Stroke width relative to a thin line; grows with probability."""
     dashed: bool
@@ -104,6 +105,8 @@ class Sight:
     """Width and height of a label, in pixels of the field."""
     stale: bool = False
     chosen: Finding | None = None
+    now_ns: int = 0
+    """The moment of painting, on the clock of ``taken_ns``."""
 
 
 def sight_um(place: Place, um_per_px: float, visible_xyxy_px: XyXy) -> XyXy:
@@ -114,6 +117,17 @@ def sight_um(place: Place, um_per_px: float, visible_xyxy_px: XyXy) -> XyXy:
     """
     x0, y0, x1, y1 = (edge * um_per_px for edge in visible_xyxy_px)
     return place.x_um + x0, place.y_um + y0, place.x_um + x1, place.y_um + y1
+
+
+def part_on(part: Revisit, place: Place, um_per_px: float) -> XyXy:
+    """A part of the slide in pixels of a field that lies at ``place``."""
+    x0, y0, x1, y1 = extent_um(part)
+    return (
+        (x0 - place.x_um) / um_per_px,
+        (y0 - place.y_um) / um_per_px,
+        (x1 - place.x_um) / um_per_px,
+        (y1 - place.y_um) / um_per_px,
+    )
 
 
 def lay_out(
@@ -132,11 +146,12 @@ def lay_out(
         sight: the part of the field that the canvas shows.
         setting: limits.
     """
-    reason = why_no_boxes(field, slide, setting)
-    if reason or field.place is None:
+    reason = why_no_boxes(field, slide, sight.now_ns, setting)
+    aim = aim_of(field, sight.now_ns, setting)
+    if reason or aim is None:
         return Layout(reason=reason)
-    origin_um = np.array([field.place.x_um, field.place.y_um] * 2)
-    seen_um = sight_um(field.place, field.um_per_px, sight.visible_xyxy_px)
+    origin_um = np.array([aim.place.x_um, aim.place.y_um] * 2)
+    seen_um = sight_um(aim.place, field.um_per_px, sight.visible_xyxy_px)
     found, boxes_um = shelf.within(seen_um, least_probability=setting.least_probability)
     hidden = max(0, len(found) - setting.most_boxes)
     found, boxes_um = found[: setting.most_boxes], boxes_um[: setting.most_boxes]
@@ -151,7 +166,7 @@ def lay_out(
     labels_px = place_labels(
         boxes_px, [sight.label_size_px] * len(found), sight.visible_xyxy_px
     )
-    opacity = opacity_of(field.place.standard_error_um, setting)
+    opacity = opacity_of(aim.error_um, setting)
     boxes = tuple(
         _box(one, box_px, label_px, opacity, sight)
         for one, box_px, label_px in zip(found, boxes_px, labels_px, strict=True)
@@ -173,12 +188,3 @@ def _box(
         label=probability_text(found.hr_probability),
         label_xyxy_px=label_px,
     )
-
-
-def probability_text(probability: float) -> str:
-    """Two decimals, and never a certainty that a network cannot have.
-
-    >>> [probability_text(p) for p in (0.934, 0.999, 0.001)]
-    ['0.93', '0.99', '0.01']
-    """
-    return f"{min(0.99, max(0.01, probability)):.2f}"

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QSizePolicy
 
@@ -10,10 +10,11 @@ from armicro.field import Overview
 from armicro.overlay import theme
 from armicro.overlay.card import Card
 from armicro.overlay.colour import suspicion_rgb
+from armicro.overlay.guide import PRESSING_RGB, REVISIT_RGB, extent_um
 from armicro.overlay.picture import XyXy
 from armicro.overlay.seen import PITCH_UM, Seen
 from armicro.overlay.snapshot import LiveField
-from armicro.report import Finding
+from armicro.report import Finding, Revisit
 
 _VEILS = np.array(
     [(10, 13, 16, 168), (10, 13, 16, 110), (242, 181, 68, 150), (0, 0, 0, 0)], np.uint8
@@ -24,6 +25,7 @@ _FILLS = np.array(
     np.uint8,
 )
 """Without an overview: what was seen is drawn."""
+_MOST_REVISITS = 60
 _FINEST = 1024
 """Squares a side of the painted raster."""
 
@@ -42,7 +44,9 @@ class MiniMap(Card):
         self._ground = QPixmap()
         self._field: LiveField | None = None
         self._findings: tuple[Finding, ...] = ()
-        self._chosen: Finding | None = None
+        self._chosen: Finding | Revisit | None = None
+        self._revisits: tuple[Revisit, ...] = ()
+        self._lost_from: LiveField | None = None
 
     def draw(self, seen: Seen, overview: Overview | None, *, changed: bool) -> None:
         """Take the raster of what was seen, and the slide's picture."""
@@ -72,12 +76,24 @@ class MiniMap(Card):
         self,
         field: LiveField | None,
         findings: tuple[Finding, ...],
-        chosen: Finding | None,
+        revisits: tuple[Revisit, ...],
+        chosen: Finding | Revisit | None,
+        lost_from: LiveField | None = None,
     ) -> None:
-        """Show where the field lies, the findings, and the one that is picked."""
-        new = (field, findings, chosen)
-        if new != (self._field, self._findings, self._chosen):
-            self._field, self._findings, self._chosen = new
+        """Show where the field lies, what there is to see, and what is picked.
+
+        Args:
+            field: on the screen.
+            findings: the top list.
+            revisits: the most pressing first.
+            chosen: of either.
+            lost_from: the last field that had a place, where the shown one has none.
+        """
+        new = (field, findings, revisits[:_MOST_REVISITS], chosen, lost_from)
+        old = (self._field, self._findings, self._revisits, self._chosen)
+        if new != (*old, self._lost_from):
+            self._field, self._findings, self._revisits, self._chosen, _ = new
+            self._lost_from = lost_from
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
@@ -94,8 +110,12 @@ class MiniMap(Card):
         )
         painter.setClipRect(room)
         self._paint_ground(painter, origin, scale, extent)
+        self._paint_revisits(painter, origin, scale)
         self._paint_findings(painter, origin, scale)
-        self._paint_field(painter, origin, scale)
+        if self._lost_from is not None:
+            self._paint_field(painter, origin, scale, self._lost_from, theme.WARN)
+        elif self._field is not None:
+            self._paint_field(painter, origin, scale, self._field, theme.ACCENT)
         painter.end()
 
     def _extent(self) -> XyXy | None:
@@ -139,17 +159,38 @@ class MiniMap(Card):
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.drawEllipse(spot, 7, 7)
 
-    def _paint_field(self, painter: QPainter, origin: QPointF, scale: float) -> None:
-        if self._field is None or self._field.place is None:
+    def _paint_revisits(self, painter: QPainter, origin: QPointF, scale: float) -> None:
+        for one in reversed(self._revisits):
+            box = _on_card(extent_um(one), origin, scale)
+            if min(box.width(), box.height()) < 4:
+                box = QRectF(box.center() - QPointF(2, 2), QSizeF(4, 4))
+            rgb = PRESSING_RGB if one.reason == "passing" else REVISIT_RGB
+            painter.setPen(QPen(theme.colour(rgb), 1))
+            painter.setBrush(theme.colour(rgb, 0.35))
+            painter.drawRect(box)
+            if one == self._chosen:
+                painter.setPen(QPen(theme.TEXT, 1.5))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.drawRect(box.adjusted(-3, -3, 3, 3))
+
+    def _paint_field(
+        self,
+        painter: QPainter,
+        origin: QPointF,
+        scale: float,
+        field: LiveField,
+        shade: QColor,
+    ) -> None:
+        if field.place is None:
             return
-        place, (width_um, height_um) = self._field.place, self._field.size_um
+        place, (width_um, height_um) = field.place, field.size_um
         corner = origin + QPointF(place.x_um, place.y_um) * scale
         box = QRectF(corner.x(), corner.y(), width_um * scale, height_um * scale)
         if box.width() < 7:
             middle = box.center()
             box = QRectF(middle.x() - 3.5, middle.y() - 3.5, 7, 7)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for pen in (QPen(theme.SURROUND, 4.0), QPen(theme.ACCENT, 2.0)):
+        for pen in (QPen(theme.SURROUND, 4.0), QPen(shade, 2.0)):
             painter.setPen(pen)
             painter.drawRect(box)
 

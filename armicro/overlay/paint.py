@@ -16,13 +16,11 @@ from PySide6.QtGui import (
     QPainter,
     QPen,
     QPixmap,
-    QPolygonF,
 )
 
 from armicro.overlay import theme
 from armicro.overlay.colour import Rgb, suspicion_rgb
-from armicro.overlay.guide import Step, distance_text
-from armicro.overlay.layout import Box, probability_text
+from armicro.overlay.layout import Box
 from armicro.overlay.ruler import rule
 from armicro.overlay.status import Banner
 from armicro.overlay.viewport import Viewport
@@ -34,6 +32,7 @@ KEYS = (
     ("Space", "freeze the picture, and go on"),
     ("+  –  0", "zoom in, out, whole field (or mouse wheel; drag to move)"),
     ("Up  Down", "pick a finding from the list"),
+    ("R", "take me back: the next part to be seen again"),
     ("Esc", "one step back: help, finding, full screen, then close"),
     ("S", "save a picture of this window"),
     ("F", "full screen"),
@@ -41,7 +40,7 @@ KEYS = (
     ("Q", "close and end the session"),
     ("?", "this help"),
 )
-_DARK = QColor(10, 13, 16)
+DARK = QColor(10, 13, 16)
 _PILL = QColor(14, 18, 22, 214)
 _MARGIN = 14.0
 
@@ -122,7 +121,7 @@ def _paint_dashes(painter: QPainter, box: Box, rect: QRectF) -> None:
 def _paint_ring(painter: QPainter, rect: QRectF) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    for pen in (QPen(_DARK, 3.0), QPen(theme.ACCENT, 1.4)):
+    for pen in (QPen(DARK, 3.0), QPen(theme.ACCENT, 1.4)):
         painter.setPen(pen)
         painter.drawRoundedRect(rect, 5, 5)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
@@ -148,49 +147,13 @@ def _label(text: str, rgb: Rgb, opacity: float, ratio: float) -> QPixmap:
     return label
 
 
-def paint_way(painter: QPainter, step: Step, room: QRectF) -> None:
-    """Paint the arrow near the edge that leads to a finding out of sight."""
-    way = QPointF(*step.towards_xy)
-    inner = room.adjusted(46, 58, -46, -64)
-    reach = min(
-        inner.width() / 2 / max(1e-6, abs(way.x())),
-        inner.height() / 2 / max(1e-6, abs(way.y())),
-    )
-    tip = room.center() + way * reach
-    shade = theme.colour(suspicion_rgb(step.finding.hr_probability))
-    paint_arrow(painter, tip, way, 15.0, shade)
-    text = f"{probability_text(step.finding.hr_probability)}  {distance_text(step)}"
-    _pill(painter, tip - way * 52, text, shade)
-
-
-def paint_arrow(
-    painter: QPainter, at: QPointF, way: QPointF, size: float, shade: QColor
-) -> None:
-    """Paint an arrow head that points along a unit vector, with a dark outline."""
-    side = QPointF(-way.y(), way.x()) * 0.62
-    back = at - way * (0.75 * size)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(_DARK, 1.5))
-    painter.setBrush(shade)
-    painter.drawPolygon(
-        QPolygonF(
-            [
-                at + way * size,
-                back + side * size,
-                at - way * (0.35 * size),
-                back - side * size,
-            ]
-        )
-    )
-
-
 def paint_ruler(painter: QPainter, um_per_screen_px: float, room: QRectF) -> None:
     """Paint the scale bar, bottom left."""
     ruler = rule(um_per_screen_px, 0.22 * room.width())
     painter.setFont(theme.font(12, bold=True))
     card = QRectF(0, 0, max(ruler.length_px, 44.0) + 24, 38)
     card.moveBottomLeft(room.bottomLeft() + QPointF(_MARGIN, -_MARGIN))
-    _card(painter, card)
+    paint_card(painter, card)
     painter.setPen(theme.TEXT)
     line = QRectF(0, 0, ruler.length_px, 7)
     line.moveCenter(QPointF(card.center().x(), card.bottom() - 10))
@@ -221,7 +184,7 @@ def _legend(least_probability: float, ratio: float) -> QPixmap:
     legend.setDevicePixelRatio(ratio)
     legend.fill(Qt.GlobalColor.transparent)
     painter = QPainter(legend)
-    _card(painter, card)
+    paint_card(painter, card)
     painter.setFont(theme.font(11))
     painter.setPen(theme.TEXT)
     centred = Qt.AlignmentFlag.AlignHCenter
@@ -274,7 +237,7 @@ def paint_badges(painter: QPainter, texts: Sequence[str], room: QRectF) -> None:
         card = QRectF(
             room.left() + _MARGIN, top, metrics.horizontalAdvance(text) + 20, 24
         )
-        _card(painter, card)
+        paint_card(painter, card)
         painter.setPen(theme.ACCENT)
         painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)
         top += 29
@@ -311,16 +274,8 @@ def paint_help(painter: QPainter, room: QRectF) -> None:
         line.translate(0, row)
 
 
-def _pill(painter: QPainter, at: QPointF, text: str, shade: QColor) -> None:
-    painter.setFont(theme.font(12, bold=True))
-    width = QFontMetricsF(painter.font()).horizontalAdvance(text) + 18
-    card = QRectF(at.x() - width / 2, at.y() - 11, width, 22)
-    _card(painter, card)
-    painter.setPen(shade)
-    painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)
-
-
-def _card(painter: QPainter, card: QRectF) -> None:
+def paint_card(painter: QPainter, card: QRectF) -> None:
+    """Paint the ground under a few words."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(_PILL)

@@ -6,6 +6,19 @@ from armicro.errors import RigError
 
 
 @dataclass(frozen=True, slots=True)
+class Optics:
+    """A certificate's Display: how camera pixels lie on the display's."""
+
+    homography: tuple[tuple[float, float, float], ...]
+    """3x3: display pixel ~ homography @ (undistorted camera pixel, 1); whole numbers
+    are centres of pixels."""
+    distortion: tuple[float, ...] = ()
+    """Terms of r², r⁴...; r is 1 in the field's corners."""
+    size_px: tuple[int, int] = (0, 0)
+    """Of the display."""
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """Limits of what may be drawn and of what may be said.
 
@@ -16,7 +29,7 @@ class Setting:
     least_probability: float = 0.5
     """Findings below this get no box."""
     fade_from_um: float = 2.0
-    """Boxes are drawn at full strength up to this standard error of the place."""
+    """Boxes are drawn at full strength up to this expected error."""
     largest_place_error_um: float = 10.0
     """Beyond this no box is drawn: it could stand on the wrong cell."""
     scale_limits_um_per_px: tuple[float, float] = (0.1, 0.6)
@@ -30,6 +43,22 @@ class Setting:
     silent_after_ms: float = 1000.0
     """Capture silent for longer: the picture is called old."""
     most_boxes: int = 60
+    least_focus: float = 0.3
+    """Below this a field is called out of focus."""
+    most_smear_um: float = 2.0
+    """Above this a field is called moving."""
+    optical: bool = False
+    """Only boxes, on black, for a display that is mixed into the eyepiece."""
+    optics: Optics | None = None
+    """Of that display; None: the field fills it."""
+    latency_ms: float = 0.0
+    """Of an optical display alone, from painting to light."""
+    glass_to_glass_ms: float = 0.0
+    """From the end of exposure to light on the display, measured; 0: never."""
+    blind_after_ms: float = 300.0
+    """An optical display shows no boxes by a field that is older."""
+    uncalibrated: bool = False
+    """The rig wants boxes at a scale that nobody measured; said all the time."""
 
     def __post_init__(self) -> None:
         low, high = self.scale_limits_um_per_px

@@ -29,6 +29,8 @@ class LiveField:
     """Why the pixels cannot be trusted; empty when they can."""
     sight: Sight | None = None
     """Focus and motion of the field; None where nobody has judged them."""
+    voided: str = ""
+    """Why the scale is not to be trusted; empty when it is."""
 
     @property
     def size_um(self) -> tuple[float, float]:
@@ -73,3 +75,5 @@ class Snapshot:
     overview: Overview | None = None
     finished: bool = False
     """The path is done: silence is no fault from here on."""
+    warning: str = ""
+    """What the operator should see to, though boxes may be drawn."""

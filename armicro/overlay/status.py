@@ -5,16 +5,24 @@ slide whose extent nobody knows, is only "so far" and grey; a high one is shown 
 coverage; no colour in the window means "all clear".
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-from armicro.overlay.layout import probability_text
+from armicro.overlay.guide import probability_text
 from armicro.overlay.pace import Reading
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
-from armicro.overlay.trust import is_silent, is_stale, why_no_boxes
+from armicro.overlay.trust import (
+    PLACE_UNKNOWN,
+    aim_of,
+    is_silent,
+    is_stale,
+    why_no_boxes,
+)
 
 RESEARCH_ONLY = "Research use only - not a diagnostic device"
+LOST = "place lost: move back to a part already seen"
 ORIGINS = {
     "slide_file": "slide file",
     "stage_encoder": "stage encoder",
@@ -67,9 +75,22 @@ class CoverageWords:
 
 
 def banner(
-    snapshot: Snapshot, shown: LiveField | None, now_ns: int, setting: Setting
+    snapshot: Snapshot,
+    shown: LiveField | None,
+    now_ns: int,
+    setting: Setting,
+    *,
+    was_placed: bool = False,
 ) -> Banner | None:
-    """The most pressing thing to say over the picture; None when all is well."""
+    """The most pressing thing to say over the picture; None when all is well.
+
+    Args:
+        snapshot: what is known.
+        shown: the field whose picture stands there.
+        now_ns: on the clock of ``taken_ns``.
+        setting: limits.
+        was_placed: an earlier field of this slide had a place.
+    """
     if snapshot.problem:
         return Banner(snapshot.problem, "alarm")
     if is_silent(snapshot, now_ns, setting):
@@ -77,12 +98,14 @@ def banner(
         return Banner(f"no picture for {seconds:.0f} s - reconnecting", "alarm")
     if shown is None:
         return None
-    reason = why_no_boxes(shown, snapshot.slide, setting)
+    reason = why_no_boxes(shown, snapshot.slide, now_ns, setting)
+    if reason == PLACE_UNKNOWN and was_placed:
+        reason = LOST
     if reason:
         return Banner(reason)
     if is_stale(snapshot, now_ns, setting):
         return Banner("analysis silent - restarting; boxes show what was known")
-    return None
+    return Banner(snapshot.warning) if snapshot.warning else None
 
 
 def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWords:
@@ -151,12 +174,16 @@ def status_line(
     setting: Setting,
 ) -> tuple[Item, ...]:
     """The figures at the foot of the window, in the order of their weight."""
+    unmeasured = (Item("scale", "not measured", "warn"),) * setting.uncalibrated
     if shown is None:
-        return (_place_item(shown, setting), *_slide_items(snapshot.slide, stale=False))
+        slide = _slide_items(snapshot.slide, stale=False)
+        return (*unmeasured, _place_item(shown), *slide)
     slow = reading.age_p95_ms > setting.silent_after_ms
     stale = is_stale(snapshot, now_ns, setting)
     return (
-        _place_item(shown, setting),
+        *unmeasured,
+        _place_item(shown),
+        *_error_items(shown, now_ns, setting),
         Item("fps", f"{reading.frames_per_second:.0f}"),
         Item(
             "age",
@@ -167,14 +194,24 @@ def status_line(
     )
 
 
-def _place_item(shown: LiveField | None, setting: Setting) -> Item:
+def _place_item(shown: LiveField | None) -> Item:
     if shown is None:
         return Item("place", "–", "muted")
     if shown.place is None:
         return Item("place", "unknown", "warn")
-    error_um = shown.place.standard_error_um
-    tone: Tone = "plain" if error_um <= setting.fade_from_um else "warn"
-    return Item("place", f"{ORIGINS[shown.place.origin]} ±{error_um:.1f} µm", tone)
+    return Item("place", ORIGINS[shown.place.origin])
+
+
+def _error_items(shown: LiveField, now_ns: int, setting: Setting) -> tuple[Item, ...]:
+    """How far boxes are expected to be off their cells as they are seen."""
+    aim = aim_of(shown, now_ns, setting)
+    if aim is None:
+        return ()
+    tone: Tone = "plain" if aim.error_um <= setting.fade_from_um else "warn"
+    known = math.isfinite(aim.error_um)
+    # Rounded up: no instrument is off by ±0.0.
+    text = f"±{math.ceil(10 * aim.error_um - 1e-6) / 10:.1f} µm" if known else "unknown"
+    return (Item("expected error", text, tone),)
 
 
 def _slide_items(slide: SlideState | None, *, stale: bool) -> tuple[Item, ...]:

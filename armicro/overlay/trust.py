@@ -1,12 +1,54 @@
 """May boxes be drawn, and how boldly: the rules that keep the instrument honest."""
 
+import math
+from dataclasses import dataclass
+
+from armicro.field import Place
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 
+PLACE_UNKNOWN = "place unknown: boxes off"
 _NS_PER_MS = 1e6
 
 
-def why_no_boxes(field: LiveField, slide: SlideState | None, setting: Setting) -> str:
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a field's boxes are drawn, and how far they are expected to be off."""
+
+    place: Place
+    error_um: float
+
+
+def aim_of(field: LiveField, now_ns: int, setting: Setting) -> Aim | None:
+    """The place by which a field's boxes are drawn; None where nobody knows it.
+
+    On a monitor picture and boxes are of one moment. In the eyepiece the boxes meet the
+    cells themselves, which went on since: they are drawn where the cells will be when
+    the display lights up, and the whole of that way counts as error, since a hand may
+    stop or turn within it.
+    """
+    place = field.place
+    if place is None:
+        return None
+    if not setting.optical:
+        return Aim(place, place.standard_error_um)
+    if field.sight is not None and field.sight.velocity_xy_um_per_s is None:
+        return Aim(place, math.inf)
+    x, y = (field.sight and field.sight.velocity_xy_um_per_s) or (0.0, 0.0)
+    age_ms = (now_ns - field.taken_ns) / _NS_PER_MS
+    ahead_s = max(age_ms + setting.latency_ms, setting.glass_to_glass_ms) / 1e3
+    then = Place(
+        place.x_um + x * ahead_s,
+        place.y_um + y * ahead_s,
+        place.standard_error_um,
+        place.origin,
+    )
+    return Aim(then, math.hypot(place.standard_error_um, math.hypot(x, y) * ahead_s))
+
+
+def why_no_boxes(
+    field: LiveField, slide: SlideState | None, now_ns: int, setting: Setting
+) -> str:
     """Why this field gets no box, in words for the operator; empty when it may.
 
     The order is the order of what the operator can do about it.
@@ -14,28 +56,53 @@ def why_no_boxes(field: LiveField, slide: SlideState | None, setting: Setting) -
     low, high = setting.scale_limits_um_per_px
     if not low <= field.um_per_px <= high:
         return f"scale {field.um_per_px:.2f} µm/px outside {low:g}–{high:g}: boxes off"
-    if field.fault:
-        return f"{field.fault}: boxes off"
+    if field.voided or field.fault:
+        return f"{field.voided or field.fault}: boxes off"
     if slide is not None and slide.problem:
         return f"{slide.problem}: boxes off"
     if field.place is None:
-        return "place unknown: boxes off"
-    if not field.place.standard_error_um <= setting.largest_place_error_um:
+        return PLACE_UNKNOWN
+    limit_um = setting.largest_place_error_um
+    if not field.place.standard_error_um <= limit_um:
         return (
             f"place known only to ±{field.place.standard_error_um:.0f} µm "
-            f"(limit {setting.largest_place_error_um:g}): boxes off"
+            f"(limit {limit_um:g}): boxes off"
         )
+    return _why_not_in_the_eyepiece(field, now_ns, setting) if setting.optical else ""
+
+
+def _why_not_in_the_eyepiece(field: LiveField, now_ns: int, setting: Setting) -> str:
+    if (now_ns - field.taken_ns) / _NS_PER_MS > setting.blind_after_ms:
+        # No old picture stands there: the operator sees the slide itself.
+        return "no picture: boxes off"
+    aim = aim_of(field, now_ns, setting)
+    if aim is None or math.isinf(aim.error_um):
+        return "motion unknown: boxes off"
+    if aim.error_um > setting.largest_place_error_um:
+        return f"moving fast: boxes would be off by {aim.error_um:.0f} µm"
     return ""
 
 
-def opacity_of(standard_error_um: float, setting: Setting) -> float:
-    """1 where the place is sure, falling to 0.25 where boxes vanish.
+def motion_words(field: LiveField, setting: Setting) -> str:
+    """What keeps a field from being analysed, in a few words; empty when nothing."""
+    sight = field.sight
+    if sight is None:
+        return ""
+    if sight.smear_um > setting.most_smear_um:
+        return "Moving - known findings only"
+    if sight.focus is not None and sight.focus < setting.least_focus:
+        return "Out of focus"
+    return ""
+
+
+def opacity_of(error_um: float, setting: Setting) -> float:
+    """1 where boxes stand surely on their cells, falling to 0.25 where they vanish.
 
     >>> [opacity_of(error, Setting()) for error in (0.5, 2, 6, 10)]
     [1.0, 1.0, 0.625, 0.25]
     """
     span_um = setting.largest_place_error_um - setting.fade_from_um
-    beyond = (standard_error_um - setting.fade_from_um) / span_um
+    beyond = (error_um - setting.fade_from_um) / span_um
     return 1.0 - 0.75 * min(1.0, max(0.0, beyond))
 
 

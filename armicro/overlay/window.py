@@ -6,33 +6,33 @@ brought up to date five times a second, and equal content is not painted again.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
-from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from armicro.errors import ArmicroError
-from armicro.field import Place
 from armicro.overlay import Feed, theme
-from armicro.overlay.canvas import Canvas, Scene
-from armicro.overlay.finding_list import FindingList
-from armicro.overlay.guide import Step, guide, top
-from armicro.overlay.layout import Shelf
+from armicro.overlay.canvas import Canvas
+from armicro.overlay.eyepiece import Eyepiece
+from armicro.overlay.goal_list import GoalList
+from armicro.overlay.guide import Goal, guide
+from armicro.overlay.known import Known
 from armicro.overlay.minimap import MiniMap
 from armicro.overlay.pace import Pace
 from armicro.overlay.panel import CoverageCard, ScoreCard
-from armicro.overlay.seen import ANALYSED, UNREADABLE, VIEWED, Seen
+from armicro.overlay.scene import Scene
+from armicro.overlay.seen import Seen
 from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.snapshot import LiveField, Snapshot
 from armicro.overlay.status import banner, coverage_words, score_words, status_line
 from armicro.overlay.strip import Heading, StatusStrip
-from armicro.overlay.trend import Trend
 from armicro.overlay.trend_card import TrendCard
-from armicro.overlay.trust import is_stale
-from armicro.report import Finding
+from armicro.overlay.trust import is_stale, motion_words
+from armicro.report import Finding, Revisit
 
 TICK_MS = 8
 """A poll without news costs some microseconds, and a new field waits half of this."""
@@ -40,8 +40,8 @@ _PANEL_NS = 200_000_000
 _PANEL_WIDTH_PX = 304
 _SAID_NS = 4_000_000_000
 _TREND_FROM_PX = 800
-_HEADLESS = QSize(1600, 1050)
-_LARGEST = QSize(1920, 1200)
+
+Target = Finding | Revisit
 
 
 class Window(QWidget):
@@ -72,12 +72,9 @@ class Window(QWidget):
         self._setting = setting or Setting()
         self._folder = folder or Path()
         self._snapshot = Snapshot()
-        self._shelf, self._seen, self._pace = Shelf(), Seen(), Pace()
-        self._top: tuple[Finding, ...] = ()
-        self._chosen: Finding | None = None
+        self._known, self._pace = Known(), Pace()
+        self._chosen: Target | None = None
         self._boxes_on, self._help_on = True, False
-        self._map_changed = True
-        self._trend, self._trend_changed = Trend(), False
         self._panel_due_ns = 0
         self._said, self._said_until_ns = "", 0
         self._lay_out(title)
@@ -94,13 +91,17 @@ class Window(QWidget):
         self.setPalette(palette)
         self.setAutoFillBackground(True)
         self.heading, self.status = Heading(title), StatusStrip()
-        self.canvas = Canvas(self._setting)
+        optical = self._setting.optical
+        self.canvas = (Eyepiece if optical else Canvas)(self._setting)
         self.canvas.painted.connect(self._on_painted)
         self.score, self.map = ScoreCard(), MiniMap()
         self.trend = TrendCard(self._setting.suspicious_score)
         self.coverage = CoverageCard(self._setting.least_coverage)
-        self.findings = FindingList()
-        self.findings.chosen.connect(self._choose)
+        self.findings = GoalList("Top findings")
+        self.revisits = GoalList("Take me back", rows=4)
+        for goals in (self.findings, self.revisits):
+            goals.chosen.connect(self._choose)
+        self.revisits.hide()
         self.panel = QWidget()
         self.panel.setFixedWidth(_PANEL_WIDTH_PX)
         cards = QVBoxLayout(self.panel)
@@ -111,6 +112,7 @@ class Window(QWidget):
         cards.addWidget(self.trend)
         cards.addWidget(self.map, 2)
         cards.addWidget(self.findings, 3)
+        cards.addWidget(self.revisits)
         self._stack()
 
     def _stack(self) -> None:
@@ -124,6 +126,9 @@ class Window(QWidget):
         whole.addWidget(self.heading)
         whole.addLayout(middle, 1)
         whole.addWidget(self.status)
+        if self._setting.optical:
+            for beside in (self.heading, self.panel, self.status):
+                beside.hide()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -133,7 +138,7 @@ class Window(QWidget):
     @property
     def seen(self) -> Seen:
         """What was shown and analysed of this slide."""
-        return self._seen
+        return self._known.seen
 
     def start(self) -> None:
         """Tick by the timer from now on."""
@@ -145,10 +150,10 @@ class Window(QWidget):
         self._snapshot = new
         now_ns = self._clock()
         if new.slide is not None and new.slide is not old.slide:
-            self._know_slide(new.slide, old.slide)
+            self._chosen = self._known.chosen_after(new.slide, self._chosen)
         newer = new.field if _differs(new.field, self.canvas.field) else None
         if newer is not None:
-            self._mark_seen(newer, VIEWED)
+            self._known.view(newer)
         self._show_canvas(newer, now_ns)
         if now_ns >= self._panel_due_ns:
             self._panel_due_ns = now_ns + _PANEL_NS
@@ -170,49 +175,38 @@ class Window(QWidget):
             raise ArmicroError(f"screenshot {path}: not written; is the disk full?")
         return path
 
-    def _know_slide(self, slide: SlideState, old: SlideState | None) -> None:
-        if old is not None and slide.name != old.name:
-            self._seen, self._map_changed, self._chosen = Seen(), True, None
-            self._trend = Trend()
-        self._trend_changed = self._trend.update(slide.score) or self._trend_changed
-        if old is None or slide.findings != old.findings:
-            self._shelf, self._top = Shelf(slide.findings), top(slide.findings)
-        known = 0 if old is None or slide.name != old.name else len(old.seen)
-        for x_um, y_um, width_um, height_um, readable in slide.seen[known:].tolist():
-            place = Place(x_um, y_um, 0.0, "slide_file")
-            mark = ANALYSED if readable else UNREADABLE
-            changed = self._seen.update(place, (width_um, height_um), mark)
-            self._map_changed = self._map_changed or changed
-
-    def _mark_seen(self, field: LiveField, mark: int) -> None:
-        if field.place is not None:
-            changed = self._seen.update(field.place, field.size_um, mark)
-            self._map_changed = self._map_changed or changed
-
     def _show_canvas(self, newer: LiveField | None, now_ns: int) -> None:
         snapshot, setting = self._snapshot, self._setting
         # What is said belongs to the picture that will stand there.
         shown = self.canvas.field if self.canvas.frozen else newer or self.canvas.field
+        trail = self._known.trail
+        lost = shown is not None and shown.place is None
         scene = Scene(
-            shelf=self._shelf,
+            shelf=self._known.shelf,
             slide=snapshot.slide,
             stale=is_stale(snapshot, now_ns, setting),
-            chosen=self._chosen_step(shown),
-            banner=banner(snapshot, shown, now_ns, setting),
+            goal=self._goal(shown),
+            back_xy=trail.back_xy if lost else None,
+            badge=motion_words(shown, setting) if shown else "",
+            now_ns=now_ns if setting.optical else 0,
+            banner=banner(
+                snapshot, shown, now_ns, setting, was_placed=trail.place is not None
+            ),
             waiting=f"Waiting for the first field{_of(snapshot.source)}",
             boxes_on=self._boxes_on,
             help_on=self._help_on,
         )
         self.canvas.show_scene(scene, newer)
 
-    def _chosen_step(self, shown: LiveField | None) -> Step | None:
+    def _goal(self, shown: LiveField | None) -> Goal | None:
         if self._chosen is None:
             return None
-        rank = self._top.index(self._chosen) if self._chosen in self._top else 0
-        step = guide([self._chosen], self.canvas.sight_on(shown))[0]
-        return Step(
-            rank + 1, step.finding, step.distance_um, step.towards_xy, step.in_view
-        )
+        targets: tuple[Target, ...] = self._known.top
+        if isinstance(self._chosen, Revisit):
+            targets = self._known.revisits
+        rank = targets.index(self._chosen) if self._chosen in targets else 0
+        (goal,) = guide([self._chosen], self.canvas.sight_on(shown))
+        return replace(goal, rank=rank + 1)
 
     def _show_panel(self, now_ns: int) -> None:
         snapshot, setting = self._snapshot, self._setting
@@ -222,16 +216,24 @@ class Window(QWidget):
         self.heading.say(name, snapshot.source if snapshot.source != name else "")
         self.score.say(score_words(snapshot, stale=stale, setting=setting))
         self.coverage.say(coverage_words(snapshot, setting))
-        self.map.draw(self._seen, snapshot.overview, changed=self._map_changed)
-        self._map_changed = False
-        if self._trend_changed and self.trend.isVisible():
-            self._trend_changed = False
-            self.trend.draw(self._trend)
-        self.map.mark(shown, self._top, self._chosen)
-        self.findings.say(guide(self._top, self.canvas.sight_xyxy_um), self._chosen)
+        known = self._known
+        self.map.draw(known.seen, snapshot.overview, changed=known.map_changed)
+        known.map_changed = False
+        if known.trend_changed and self.trend.isVisible():
+            known.trend_changed = False
+            self.trend.draw(known.trend)
+        self._show_goals(shown)
         reading = self._pace.read(now_ns)
         said = self._said if now_ns < self._said_until_ns else ""
         self.status.say(status_line(snapshot, shown, reading, now_ns, setting), said)
+
+    def _show_goals(self, shown: LiveField | None) -> None:
+        known, sight = self._known, self.canvas.sight_xyxy_um
+        lost = known.trail.field if shown and shown.place is None else None
+        self.map.mark(shown, known.top, known.revisits, self._chosen, lost)
+        self.findings.say(guide(known.top, sight), self._chosen)
+        self.revisits.setVisible(bool(known.revisits))
+        self.revisits.say(guide(known.revisits, sight), self._chosen)
 
     def _on_painted(self, field: LiveField) -> None:
         now_ns = self._clock()
@@ -242,16 +244,30 @@ class Window(QWidget):
         self._said, self._said_until_ns = text, self._clock() + _SAID_NS
         self._panel_due_ns = 0
 
-    def _choose(self, finding: Finding | None) -> None:
-        self._chosen = finding
+    def _choose(self, target: Target | None) -> None:
+        self._chosen = target
         self._panel_due_ns = 0
-        if finding in self._top:
-            self.findings.reveal(self._top.index(finding))
+        if isinstance(target, Finding) and target in self._known.top:
+            self.findings.reveal(self._known.top.index(target))
+        if isinstance(target, Revisit) and target in self._known.revisits:
+            self.revisits.reveal(self._known.revisits.index(target))
+
+    def _choose_revisit(self) -> None:
+        """The next part that should be seen again, round and round."""
+        parts = self._known.revisits
+        if not parts:
+            self._say("nothing to go back to")
+        elif isinstance(self._chosen, Revisit) and self._chosen in parts:
+            self._choose(parts[(parts.index(self._chosen) + 1) % len(parts)])
+        else:
+            self._choose(parts[0])
 
     def _choose_next(self, by: int) -> None:
-        if self._top:
-            at = self._top.index(self._chosen) + by if self._chosen in self._top else 0
-            self._choose(self._top[min(len(self._top) - 1, max(0, at))])
+        top = self._known.top
+        if top:
+            picked = isinstance(self._chosen, Finding) and self._chosen in top
+            at = top.index(self._chosen) + by if picked else 0
+            self._choose(top[min(len(top) - 1, max(0, at))])
 
     def _toggle_boxes(self) -> None:
         self._boxes_on = not self._boxes_on
@@ -266,7 +282,11 @@ class Window(QWidget):
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def _toggle_panel(self) -> None:
-        self.panel.setVisible(not self.panel.isVisible())
+        visible = not self.panel.isVisible()
+        self.panel.setVisible(visible)
+        if self._setting.optical:
+            self.heading.setVisible(visible)
+            self.status.setVisible(visible)
 
     def _save(self) -> None:
         seq = self.canvas.field.seq if self.canvas.field else 0
@@ -291,6 +311,7 @@ class Window(QWidget):
         Qt.Key.Key_B: _toggle_boxes,
         Qt.Key.Key_F: _toggle_full_screen,
         Qt.Key.Key_P: _toggle_panel,
+        Qt.Key.Key_R: _choose_revisit,
         Qt.Key.Key_S: _save,
         Qt.Key.Key_Space: _toggle_freeze,
         Qt.Key.Key_Question: _toggle_help,
@@ -337,64 +358,3 @@ def _differs(field: LiveField | None, shown: LiveField | None) -> bool:
 
 def _of(source: str) -> str:
     return f" from {source}" if source else ""
-
-
-def application() -> QApplication:
-    """The one Qt application of this process."""
-    running = QApplication.instance()
-    return running if isinstance(running, QApplication) else QApplication(["armicro"])
-
-
-def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
-    feed: Feed,
-    *,
-    title: str = "armicro",
-    setting: Setting | None = None,
-    folder: Path | None = None,
-    on_close: Callable[[], None] | None = None,
-    on_tick: Callable[[], bool] | None = None,
-    picture: Path | None = None,
-) -> None:
-    """Show the window until it is closed.
-
-    Headless (``QT_QPA_PLATFORM=offscreen`` in the environment) the same window is laid
-    out, ticks and paints; only no screen shows it.
-
-    Args:
-        feed: brings the snapshots.
-        title: first word of the heading.
-        setting: limits.
-        folder: where S saves pictures.
-        on_close: called once, when the window closes.
-        on_tick: called ten times a second (heartbeat, signals); False closes.
-        picture: a screenshot is saved here before the window closes that way.
-    """
-    # A resize that gives half of its work away waits for a core that inference keeps.
-    cv2.setNumThreads(1)
-    app = application()
-    window = Window(
-        feed, title=title, setting=setting, folder=folder, on_close=on_close
-    )
-    room = _HEADLESS
-    if app.platformName() != "offscreen":
-        room = app.primaryScreen().availableSize()
-    window.resize(room.boundedTo(_LARGEST))
-    window.show()
-    window.start()
-    beat = QTimer()
-
-    def look() -> None:
-        if on_tick is None or on_tick():
-            return
-        try:
-            if picture is not None:
-                window.tick()
-                window.screenshot(picture)
-        finally:
-            window.close()
-
-    if on_tick is not None:
-        beat.timeout.connect(look)
-        beat.start(100)
-    app.exec()
-    beat.stop()

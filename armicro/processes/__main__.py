@@ -18,6 +18,7 @@ PROCESSES: dict[Name, str] = {
     "capture": "armicro.processes.capture",
     "infer": "armicro.processes.infer",
     "display": "armicro.processes.display",
+    "keeper": "armicro.processes.keeper",
 }
 """One module a process, each with ``run(job, life)``: loaded only where it runs."""
 

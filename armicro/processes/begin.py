@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from armicro import __version__
+from armicro.certificate import now
 from armicro.errors import SourceError
 from armicro.field import Overview
 from armicro.processes.folder import make_folder
@@ -21,6 +22,7 @@ from armicro.processes.job import Job
 from armicro.session.record import OverviewCard, SlideCard
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
+from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
 
 
@@ -28,10 +30,11 @@ def begin(job: Job) -> Job:
     """Write the session's facts into its journal; return the job with its field size.
 
     Raises:
+        CalibrationError: a replay's certificate is not in force.
         SourceError: the slide cannot be used, or the journal is of another session.
     """
     make_folder(job.folder)
-    card = _card(job)
+    card = prove(job)
     with Journal(job.journal) as journal:
         _refuse_another(job, journal)
         facts: dict[str, object] = {
@@ -42,9 +45,17 @@ def begin(job: Job) -> Job:
                 "name": job.rig.name,
                 "sha256": job.rig.sha256,
                 "objective": job.rig.objective,
+                "certificate": _certificate_facts(job),
             },
-            "settings": job.rig,
+            # Its own fact below, and a path tells too much.
+            "settings": msgspec.structs.replace(
+                job.rig,
+                calibration=None,
+                certificate=Path(job.rig.certificate).name,
+            ),
         }
+        if job.rig.calibration is not None:
+            facts["certificate"] = job.rig.calibration
         if journal.get("started", str) is None:
             facts["started"] = datetime.now(UTC).isoformat(timespec="seconds")
         if card is not None and card.overview is not None:
@@ -54,6 +65,28 @@ def begin(job: Job) -> Job:
     if card is None:
         return job
     return msgspec.structs.replace(job, field_bytes=card.width_px * card.height_px * 3)
+
+
+def _certificate_facts(job: Job) -> dict[str, object]:
+    """Whose word the scale is: enough to find the certificate, and to prove it."""
+    rig = job.rig
+    facts: dict[str, object] = {}
+    if rig.calibration is not None:
+        held = rig.calibration
+        facts = {
+            "file": Path(rig.certificate).name,
+            "digest": held.digest,
+            "camera": held.instrument.camera,
+            "objective": held.instrument.objective,
+            "made_at": held.made_at,
+            "made_by": held.made_by,
+            "expires_at": held.expires_at,
+        }
+    if rig.calibration_fault:
+        facts["not_in_force"] = rig.calibration_fault
+    if rig.camera.uncalibrated:
+        facts["uncalibrated"] = True
+    return facts
 
 
 def identity(job: Job) -> str:
@@ -68,6 +101,19 @@ def identity(job: Job) -> str:
 def _bytes(slide: Path) -> int:
     files = slide.iterdir() if slide.is_dir() else (slide,)
     return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def prove(job: Job) -> Card | None:
+    """Open what a session reads, and see that it may be read; None for a camera.
+
+    Raises:
+        CalibrationError: a replay's certificate is not in force.
+        SourceError: the slide cannot be used.
+    """
+    card = _card(job)
+    if card is not None and job.mode == "replay":
+        refuse_void(job.rig, card, now())
+    return card
 
 
 def _card(job: Job) -> Card | None:

@@ -19,7 +19,10 @@ from armicro.processes.begin import open_job_source
 from armicro.processes.intake import Ranges
 from armicro.processes.job import Job
 from armicro.processes.life import Life
+from armicro.processes.placing import Placing
 from armicro.processes.reader import Reader
+from armicro.processes.trust import Trust
+from armicro.slide.focus import with_focus
 from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Peer, Publisher
 from armicro.wire.ring import Ring
@@ -69,6 +72,8 @@ class _Capture:
         self._job, self._life = job, life
         self._ring, self._answers, self._view = ring, answers, view
         self._live = job.mode == "live"
+        self._placing = Placing(job)
+        self._trust = Trust(job.rig)
         # The operator sees the field at once; a replay waits to be told what is done.
         self._reader = self._read() if self._live else None
         self._asker: Peer | None = None
@@ -100,6 +105,7 @@ class _Capture:
         """Stop reading; may be called twice."""
         if self._reader is not None:
             self._reader.close()
+        self._placing.close()
 
     def _read(self, done: Ranges = ()) -> Reader:
         return Reader(
@@ -107,6 +113,7 @@ class _Capture:
             done=RangeSet(done),
             newest=self._live,
             interval_s=_interval_s(self._job),
+            judge=self._trust,
         )
 
     def _asked(self, ask: Ask) -> None:
@@ -118,7 +125,8 @@ class _Capture:
         if self._live:
             self._count_on(max((last for _, last in ask.done), default=-1))
             return
-        self.close()
+        if self._reader is not None:
+            self._reader.close()
         self._shots.clear()
         self._reader = self._read(ask.done)
 
@@ -131,7 +139,8 @@ class _Capture:
         self._shots = [shot for shot in self._shots if shot.seq > done_seq]
 
     def _put(self, field: Field) -> None:
-        field = replace(field, seq=field.seq + self._first_seq)
+        field = with_focus(replace(field, seq=field.seq + self._first_seq))
+        field = self._placing.place(field)
         keep = () if self._live else tuple(shot.slot for shot in self._shots)
         spot = self._ring.put(field, keep=keep)
         if spot is None:
@@ -184,14 +193,14 @@ class _Capture:
             fields_planned=(reader.planned or 0) if reader is not None else 0,
             messages_dropped=self._answers.dropped.total(),
         )
-        now = time.monotonic()
-        if now >= self._tell_at:
+        if time.monotonic() >= self._tell_at:
             # Said again, since a display that starts now has not heard it.
             self._show(None if problem else self._newest, problem)
 
     def _show(self, shot: Shot | None, problem: str = "") -> None:
         self._tell_at = time.monotonic() + TELL_S
-        self._view.send(View(shot, source=self._job.folder.name, problem=problem))
+        name, warning = self._job.folder.name, self._trust.warning
+        self._view.send(View(shot, source=name, problem=problem, warning=warning))
 
 
 def _interval_s(job: Job) -> float:

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from types import TracebackType
 
-from armicro.overlay.setting import Setting
+from armicro.calibrate.certificate import Certificate
+from armicro.overlay.setting import Optics, Setting
 from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.rig import Rig
@@ -19,6 +20,8 @@ from armicro.wire.ring import Ring
 
 PICTURE = "window.png"
 """Screenshot of the last moment, in the session's folder."""
+PAINTED = "painted.csv"
+"""From the end of exposure to painted, of the last fields."""
 
 
 def run(job: Job, life: Life) -> None:
@@ -31,7 +34,7 @@ def run(job: Job, life: Life) -> None:
     if job.display == "offscreen":
         # Qt reads it when it is loaded, which the imports below do.
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    from armicro.overlay.window import run_window
+    from armicro.overlay.application import run_window
     from armicro.processes.feed import WireFeed, read_overview
 
     keys = job.rig.wire.keys
@@ -59,6 +62,11 @@ def run(job: Job, life: Life) -> None:
                 on_tick=on_tick,
                 picture=job.folder / PICTURE,
             )
+        # `armicro calibrate latency --session` reads it.
+        rows = "".join(f"{span_ms:.3f}\n" for span_ms in feed.painted_ms)
+        with contextlib.suppress(OSError):
+            # A full disk has been told of elsewhere.
+            (job.folder / PAINTED).write_text(f"grab_to_painted_ms\n{rows}")
 
 
 def setting_of(rig: Rig) -> Setting:
@@ -66,7 +74,30 @@ def setting_of(rig: Rig) -> Setting:
     limit_um = rig.cascade.place_error_um
     # A tight limit leaves the boxes less room to fade.
     fade_from_um = min(Setting().fade_from_um, limit_um / 2)
-    return Setting(fade_from_um=fade_from_um, largest_place_error_um=limit_um)
+    # One that is not in force says nothing.
+    certificate = None if rig.calibration_fault else rig.calibration
+    latency = certificate.latency if certificate else None
+    return Setting(
+        fade_from_um=fade_from_um,
+        largest_place_error_um=limit_um,
+        uncalibrated=rig.camera.uncalibrated,
+        least_coverage=rig.display.least_coverage,
+        least_focus=rig.cascade.least_focus,
+        most_smear_um=rig.cascade.most_smear_um,
+        optical=rig.display.mode == "optical",
+        optics=optics_of(certificate),
+        latency_ms=rig.display.latency_ms,
+        glass_to_glass_ms=latency.median_ms if latency else 0.0,
+    )
+
+
+def optics_of(certificate: Certificate | None) -> Optics | None:
+    """How camera pixels lie on an optical display; None where it was not measured."""
+    display = certificate.display if certificate else None
+    if display is None:
+        return None
+    size_px = display.width_px, display.height_px
+    return Optics(display.homography, display.distortion, size_px)
 
 
 @contextlib.contextmanager
@@ -76,7 +107,7 @@ def slot_errors() -> Iterator[None]:
     A window whose every tick fails beats on and shows an old picture; one that ends is
     started again.
     """
-    from armicro.overlay.window import application
+    from armicro.overlay.application import application
 
     errors: list[BaseException] = []
 

@@ -45,9 +45,10 @@ class WireFeed:
         now_ns = time.monotonic_ns()
         before = self._snapshot
         field, source, problem = before.field, before.source, before.problem
-        heard_ns = before.heard_ns
+        heard_ns, warning = before.heard_ns, before.warning
         if isinstance(view, View):
             source, problem, heard_ns = view.source, view.problem, now_ns
+            warning = view.warning
             if view.shot is not None and _is_news(view.shot, field):
                 field = self._field(view.shot)
         state = before.slide
@@ -56,7 +57,8 @@ class WireFeed:
         if view is not None or slide is not None:
             finished = slide.finished if isinstance(slide, Slide) else before.finished
             self._snapshot = Snapshot(
-                field, state, source, problem, heard_ns, before.overview, finished
+                *(field, state, source, problem, heard_ns, before.overview, finished),
+                warning,
             )
         return self._snapshot
 
@@ -86,6 +88,7 @@ class WireFeed:
             place=shot.place,
             fault=shot.fault,
             sight=shot.sight,
+            voided=shot.voided,
         )
 
     def _render(self, shot: Shot, cut: Cut) -> Pixels | None:

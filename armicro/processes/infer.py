@@ -31,7 +31,7 @@ from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
-from armicro.report import FieldReport, Observation
+from armicro.report import Account, FieldReport, Observation, Revisit, SlideScore
 from armicro.slide.coverage import BIN_UM
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
@@ -44,6 +44,8 @@ DRAWN = 2000
 PART_OF: Mapping[Backend, int] = {"openvino": 8, "tensorrt": 64, "recorded": 64}
 """Samples between two words of life: about a second on a slow CPU."""
 LIVE_NICENESS = 5
+REVISIT_S = 4.0
+"""What to look at again is worked out that often, in 0.2 s on a slide that is full."""
 TELL_S = 0.25
 """The slide's state is told at least that often, so that its age can be seen."""
 
@@ -105,16 +107,21 @@ class _Session:
         lr, hr, rnn = map(timed_engine, (networks.lr, networks.hr, networks.rnn))
         self._engines = lr, hr, rnn
         timed = replace(networks, lr=lr, hr=hr, rnn=rnn)
-        self._pipeline = Pipeline(timed, job.rig.cascade)
+        live = job.mode == "live"
+        self._pipeline = Pipeline(timed, job.rig.cascade, live=live)
         self._begun_ns = time.monotonic_ns()
         self._before = journal.get("spent", Spent) or Spent()
         self._recent_ms: deque[float] = deque(maxlen=32)
         self._last: FieldReport | None = None
-        self._tell_at = 0.0
+        self._tell_at = self._revisit_at = 0.0
+        self._revisits: tuple[Revisit, ...] = ()
+        self._revisits_of: SlideScore | None = None
+        self._timing = -1, 0
+        """The last analysed field and its inference, ns."""
         self._finished = self._closed = False
         _refuse_other_networks(job, journal, networks)
         journal.set("engine", provenance(networks))
-        self._seen = SeenFields()
+        self._seen = SeenFields(self._pipeline)
         kept = _resume(journal, self._pipeline, self._seen)
         self._score = self._pipeline.score()
         self._writer = Writer(journal)
@@ -134,6 +141,12 @@ class _Session:
                     self._finished = True
                     break
             self._tell()
+        self._intake.close()
+        self._writer.close()
+        if not self._finished:
+            # Told to end, it has some seconds: what was found is written first.
+            self.close()
+        self._flush()
         self.close()
         # What was found stays to be seen until the supervisor ends the session.
         while not self._life.stopping:
@@ -163,17 +176,37 @@ class _Session:
 
     def _work(self, ready: Ready) -> None:
         spent_ns = self._spent_ns()
-        report, observations = self._pipeline.screen.analyse(ready.prepared)
-        news = self._pipeline.keep(report, observations)
-        self._seen.add(report)
+        account, late = self._pipeline.look(ready.prepared)
+        for kept in (late, account):
+            if kept is not None:
+                self._seen.add(kept.report)
         self._score = self._pipeline.score()
         inference_ns = self._spent_ns() - spent_ns
         ready.stations["analysed"] = time.monotonic_ns()
-        self._last = msgspec.structs.replace(report, inference_ns=inference_ns)
+        self._last = msgspec.structs.replace(account.report, inference_ns=inference_ns)
         self._recent_ms.append(inference_ns / 1e6)
         facts: Facts = {"score": self._score, "spent": self._spent()}
-        self._writer.put(self._last, news, ready.stations, facts)
+        told = Account(self._last, account.observations)
+        self._writer.put(told, self._timed(late), ready.stations, facts)
+        if account.report.state == "analysed":
+            self._timing = account.report.seq, inference_ns
         self._tell(at_once=True)
+
+    def _timed(self, late: Account | None) -> Account | None:
+        """The account of the field before, with the time that it took itself."""
+        if late is None or late.report.seq != self._timing[0]:
+            return late
+        report = msgspec.structs.replace(late.report, inference_ns=self._timing[1])
+        return Account(report, late.observations)
+
+    def _flush(self) -> None:
+        """Look at what waited for a next field, which does not come any more."""
+        late = self._timed(self._pipeline.flush())
+        if late is not None:
+            self._seen.add(late.report)
+            self._score = self._pipeline.score()
+            facts: Facts = {"score": self._score, "spent": self._spent()}
+            self._journal.amend(late, facts)
 
     def _on_part(self) -> None:
         if self._at_work:
@@ -190,6 +223,11 @@ class _Session:
         if now < self._tell_at and not at_once:
             return
         self._tell_at = now + TELL_S
+        if self._score != self._revisits_of and (
+            now >= self._revisit_at or self._closed
+        ):
+            self._revisit_at, self._revisits_of = now + REVISIT_S, self._score
+            self._revisits = self._pipeline.revisits()
         self._publisher.send(
             Slide(
                 session=self._job.session,
@@ -203,6 +241,7 @@ class _Session:
                 problem=self._intake.problem,
                 seen=self._seen.rows,
                 finished=self._finished,
+                revisits=self._revisits,
             )
         )
 
@@ -221,20 +260,30 @@ class _Session:
 class SeenFields:
     """Where fields were seen, as the display is told: each place once."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self.rows = b""
+        self._pipeline = pipeline
         self._known: set[tuple[int, ...]] = set()
+        self._last: FieldReport | None = None
 
     def add(self, report: FieldReport) -> None:
         """Take a field's place; one that differs by less than a bin is not news."""
-        if report.place is None or len(self._known) >= MOST_SEEN:
+        # A moving or blurred field tells nothing of the slide that would last.
+        if report.place is None or report.state in ("moving", "out_of_focus"):
             return
-        box = report.place.x_um, report.place.y_um, report.width_um, report.height_um
+        # What waited in the field before may have been seen since.
+        if self._last is not None:
+            self._add(self._last)
+        self._add(report)
+        self._last = report
+
+    def _add(self, report: FieldReport) -> None:
         readable = report.state in SEEN
-        key = (*(round(value / BIN_UM) for value in box), int(readable))
-        if key not in self._known:
-            self._known.add(key)
-            self.rows += struct.pack("<5f", *box, readable)
+        for box in self._pipeline.seen_boxes(report):
+            key = (*(round(value / BIN_UM) for value in box), int(readable))
+            if key not in self._known and len(self._known) < MOST_SEEN:
+                self._known.add(key)
+                self.rows += struct.pack("<5f", *box, readable)
 
 
 def provenance(networks: NetworkSet) -> dict[str, str]:

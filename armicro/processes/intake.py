@@ -7,8 +7,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from armicro.cascade.screen import Prepared, Screen
+from armicro.cascade.cut import Prepared
+from armicro.cascade.screen import Screen
 from armicro.processes.job import Job
+from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
+from armicro.slide.mosaic_file import MOSAIC
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
 from armicro.wire.codec import Parcel, field_from_shot
@@ -38,6 +41,8 @@ class Intake:
         self._job = job
         self._screen = screen
         self._kept = kept
+        self._replays = job.mode == "replay"
+        self._keeper: Keeper | None = None
         self._after = -1
         """Newest ``seq`` copied since this process, or capture, started."""
         self._ended = threading.Event()
@@ -77,6 +82,9 @@ class Intake:
                     if self._job.record
                     else None
                 )
+                if keeps_map(self._job) and not stitches_beside(self._job):
+                    path = self._job.folder / MOSAIC
+                    self._keeper = stack.enter_context(Keeper(path))
                 tell_done = True
                 while not self._ended.is_set():
                     done = None
@@ -107,7 +115,7 @@ class Intake:
             pixels = ring.read(shot)
         if pixels is None:
             # Overwritten before it was copied: in replay it must come again.
-            return self._job.mode == "replay"
+            return self._replays
         self.problem = ""
         self.skipped += shot.skipped
         self._kept.add(shot.seq)
@@ -116,6 +124,9 @@ class Intake:
         if recorder is not None:
             # Here, and not beside it: what was analysed is what can be played again.
             recorder.write(field)
+        if self._keeper is not None and (self._replays or self.ready.full()):
+            # Before the field can count as done; in live while the engine works.
+            self._keeper.take(field, at_once=self._replays)
         stations = {
             "taken": shot.taken_ns,
             "sent": shot.sent_ns,

@@ -35,6 +35,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     part: Part = "all"
     record: bool = False
     """Save the fields that infer takes, losslessly, beside the journal."""
+    map: bool = False
+    """Stitch the fields of a slide file too."""
     field_bytes: int = 0
     """Size of a field's pixels; 0: that of the rig's camera."""
     ring: str = ""

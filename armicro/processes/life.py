@@ -24,7 +24,7 @@ LAST_S = 12
 """A child that was told to end, or lost its supervisor, is gone after this."""
 _PR_SET_PDEATHSIG = 1
 
-Name = Literal["capture", "infer", "display"]
+Name = Literal["capture", "infer", "display", "keeper"]
 
 
 class Life:

@@ -10,14 +10,25 @@ import threading
 import time
 from collections.abc import Callable, Container
 from dataclasses import replace
+from typing import Protocol
 
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field
-from armicro.source import Source
+from armicro.source import Card, Source
 
 REOPEN_S = 0.5
 
 Opener = Callable[[], Source]
+
+
+class Judge(Protocol):
+    """Says of fields whether their scale is to be trusted."""
+
+    def opened(self, card: Card) -> None:
+        """A source was opened; after a loss it may be another camera."""
+
+    def judged(self, field: Field) -> Field:
+        """The field with the reason why not, where there is one."""
 
 
 class Reader:
@@ -30,8 +41,10 @@ class Reader:
         done: Container[int] = (),
         newest: bool = False,
         interval_s: float = 0.0,
+        judge: Judge | None = None,
     ) -> None:
         self._opener = opener
+        self._judge = judge
         self._done = done
         self._first_seq = 0
         self._newest = newest
@@ -105,11 +118,14 @@ class Reader:
     def _read(self) -> None:
         with contextlib.closing(self._opener()) as source:
             self.planned = source.card.fields_planned
+            if self._judge is not None:
+                self._judge.opened(source.card)
             first, due = self._first_seq, time.monotonic()
             for field in source.fields(done=self._done):
                 self.problem = ""
                 self.grabbed += 1
-                self._put(replace(field, seq=first + field.seq) if first else field)
+                judged = self._judge.judged(field) if self._judge else field
+                self._put(replace(judged, seq=first + field.seq) if first else judged)
                 self._first_seq = first + field.seq + 1 if self._newest else first
                 due = max(due + self._interval_s, time.monotonic())
                 if self._ended.wait(max(0.0, due - time.monotonic())):

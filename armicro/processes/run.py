@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from armicro.processes.job import Job
 from armicro.processes.supervisor import Supervisor
 from armicro.session.output import write_outputs
 from armicro.session.record import Session
+from armicro.session.slide_file import SLIDE, write_slide
 from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat
 
@@ -46,9 +48,9 @@ def run_job(
             # What was found is its user's, whatever broke.
             with contextlib.suppress(ArmicroError):
                 if _has_fields(job):
-                    _write(job, supervisor, str(error))
+                    _write(job, supervisor, str(error), quiet=quiet)
             raise
-        return _write(job, supervisor, ended), ended
+        return _write(job, supervisor, ended, quiet=quiet), ended
 
 
 def _supervise(supervisor: Supervisor, job: Job, *, quiet: bool) -> str:
@@ -61,13 +63,33 @@ def _has_fields(job: Job) -> bool:
         return bool(journal.done())
 
 
-def _write(job: Job, supervisor: Supervisor, ended: str) -> Session:
+def _write(job: Job, supervisor: Supervisor, ended: str, *, quiet: bool) -> Session:
     with Journal(job.journal) as journal:
         for event in supervisor.events:
             journal.note("process", event.text, event.at_ns)
         if ended:
             journal.note("session", ended, time.monotonic_ns())
-        return write_outputs(job.folder, journal)
+        return write_all(job.folder, journal, quiet=quiet)
+
+
+def write_all(folder: Path, journal: Journal, *, quiet: bool = False) -> Session:
+    """Write every file of a session, and the slide that its fields make.
+
+    Raises:
+        SourceError: what was kept is damaged, or the folder cannot be written.
+    """
+    session = write_outputs(folder, journal)
+    # A large slide takes minutes: whoever ends it early has all the rest.
+    with tqdm(
+        unit=" px", unit_scale=True, desc=SLIDE, disable=quiet or None, leave=False
+    ) as bar:
+
+        def told(done: int, there: int) -> None:
+            bar.total = there
+            bar.update(done - bar.n)
+
+        kept = write_slide(folder, journal, progress=told)
+    return session if kept == session.map else write_outputs(folder, journal)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ import structlog
 
 from armicro.errors import ArmicroError
 from armicro.processes.job import Job, Part, write_job
+from armicro.processes.keeper import stitches_beside
 from armicro.processes.life import Name
 from armicro.wire.link import Collector
 from armicro.wire.ring import Ring
@@ -45,10 +46,12 @@ END_S = 10.0
 
 
 PARTS: dict[Part, tuple[Name, ...]] = {
-    "all": ("capture", "infer", "display"),
+    "all": ("capture", "infer", "display", "keeper"),
     "microscope": ("capture", "display"),
     "inference": ("infer",),
 }
+ENDS: tuple[Name, ...] = ("infer", "keeper", "display", "capture")
+"""Who writes what it still holds ends while the others stand."""
 FINISHED = "finished"
 SHOWN_S = 20.0
 """So long a session that has finished waits for its window to show it."""
@@ -99,7 +102,8 @@ class Supervisor:
         self._children = {
             name: _Child(name)
             for name in PARTS[job.part]
-            if name != "display" or job.display != "none"
+            if (name != "display" or job.display != "none")
+            and (name != "keeper" or stitches_beside(job))
         }
         self._stop = ""
         self._finished_at: float | None = None
@@ -219,6 +223,10 @@ class Supervisor:
         if since is not None and now - since > STEADY_S:
             child.restarts = 0
         self._note(f"{child.name} ended with status {status} and is started again")
+        if child.restarts == len(PAUSES_S) and child.name == "keeper":
+            # A session is worth more than its map.
+            child.start_at = float("inf")
+            return
         if child.restarts == len(PAUSES_S):
             raise ChildError(
                 f"{child.name} died {child.restarts + 1} times in a row (last status "
@@ -233,8 +241,7 @@ class Supervisor:
         self.events.append(Event(time.monotonic_ns(), text))
 
     def _end(self) -> None:
-        # Infer first: it writes what it still holds while the others stand.
-        order = [n for n in ("infer", "display", "capture") if n in self._children]
+        order = [n for n in ENDS if n in self._children]
         deadline = time.monotonic() + END_S
         for name in order:
             process = self._children[name].process

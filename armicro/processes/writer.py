@@ -5,12 +5,12 @@ import queue
 import threading
 import time
 
-from armicro.report import FieldReport, Observation
+from armicro.report import Account
 from armicro.slide.journal import Journal
 
 Stations = dict[str, int]
 Facts = dict[str, object]
-Item = tuple[FieldReport, list[Observation], Stations, Facts]
+Item = tuple[Account, Account | None, Stations, Facts]
 
 
 class Writer:
@@ -25,13 +25,16 @@ class Writer:
 
     def put(
         self,
-        report: FieldReport,
-        news: list[Observation],
+        account: Account,
+        late: Account | None,
         stations: Stations,
         facts: Facts,
     ) -> None:
-        """Hand over a field; waits when the disk is slower than the engine."""
-        self._put((report, news, stations, facts))
+        """Hand over a field, and what it caused to be found in the one before.
+
+        Waits when the disk is slower than the engine.
+        """
+        self._put((account, late, stations, facts))
 
     def close(self) -> None:
         """Write all that is queued, then end."""
@@ -48,9 +51,9 @@ class Writer:
     def _run(self) -> None:
         try:
             while (item := self._queue.get()) is not None:
-                report, news, stations, facts = item
+                (report, news), late, stations, facts = item
                 stations["written"] = time.monotonic_ns()
-                self._journal.write(report, news, stations, facts)
+                self._journal.write(report, news, stations, facts, late=late)
         # Any error of this thread is the process's: the main thread raises it.
         except Exception as error:  # noqa: BLE001
             self.error = error

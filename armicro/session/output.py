@@ -45,15 +45,17 @@ def write_outputs(folder: Path, journal: Journal) -> Session:
 
 
 def _write_files(folder: Path, session: Session) -> None:
-    slide = session.slide
+    slide, kept = session.slide, session.map
+    # A camera has no file of its own: its fields' pixels are the nearest thing.
+    pixel_um = slide.pixel_um or slide.um_per_px or 1.0
     files = {
         "slide.json": encode_summary(summarise(session)),
         "findings.csv": findings_csv(session.findings).encode(),
         "findings.geojson": findings_geojson(
             session.findings,
             slide=slide.name,
-            # A camera has no file of its own: its fields' pixels are the nearest thing.
-            pixel_um=slide.pixel_um or slide.um_per_px or 1.0,
+            pixel_um=kept.um_per_px if kept else pixel_um,
+            corner_xy_um=(kept.x_um, kept.y_um) if kept else (0.0, 0.0),
         ),
         "latency.csv": latency_csv(session.stations).encode(),
         "report.html": render_page(session).encode(),

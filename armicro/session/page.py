@@ -34,7 +34,7 @@ STATES: dict[FieldState, str] = {
     "analysed": "Analysed",
     "blank": "Blank background",
     "unreadable": "Unreadable",
-    "bad_scale": "Scale out of range",
+    "bad_scale": "Scale not to be trusted",
     "no_place": "Place not known",
     "moving": "Moving",
     "out_of_focus": "Out of focus",
@@ -105,8 +105,15 @@ def _notices(session: Session) -> list[str]:
             f"{unreadable} field{'s' if unreadable > 1 else ''} could not be read "
             "(hatched on the map); look at that area yourself."
         )
-    if session.count("bad_scale"):
-        notices.append("Fields whose scale is outside 0.1–0.6 µm/px were not analysed.")
+    reasons = {r.reason for r in session.reports if r.state == "bad_scale"}
+    if reasons:
+        notices.append(f"Fields were not analysed: {'; '.join(sorted(reasons))}.")
+    certificate = session.rig.get("certificate")
+    if isinstance(certificate, dict) and certificate.get("uncalibrated"):
+        notices.append(
+            "The scale was not measured: sizes, places and probabilities rest on "
+            "arithmetic from the rig file."
+        )
     return notices
 
 

@@ -18,7 +18,11 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "armicro/findings")
 
 
 def findings_geojson(
-    findings: Iterable[Finding], *, slide: str, pixel_um: float
+    findings: Iterable[Finding],
+    *,
+    slide: str,
+    pixel_um: float,
+    corner_xy_um: tuple[float, float] = (0.0, 0.0),
 ) -> bytes:
     """Return the findings as a GeoJSON FeatureCollection (QuPath 0.4 and later).
 
@@ -27,22 +31,23 @@ def findings_geojson(
         slide: its name; with a finding's place it makes the object's identity, so that
             importing twice leaves one object.
         pixel_um: scale of the pixels that QuPath counts in, those of the slide file.
+        corner_xy_um: where pixel (0, 0) of that file lies on the slide.
     """
     features = [
-        _feature(rank, finding, slide, pixel_um)
+        _feature(rank, finding, slide, _ring(finding, pixel_um, corner_xy_um))
         for rank, finding in enumerate(findings, start=1)
     ]
     return msgspec.json.encode({"type": "FeatureCollection", "features": features})
 
 
 def _feature(
-    rank: int, finding: Finding, slide: str, pixel_um: float
+    rank: int, finding: Finding, slide: str, ring: list[list[float]]
 ) -> dict[str, Any]:
     place = f"{slide}|{finding.field_seq}|{finding.x_um!r}|{finding.y_um!r}"
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(_NAMESPACE, place)),
-        "geometry": {"type": "Polygon", "coordinates": [_ring(finding, pixel_um)]},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {
             "objectType": "annotation",
             "name": f"#{rank}  {finding.hr_probability:.3f}",
@@ -58,14 +63,17 @@ def _feature(
     }
 
 
-def _ring(finding: Finding, pixel_um: float) -> list[list[float]]:
+def _ring(
+    finding: Finding, pixel_um: float, corner_xy_um: tuple[float, float]
+) -> list[list[float]]:
     """Corners of the box in pixels, clockwise on the screen and closed."""
+    left_um, top_um = corner_xy_um
     left, right = (
-        round((finding.x_um + side * finding.width_um / 2) / pixel_um, 2)
+        round((finding.x_um - left_um + side * finding.width_um / 2) / pixel_um, 2)
         for side in (-1, 1)
     )
     top, bottom = (
-        round((finding.y_um + side * finding.height_um / 2) / pixel_um, 2)
+        round((finding.y_um - top_um + side * finding.height_um / 2) / pixel_um, 2)
         for side in (-1, 1)
     )
     return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

@@ -47,6 +47,20 @@ class OverviewCard(msgspec.Struct, frozen=True):
     """Slide coordinates of its top left corner."""
 
 
+class MapCard(msgspec.Struct, frozen=True):
+    """The slide stitched from the fields; kept under ``map``."""
+
+    file: str
+    um_per_px: float
+    x_um: float
+    y_um: float
+    """Slide coordinates of its top left corner."""
+    width_px: int
+    height_px: int
+    background_rgb: tuple[int, int, int]
+    """The colour of what was not seen: that of the glass."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Session:
     """A run over one slide."""
@@ -63,6 +77,7 @@ class Session:
     started: str = ""
     """Date and time of the first start, in words; the journal itself has no clock."""
     overview: OverviewCard | None = None
+    map: MapCard | None = None
     wall_s: float | None = None
     inference_s: float = 0.0
     fields_dropped: int = 0
@@ -117,6 +132,7 @@ def read_session(journal: Journal) -> Session:
         version=journal.get("version", str) or "",
         started=journal.get("started", str) or "",
         overview=journal.get("overview", OverviewCard),
+        map=journal.get("map", MapCard),
         wall_s=journal.get("wall_s", float),
         inference_s=(
             sum(report.inference_ns for report in reports) / 1e9

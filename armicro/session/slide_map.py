@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
-from armicro.report import FieldReport, Finding
+from armicro.report import Area, FieldReport, Finding
 from armicro.session.record import OverviewCard, Session
+from armicro.slide.coverage import Coverage, area_of
 
 WIDTH_PX = 900.0
 HEIGHT_PX = 620.0
@@ -45,13 +46,11 @@ class _View:
     def y(self, y_um: float) -> float:
         return (y_um - self.y_um) * self.px_per_um
 
-    def box(self, report: FieldReport) -> str:
-        """Path of a field; all run the same way round, so that unions stay filled."""
-        if report.place is None:
-            return ""
-        x, y = self.x(report.place.x_um), self.y(report.place.y_um)
-        width = report.width_um * self.px_per_um
-        height = report.height_um * self.px_per_um
+    def box(self, area_xywh_um: Area) -> str:
+        """Path of an area; all run the same way round, so that unions stay filled."""
+        left_um, top_um, *size_um = area_xywh_um
+        x, y = self.x(left_um), self.y(top_um)
+        width, height = (side * self.px_per_um for side in size_um)
         return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"
 
 
@@ -63,7 +62,7 @@ def draw_map(session: Session) -> Markup | None:
         return None
     width, height = view.width_um * view.px_per_um, view.height_um * view.px_per_um
     parts = [
-        _DEFINITIONS.format(_path(view, session.reports, _CLEAR)),
+        _DEFINITIONS.format(_seen(view, session.reports)),
         _slide(session.overview, picture, view),
         _fields(view, session),
         _dots(view, session.findings, session.top),
@@ -207,7 +206,25 @@ def _data_uri(picture: np.ndarray) -> str:
 
 
 def _path(view: _View, reports: Iterable[FieldReport], states: tuple[str, ...]) -> str:
-    return "".join(view.box(report) for report in reports if report.state in states)
+    return "".join(
+        view.box(area_of(report))
+        for report in reports
+        if report.state in states and report.place is not None
+    )
+
+
+def _seen(view: _View, reports: Sequence[FieldReport]) -> str:
+    """Path of what was seen: of a field only a part, where the run was cut short."""
+    coverage = Coverage()
+    if any(report.areas_xywh_um is not None for report in reports):
+        for report in reports:
+            coverage.take(report)
+    return "".join(
+        view.box(area)
+        for report in reports
+        if report.state in _CLEAR and report.place is not None
+        for area in coverage.seen_boxes(report)
+    )
 
 
 def _at(view: _View, finding: Finding) -> tuple[str, str]:

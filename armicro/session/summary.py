@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from armicro.session.record import Session
+from armicro.session.record import MapCard, Session
 
 
-class Summary(msgspec.Struct, frozen=True):
+class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     """The content of ``slide.json``."""
 
     slide: str
@@ -28,6 +28,8 @@ class Summary(msgspec.Struct, frozen=True):
     engine: dict[str, Any]
     rig: dict[str, Any]
     version: str
+    map: MapCard | None = None
+    """The slide stitched from the fields; left out where none was kept."""
 
 
 def summarise(session: Session) -> Summary:
@@ -48,6 +50,7 @@ def summarise(session: Session) -> Summary:
         engine=session.engine,
         rig=session.rig,
         version=session.version,
+        map=session.map,
     )
 
 

@@ -1,11 +1,13 @@
 """The journal: every field, finding and event of a slide, written as it happens.
 
 One SQLite file in WAL mode. A field is one transaction, so that after any crash the
-file holds whole fields only and ``done()`` tells which. Two rules keep a resumed run
+file holds whole fields only and ``done()`` tells which. Three rules keep a resumed run
 equal to an undisturbed one:
 
 - A field is kept once. Written again (capture repeats what was not acknowledged), it
   changes nothing: the first account stands.
+- What is found in a field later (its rim, when it leaves the view) grows its report and
+  is written in one transaction with the field that caused it.
 - Nothing is read in the order of writing. Reports come by ``seq``, observations in the
   order of suspicion, so that no result depends on which field came first.
 
@@ -18,13 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 import numpy as np
 
 from armicro.errors import SourceError
-from armicro.report import FieldReport, Finding, Observation
+from armicro.report import Account, FieldReport, Finding, Observation
 from armicro.slide.crop import decode_crop, encode_crop
 from armicro.slide.schema import prepare
 
@@ -35,9 +37,15 @@ FEATURES = 2048
 _FINDING_COLUMNS = (
     "x_um, y_um, width_um, height_um, lr_probability, hr_probability, field_seq"
 )
+_OBSERVATION_COLUMNS = f"{_FINDING_COLUMNS}, place_error_um, focus"
 _CANONICAL = "hr_probability DESC, lr_probability DESC, y_um, x_um, field_seq"
 _SET = """
 INSERT INTO meta VALUES (?,?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
+_GROW = "UPDATE fields SET report = ? WHERE seq = ?"
+_OBSERVE = f"""
+INSERT INTO observations ({_OBSERVATION_COLUMNS}, features, crop)
+VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING
 """
 _ISLANDS = """
 SELECT min(seq), max(seq)
@@ -113,6 +121,8 @@ class Journal:
         observations: Sequence[Observation],
         stations: Mapping[str, int],
         facts: Mapping[str, object] | None = None,
+        *,
+        late: Account | None = None,
     ) -> bool:
         """Keep a field with all that was found in it, in one transaction.
 
@@ -122,6 +132,8 @@ class Journal:
             stations: the monotonic clock in ns at each station, in the order of travel.
             facts: what is now true of the session, as for ``set``; kept in the same
                 transaction, so that the score is never behind its fields.
+            late: an earlier field's report that has grown meanwhile, with the
+                observations that are new.
 
         Returns:
             False when the field was kept before; then only ``facts`` are written.
@@ -129,13 +141,12 @@ class Journal:
         Raises:
             ValueError: an observation is of another field.
         """
-        strangers = {o.finding.field_seq for o in observations} - {report.seq}
-        if strangers:
-            raise ValueError(f"field {report.seq} holds findings of {strangers}")
+        _refuse_strangers(report, observations)
+        grown = _Grown.of(late) if late else None
         row = (
             report.seq,
             report.state,
-            msgspec.json.encode(report).decode(),
+            _report_text(report),
             msgspec.json.encode(dict(stations)).decode(),
         )
         rows = [_observation_row(each) for each in observations]
@@ -147,12 +158,22 @@ class Journal:
             )
             if cursor.rowcount == 0:
                 return False
-            self._database.executemany(
-                f"INSERT INTO observations ({_FINDING_COLUMNS}, features, crop) "
-                "VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-                rows,
-            )
+            self._database.executemany(_OBSERVE, rows)
+            if grown:
+                self._grow(grown)
         return True
+
+    def amend(self, late: Account, facts: Mapping[str, object] | None = None) -> None:
+        """Keep what was found in a kept field later, with no field that caused it.
+
+        Raises:
+            ValueError: an observation is of another field.
+        """
+        grown = _Grown.of(late)
+        rest = [(key, _value_of(fact)) for key, fact in (facts or {}).items()]
+        with self._told(), self._transaction():
+            self._database.executemany(_SET, rest)
+            self._grow(grown)
 
     def note(self, kind: str, text: str, at_ns: int) -> None:
         """Keep an event; ``at_ns`` is of the clock that the stations use."""
@@ -219,14 +240,15 @@ class Journal:
         """
         with self._told():
             rows = self._database.execute(
-                f"SELECT {_FINDING_COLUMNS}, features, {'crop' if crops else 'NULL'} "
-                f"FROM observations ORDER BY {_CANONICAL}"
+                f"SELECT {_OBSERVATION_COLUMNS}, features, "
+                f"{'crop' if crops else 'NULL'} FROM observations ORDER BY {_CANONICAL}"
             )
             for row in rows:
                 yield Observation(
                     Finding(*row[:7]),
-                    np.frombuffer(row[7], np.float32),
-                    decode_crop(row[8]) if crops else np.empty((0, 0, 3), np.uint8),
+                    np.frombuffer(row[9], np.float32),
+                    decode_crop(row[10]) if crops else np.empty((0, 0, 3), np.uint8),
+                    *row[7:9],
                 )
 
     def crop_jpeg(self, finding: Finding) -> bytes | None:
@@ -252,6 +274,10 @@ class Journal:
                 "SELECT time_ns, kind, text FROM events ORDER BY id"
             )
             return [Event(*row) for row in rows]
+
+    def _grow(self, grown: "_Grown") -> None:
+        self._database.execute(_GROW, (grown.report, grown.seq))
+        self._database.executemany(_OBSERVE, grown.rows)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -284,7 +310,35 @@ def _value_of(fact: object) -> bytes | str:
     return fact if isinstance(fact, bytes) else msgspec.json.encode(fact).decode()
 
 
-def _observation_row(observation: Observation) -> tuple[float | int | bytes, ...]:
+def _report_text(report: FieldReport) -> str:
+    return msgspec.json.encode(report).decode()
+
+
+def _refuse_strangers(report: FieldReport, observations: Sequence[Observation]) -> None:
+    strangers = {o.finding.field_seq for o in observations} - {report.seq}
+    if strangers:
+        raise ValueError(f"field {report.seq} holds findings of {strangers}")
+
+
+class _Grown(NamedTuple):
+    """A late account as it is written."""
+
+    seq: int
+    report: str
+    rows: list["_Row"]
+
+    @classmethod
+    def of(cls, late: Account) -> Self:
+        """Encode it, so that nothing can fail within the transaction."""
+        _refuse_strangers(*late)
+        rows = [_observation_row(each) for each in late.observations]
+        return cls(late.report.seq, _report_text(late.report), rows)
+
+
+_Row = tuple[float | int | bytes | None, ...]
+
+
+def _observation_row(observation: Observation) -> _Row:
     finding = observation.finding
     features = np.ascontiguousarray(observation.features, np.float32)
     if features.shape != (FEATURES,):
@@ -297,6 +351,8 @@ def _observation_row(observation: Observation) -> tuple[float | int | bytes, ...
         finding.lr_probability,
         finding.hr_probability,
         finding.field_seq,
+        observation.place_error_um,
+        observation.focus,
         features.tobytes(),
         encode_crop(observation.crop),
     )

@@ -1,11 +1,15 @@
-"""The journal's tables, and the check that a file is one of ours and whole."""
+"""The journal's tables, and the check that a file is one of ours and whole.
+
+A journal of schema 1 knew neither focus nor place error of an observation: it is given
+the columns, and its observations count as sharp and surely placed, as they did then.
+"""
 
 import sqlite3
 from pathlib import Path
 
 from armicro.errors import SourceError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a table changes; a file of another version is refused."""
 APPLICATION_ID = 0x41524D43
 """``ARMC`` in the file's head tells our journals from other programs' SQLite files."""
@@ -20,11 +24,20 @@ CREATE TABLE observations (
     x_um REAL NOT NULL, y_um REAL NOT NULL,
     width_um REAL NOT NULL, height_um REAL NOT NULL,
     lr_probability REAL NOT NULL, hr_probability REAL NOT NULL,
+    place_error_um REAL NOT NULL DEFAULT 0.0, focus REAL,
     features BLOB NOT NULL, crop BLOB NOT NULL,
     UNIQUE (field_seq, x_um, y_um, width_um, height_um));
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,
     text TEXT NOT NULL);
+"""
+
+_FROM_1 = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE observations ADD COLUMN place_error_um REAL NOT NULL DEFAULT 0.0;
+ALTER TABLE observations ADD COLUMN focus REAL;
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
 
 
@@ -49,6 +62,9 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
             "output folder"
         )
     version = _read(database, "PRAGMA user_version")
+    if version == 1:
+        database.executescript(_FROM_1)
+        version = SCHEMA_VERSION
     if version != SCHEMA_VERSION:
         raise SourceError(
             f"{path}: a journal of schema {version}, this armicro reads "

@@ -27,6 +27,9 @@ class Card:
     overview: Overview | None = None
     pixel_um: float | None = None
     """Scale of the slide file's own pixels (for QuPath); None without a file."""
+    binning: int = 1
+    simulated: bool = False
+    """A file or an emulator plays the camera: its scale is given, not measured."""
 
 
 class Source(Protocol):

@@ -20,7 +20,10 @@ from armicro.source.node import pace, set_up
 from armicro.source.pan import pan_xy
 from armicro.source.raw import apply_gains, to_rgb
 from armicro.source.shutter import Shutter
+from armicro.stage.limit import Limits
+from armicro.stage.pylon import PylonStage
 
+_EMULATED = "BaslerCamEmu"
 _POLL_MS = 100
 _LEAST_SILENCE_S = 0.8
 _IMAGE_S = 20.0
@@ -69,6 +72,8 @@ class BaslerSource:
             if camera.emulated_image:
                 self._try_image()
             width, height = self._device.Width.Value, self._device.Height.Value
+            # Cameras that cannot bin have no such setting.
+            binning = int(self._device.BinningHorizontal.GetValueOrDefault(1))
         except self._pylon.GenericException as error:
             self.close()
             raise SourceError(
@@ -79,7 +84,30 @@ class BaslerSource:
             self.close()
             raise
         self.card = Card(
-            name=name, um_per_px=camera.um_per_px, width_px=width, height_px=height
+            name=name,
+            um_per_px=camera.um_per_px,
+            width_px=width,
+            height_px=height,
+            binning=binning,
+            simulated=info.GetDeviceClass() == _EMULATED,
+        )
+
+    def virtual_stage(self, limits: Limits | None = None) -> PylonStage:
+        """The emulated camera's stage, which ``emulated_pan_um_per_s`` must not move.
+
+        Raises:
+            SourceError: this is a real camera.
+        """
+        if self._setting.stage_wh_px is None:
+            raise SourceError(
+                f'camera {self.card.name}: has no virtual stage; stage.driver "pylon" '
+                "needs camera.emulated_image"
+            )
+        return PylonStage(
+            self._device,
+            um_per_px=self._camera.um_per_px,
+            range_wh_px=self._setting.stage_wh_px,
+            limits=limits,
         )
 
     def _find(self) -> Any:
@@ -90,7 +118,7 @@ class BaslerSource:
         for device in devices:
             named = device.GetSerialNumber(), device.GetUserDefinedName()
             fits = not wanted or wanted in named
-            if fits and (not emulated or device.GetDeviceClass() == "BaslerCamEmu"):
+            if fits and (not emulated or device.GetDeviceClass() == _EMULATED):
                 with self._said("cannot be reached"):
                     return self._pylon.InstantCamera(factory.CreateDevice(device))
         seen = ", ".join(device.GetSerialNumber() for device in devices) or "none"

@@ -64,6 +64,7 @@ class _Record(msgspec.Struct, frozen=True):
     place: Place | None = None
     fault: str = ""
     sight: Sight | None = None
+    voided: str = ""
 
 
 class RecordingWriter:
@@ -110,6 +111,7 @@ class RecordingWriter:
             place=field.place,
             fault=field.fault,
             sight=field.sight,
+            voided=field.voided,
         )
         try:
             _pixel_file(self._folder, self._count).write_bytes(encode_png(field.pixels))
@@ -150,6 +152,7 @@ class RecordingSource:
             fields_planned=len(self._records),
             overview=_read_overview(folder, header.overview),
             pixel_um=header.pixel_um,
+            simulated=True,
         )
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
@@ -173,6 +176,7 @@ class RecordingSource:
                 place=record.place,
                 fault=fault,
                 sight=record.sight,
+                voided=record.voided,
             )
 
     def close(self) -> None:

@@ -52,6 +52,8 @@ def scan_path(
     Returns:
         (fields, 2) x and y in the pixels of the arguments.
     """
+    if scan.path == "freehand":
+        return _wander(region_xywh_px, field_wh_px, scan)
     x, y, *region_wh = region_xywh_px
     columns, rows = (
         np.minimum(
@@ -68,3 +70,53 @@ def scan_path(
     if scan.path == "random":
         path = np.random.default_rng(scan.seed).permutation(path)
     return path
+
+
+_MOST_OVERLAP = 0.9
+_TURN_RAD = 0.5
+"""Standard deviation of a change of direction between two fields."""
+
+
+def _wander(
+    region_xywh_px: tuple[int, int, int, int],
+    field_wh_px: tuple[int, int],
+    scan: Scan,
+) -> NDArray[np.int64]:
+    """A hand on a manual stage: it wanders, turns back at edges, comes by again.
+
+    Two fields in a row share between the scan's overlap and 90 % of their area.
+    """
+    left, top, *region_wh = region_xywh_px
+    room = [max(0, region_wh[i] - field_wh_px[i]) for i in (0, 1)]
+    overlap = scan.overlap
+    count = scan.fields or count_fields(
+        (region_wh[0], region_wh[1]), field_wh_px, overlap=overlap
+    )
+    rng = np.random.default_rng(scan.seed)
+    at = np.array([room[0] / 2, room[1] / 2])
+    heading = rng.uniform(0, 2 * math.pi)
+    path = []
+    for _ in range(count):
+        path.append((left + round(at[0]), top + round(at[1])))
+        heading += rng.normal(0.0, _TURN_RAD)
+        along = np.array([math.cos(heading), math.sin(heading)])
+        share = rng.uniform(overlap, max(overlap, _MOST_OVERLAP))
+        at = at + along * _stride(np.abs(along) / field_wh_px, share)
+        for axis in (0, 1):
+            if not 0 <= at[axis] <= room[axis]:
+                at[axis] = min(max(0.0, at[axis]), room[axis])
+                along[axis] = -along[axis]
+                heading = math.atan2(along[1], along[0])
+    return np.array(path, np.int64)
+
+
+def _stride(rate: NDArray[np.float64], share: float) -> float:
+    """Length of a step after which two fields share so much of their area.
+
+    Args:
+        rate: share of a field's width and height that a step of length 1 leaves.
+        share: (1 - rate_x length) (1 - rate_y length).
+    """
+    total, product = float(rate.sum()), float(rate.prod())
+    root = math.sqrt(max(0.0, total * total - 4 * product * (1 - share)))
+    return 2 * (1 - share) / (total + root)

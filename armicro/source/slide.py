@@ -97,6 +97,7 @@ class SlideSource:
             fields_planned=len(self._path),
             overview=read_overview(self._cache, self._shape, region),
             pixel_um=math.sqrt(self._shape.um_per_px[0] * self._shape.um_per_px[1]),
+            simulated=True,
         )
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
@@ -128,7 +129,7 @@ class SlideSource:
             um_per_px=sampling.um_per_px,
             seq=seq,
             taken_ns=self._clock(),
-            place=place,
+            place=None if self._scan.hide_place else place,
             fault=f"unreadable: {fault}" if fault else "",
         )
 

@@ -2,9 +2,15 @@
 
 from typing import Protocol
 
+from armicro.stage.limit import Limits
+
 
 class Stage(Protocol):
     """A motorised stage, in its own units (micrometres by its maker's word)."""
+
+    @property
+    def limits(self) -> Limits | None:
+        """Where it may go; None where the rig names no soft limits."""
 
     def position(self) -> tuple[float, float]:
         """Where it stands, x and y, from its encoder or step counter.

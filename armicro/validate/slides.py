@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from armicro import __version__
 from armicro.cascade.rank import order
+from armicro.certificate import now
 from armicro.engine.registry import open_set
 from armicro.errors import SourceError
 from armicro.field import Pixels
@@ -27,6 +28,7 @@ from armicro.pipeline import Pipeline
 from armicro.rig import Rig, read_rig
 from armicro.slide.crop import decode_crop, encode_crop
 from armicro.slide.track import FindingSet, top
+from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
 from armicro.validate.metrics import Judged, interval, judge
@@ -94,9 +96,11 @@ def list_tasks(args: argparse.Namespace) -> list[SlideTask]:
     """Return a task for each row of SLIDES.csv.
 
     Raises:
+        CalibrationError: the rig's certificate is not in force.
         SourceError: the table is bad, or two slides share a name.
     """
     rig = read_rig(args.rig) if args.rig else Rig()
+    refuse_void(rig, None, now())
     replace = msgspec.structs.replace
     rig = replace(rig, network=replace(rig.network, set=str(args.engines)))
     tasks = []
@@ -140,10 +144,8 @@ def read_slide(task: SlideTask) -> str:
         seen = FindingSet(merge_um=task.rig.cascade.merge_um)
         crops: dict[tuple[float, ...], bytes] = {}
         try:
-            for field in source.fields():
-                prepared = pipeline.screen.prepare(field)
-                report, observations = pipeline.screen.analyse(prepared)
-                news = seen.update(pipeline.keep(report, observations))
+            for account in pipeline.read(source.fields()):
+                news = seen.update(account.observations)
                 # Findings below 0.5 are in no top list that anybody looks at.
                 crops |= {
                     order(one.finding): encode_crop(one.crop)

@@ -140,6 +140,7 @@ def shot_from_field(
         stamp=stamp,
         skipped=skipped,
         sight=field.sight,
+        voided=field.voided,
     )
 
 
@@ -162,6 +163,7 @@ def field_from_shot(shot: Shot, pixels: Pixels) -> Field:
         place=shot.place,
         fault=shot.fault,
         sight=shot.sight,
+        voided=shot.voided,
     )
 
 

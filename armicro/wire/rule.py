@@ -125,6 +125,12 @@ def _cell_bits(cells: CellBits) -> str:
     return ""
 
 
+def _field_report(report: FieldReport) -> str:
+    values = [value for area in report.areas_xywh_um or () for value in area]
+    fits = all(abs(value) <= PLACE_UM[1] for value in values)
+    return "" if fits else "areas_xywh_um lie nowhere"
+
+
 def _slide(slide: Slide) -> str:
     if len(slide.seen) % 20:
         return f"seen has {len(slide.seen)} bytes, a row has 20"
@@ -138,6 +144,7 @@ CHECKS: Mapping[type, Callable[[Any], str]] = {
     Slide: _slide,
     SlideScore: _slide_score,
     CellBits: _cell_bits,
+    FieldReport: _field_report,
 }
 """What bounds cannot say; each returns what is broken, or nothing."""
 

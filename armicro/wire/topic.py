@@ -4,7 +4,7 @@
 topic        from → to                   kind     what
 ===========  ==========================  =======  ====================================
 ``fields``   capture ⇄ infer             ask      infer asks, capture gives one field
-``view``     capture → display           newest   the field to show now
+``view``     capture → display, keeper   newest   the field to show now
 ``slide``    infer → display             newest   the slide's whole state
 ``health``   children → supervisor       every    heartbeats and counters
 ===========  ==========================  =======  ====================================
@@ -29,7 +29,7 @@ import msgspec
 from armicro.field import Place, Sight
 from armicro.report import FieldReport, Finding, Revisit, SlideScore
 
-VERSION = 2
+VERSION = 3
 """Raised when a message changes its form; other versions are dropped and counted."""
 
 
@@ -74,6 +74,8 @@ class Shot(_Message, frozen=True):
     skipped: int = 0
     """Fields that this reader did not get since its last one."""
     sight: Sight | None = None
+    voided: str = ""
+    """Why the scale is not to be trusted; empty when it is."""
 
 
 class Wait(_Message, frozen=True):
@@ -92,6 +94,8 @@ class View(_Message, frozen=True):
     source: str = ""
     problem: str = ""
     """Camera unplugged, no light...; empty when all is well."""
+    warning: str = ""
+    """What the operator should see to, though boxes are drawn: lamp dimmer than..."""
 
 
 class Slide(_Message, frozen=True):
@@ -122,13 +126,13 @@ class Slide(_Message, frozen=True):
 class Beat(_Message, frozen=True):
     """A child is alive."""
 
-    process: Literal["capture", "infer", "display"]
+    process: Literal["capture", "infer", "display", "keeper"]
     pid: int
     sent_ns: int
     state: Literal["starting", "running", "waiting", "finished"] = "running"
     text: str = ""
     fields: int = 0
-    """Capture: grabbed; infer: kept; display: painted."""
+    """Capture: grabbed; infer: kept; display: painted; keeper: stitched."""
     fields_planned: int = 0
     fields_dropped: int = 0
     messages_dropped: int = 0

@@ -20,7 +20,8 @@ import psutil
 from armicro.processes.begin import begin
 from armicro.processes.job import Job
 from armicro.processes.supervisor import Supervisor
-from armicro.rig import Camera, Network, Rig
+from armicro.rig import Camera, Map, Network, Rig
+from armicro.slide.mosaic_file import MOSAIC, MosaicFile
 from armicro.source.phantom import paint_field
 from armicro.wire.topic import Beat
 
@@ -33,6 +34,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--engines", default="cervical-r50")
     parser.add_argument("--image", type=Path, help="picture to pan over (else drawn)")
+    parser.add_argument(
+        "--no-map", action="store_true", help="stitch no slide, to see what it costs"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="armicro-bench-") as folder:
         image = args.image or draw(Path(folder) / "drawn.bmp")
@@ -44,6 +48,7 @@ def main() -> None:
                 emulated_pan_um_per_s=60.0,
             ),
             network=Network(set=args.engines),
+            map=Map(keep=not args.no_map),
         )
         out = str(Path(folder) / "live")
         run(Job(session="", mode="live", rig=rig, out=out, display="offscreen"), args)
@@ -56,8 +61,9 @@ def draw(path: Path) -> Path:
 
 
 def run(job: Job, args: argparse.Namespace) -> None:
-    beats: dict[str, list[Beat]] = {"capture": [], "infer": [], "display": []}
-    core: dict[str, list[float]] = {"capture": [], "infer": [], "display": []}
+    names = "capture", "infer", "display", "keeper"
+    beats: dict[str, list[Beat]] = {name: [] for name in names}
+    core: dict[str, list[float]] = {name: [] for name in names}
     memory: dict[str, list[tuple[float, float]]] = {name: [] for name in beats}
     begun = time.monotonic()
 
@@ -74,11 +80,29 @@ def run(job: Job, args: argparse.Namespace) -> None:
 
     supervisor = Supervisor(begin(job), on_beat=on_beat, seconds=args.seconds)
     supervisor.run()
+    say(beats, core)
+    for name, readings in memory.items():
+        if not readings:
+            continue
+        at_s, own = np.array(readings).T
+        slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
+        print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
+    print(f"restarts: {len(supervisor.events)}")
+    if (job.folder / MOSAIC).exists():
+        with MosaicFile(job.folder / MOSAIC) as mosaic:
+            print(f"stitched: {len(mosaic.spots())} tiles")
+
+
+def say(beats: dict[str, list[Beat]], core: dict[str, list[float]]) -> None:
     for name, unit in (
         ("capture", "grabbed"),
         ("display", "painted"),
         ("infer", "analysed"),
+        ("keeper", "stitched"),
     ):
+        if not beats[name]:
+            print(f"{name}: not running")
+            continue
         first, last = beats[name][0], beats[name][-1]
         seconds = (last.sent_ns - first.sent_ns) / 1e9
         rate = (last.fields - first.fields) / seconds
@@ -89,11 +113,6 @@ def run(job: Job, args: argparse.Namespace) -> None:
         )
     p50, p95 = re.findall(r"p\d+=([\d.]+)", beats["display"][-1].text)
     print(f"grab to painted: median {p50} ms, 95th percentile {p95} ms")
-    for name, readings in memory.items():
-        at_s, own = np.array(readings).T
-        slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
-        print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
-    print(f"restarts: {len(supervisor.events)}")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ import numpy as np
 from PySide6.QtCore import Qt, QTimer
 
 from armicro.field import Pixels, Place
+from armicro.overlay.application import application
 from armicro.overlay.picture import cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
-from armicro.overlay.window import Window, application
+from armicro.overlay.window import Window
 from armicro.report import Finding, SlideScore
 
 WIDTH_PX, HEIGHT_PX, UM_PER_PX = 2448, 2048, 0.25

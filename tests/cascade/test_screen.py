@@ -15,7 +15,7 @@ from armicro.engine import Array
 from armicro.engine.manifest import HrTable, LrTable, Manifest, RnnTable, Tolerance
 from armicro.engine.registry import NetworkSet
 from armicro.errors import EngineError
-from armicro.field import Field, Place
+from armicro.field import Field, Place, Sight
 from armicro.pipeline import Pipeline
 from armicro.report import FieldReport, Observation
 
@@ -37,11 +37,15 @@ MANIFEST = Manifest(
 class FakeLr:
     """Sees dark discs: the map is the share of dark pixels in each 32-pixel cell."""
 
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    given: list[Array] = field(default_factory=list)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return [tiles.shape for tiles in self.given]
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         tiles = inputs["tiles"]
-        self.shapes.append(tiles.shape)
+        self.given.append(tiles)
         count, height, width, _ = tiles.shape
         dark = (tiles[..., 0] < 100).reshape(count, height // 32, 32, width // 32, 32)
         heat = np.minimum(1.0, dark.mean(axis=(2, 4)) * 3).astype(np.float32)
@@ -163,10 +167,10 @@ def test_candidate_at_the_edge_is_padded_with_background() -> None:
 def test_field_smaller_than_a_tile_is_padded_with_its_background() -> None:
     made = networks()
     small = field_with((50.0, 50.0), size_um=(100.0, 90.0))
-    prepared = Screen(made, Choice()).prepare(small)
-    assert prepared.tiles is not None
-    assert prepared.tiles.shape == (1, 512, 512, 3)
-    assert tuple(prepared.tiles[0, -1, -1]) == GLASS
+    run(Screen(made, Choice()), small)
+    (tiles,) = cast(FakeLr, made.lr).given
+    assert tiles.shape == (1, 512, 512, 3)
+    assert tuple(tiles[0, -1, -1]) == GLASS
 
 
 def test_blank_field_costs_no_inference() -> None:
@@ -215,6 +219,16 @@ REFUSALS = [
         field_with((50, 50), place=Place(0, 0, float("nan"), "stage_encoder")),
         "no_place",
         "nan",
+    ),
+    (
+        replace(field_with((50, 50)), sight=Sight(0.9, None, 7.4)),
+        "moving",
+        "moved 7.4 µm",
+    ),
+    (
+        replace(field_with((50, 50)), sight=Sight(0.31)),
+        "out_of_focus",
+        "sharpness 0.31 is below 0.50",
     ),
     (
         Field(np.zeros((4, 4, 3), np.uint8), 0.25, 0, 1, None, "unreadable: tile 7"),
@@ -315,3 +329,16 @@ def test_whole_fields_are_refused_where_they_answer_otherwise(
     made = replace(networks(), manifest=structs.replace(MANIFEST, lr=lr))
     with pytest.raises(EngineError, match=said):
         Screen(made, Choice(lr_mode="whole"))
+
+
+def test_blurred_field_is_refused_and_does_not_count_as_seen() -> None:
+    sharp = field_with(*PLACES_UM)
+    soft = np.asarray(cv2.GaussianBlur(sharp.pixels, (0, 0), 3.0 / 0.25), np.uint8)
+    pipeline = Pipeline(networks(), Choice())
+    report, score = pipeline.step(replace(sharp, pixels=soft))
+    assert report.state == "out_of_focus"
+    assert "fine focus" in report.reason
+    assert score.coverage == 0.0
+    report, score = pipeline.step(replace(sharp, seq=1))
+    assert report.state == "analysed"
+    assert score.coverage == 1.0

@@ -1,38 +1,59 @@
 import math
+from typing import get_args
 
 import pytest
 
-from armicro.overlay.guide import distance_text, guide, top
+from armicro.overlay.guide import REASONS, distance_text, guide, pressing, top
 from armicro.overlay.ruler import rule
 from armicro.overlay.seen import ANALYSED, PITCH_UM, UNREADABLE, VIEWED, Seen
+from armicro.report import Revisit, RevisitReason
 from tests.overlay.scene import finding_at, place_at
 
 SIGHT = (1000.0, 1000.0, 1600.0, 1500.0)
 
 
 def test_the_way_leads_from_the_middle_of_what_is_in_sight() -> None:
-    (step,) = guide([finding_at(1300.0 + 300, 1250.0 - 400)], SIGHT)
-    assert step.distance_um == pytest.approx(500)
-    assert step.towards_xy == pytest.approx((0.6, -0.8))
-    assert not step.in_view
+    (goal,) = guide([finding_at(1300.0 + 300, 1250.0 - 400)], SIGHT)
+    assert goal.way.distance_um == pytest.approx(500)
+    assert goal.way.towards_xy == pytest.approx((0.6, -0.8))
+    assert not goal.way.in_view
 
 
 def test_a_finding_in_sight_needs_no_way() -> None:
-    (step,) = guide([finding_at(1010.0, 1490.0)], SIGHT)
-    assert step.in_view
-    assert distance_text(step) == "in view"
+    (goal,) = guide([finding_at(1010.0, 1490.0)], SIGHT)
+    assert goal.way.in_view
+    assert distance_text(goal.way) == "in view"
 
 
 def test_without_a_place_nobody_is_led() -> None:
-    (step,) = guide([finding_at(0, 0)], None)
-    assert step.distance_um is None
-    assert distance_text(step) == "–"
+    (goal,) = guide([finding_at(0, 0)], None)
+    assert goal.way.distance_um is None
+    assert distance_text(goal.way) == "–"
 
 
 def test_a_finding_in_the_very_middle_has_a_way_of_no_length() -> None:
-    (step,) = guide([finding_at(1300.0, 1250.0)], SIGHT)
-    assert step.distance_um == 0.0
-    assert not any(math.isnan(part) for part in step.towards_xy)
+    (goal,) = guide([finding_at(1300.0, 1250.0)], SIGHT)
+    assert goal.way.distance_um == 0.0
+    assert not any(math.isnan(part) for part in goal.way.towards_xy)
+
+
+def part_at(x_um: float, reason: RevisitReason = "skipped") -> Revisit:
+    return Revisit(x_um, 1000.0, 200.0, 100.0, reason)
+
+
+def test_the_way_to_a_part_leads_to_its_middle() -> None:
+    (goal,) = guide([part_at(2000.0)], SIGHT)
+    assert goal.way.distance_um == pytest.approx(math.hypot(800, 200))
+    assert goal.text == "not seen yet"
+
+
+def test_suspicious_cells_seen_in_passing_come_first() -> None:
+    parts = [part_at(0), part_at(1, "edge"), part_at(2, "passing"), part_at(3)]
+    assert [one.x_um for one in pressing(parts)] == [2, 0, 1, 3]
+
+
+def test_there_are_words_for_every_reason() -> None:
+    assert set(REASONS) == set(get_args(RevisitReason))
 
 
 def test_the_list_holds_the_most_suspicious_that_lie_apart() -> None:

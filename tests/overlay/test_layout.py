@@ -66,6 +66,7 @@ def test_improbable_findings_get_no_box() -> None:
         (field_at(place_at(0, 0), um_per_px=0.09), "", "outside"),
         (field_at(place_at(0, 0)), "other objective", "other objective"),
         (replace(field_at(place_at(0, 0)), fault="unreadable"), "", "unreadable"),
+        (replace(field_at(place_at(0, 0)), voided="expired"), "", "expired"),
     ],
 )
 def test_no_box_where_it_could_stand_wrongly_and_the_reason_is_said(

@@ -8,6 +8,8 @@ from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import Snapshot
 from armicro.overlay.status import (
     RESEARCH_ONLY,
+    Banner,
+    Item,
     ScoreWords,
     banner,
     coverage_words,
@@ -93,7 +95,8 @@ def test_the_status_line_holds_what_an_honest_instrument_says() -> None:
     snapshot = Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS)
     line = status_line(snapshot, FIELD, READING, SECOND_NS, SETTING)
     assert {item.name: item.value for item in line} == {
-        "place": "slide file ±0.3 µm",
+        "place": "slide file",
+        "expected error": "±0.3 µm",
         "fps": "29",
         "age": "21 ms, p95 34",
         "analysis": "61 ms",
@@ -132,6 +135,21 @@ def test_trouble_is_said_over_the_picture(
 def test_all_well_says_nothing() -> None:
     snapshot = Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS)
     assert banner(snapshot, FIELD, SECOND_NS + 10, SETTING) is None
+
+
+def test_a_warning_is_shown_where_nothing_is_worse() -> None:
+    snapshot = Snapshot(FIELD, slide_with(), warning="lamp is dim")
+    assert banner(snapshot, FIELD, SECOND_NS, SETTING) == Banner("lamp is dim")
+    worse = replace(FIELD, voided="expired")
+    said = banner(snapshot, worse, SECOND_NS, SETTING)
+    assert said == Banner("expired: boxes off")
+
+
+def test_a_scale_that_nobody_measured_is_said_all_the_time() -> None:
+    setting = Setting(uncalibrated=True)
+    for shown in (FIELD, None):
+        line = status_line(Snapshot(shown), shown, READING, SECOND_NS, setting)
+        assert line[0] == Item("scale", "not measured", "warn")
 
 
 def test_silence_after_the_end_is_no_fault() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,10 +14,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from armicro.field import Sight
 from armicro.overlay import theme
+from armicro.overlay.application import run_window
 from armicro.overlay.layout import Box
 from armicro.overlay.snapshot import LiveField, Snapshot
-from armicro.overlay.window import Window, run_window
+from armicro.overlay.window import Window
+from armicro.report import Revisit
 from tests.overlay.scene import (
     SECOND_NS,
     Clock,
@@ -259,6 +263,99 @@ def test_a_click_in_the_list_picks_that_finding(stage: Stage) -> None:
     second_row = QPoint(80, 33 + 25 + 12)
     QTest.mouseClick(stage.window.findings, left, pos=second_row)
     assert chosen == [FINDINGS[1]]
+
+
+PARTS = (
+    Revisit(20_000.0, 40.0, 300.0, 200.0, "skipped"),
+    Revisit(10.0, 9_000.0, 60.0, 60.0, "passing"),
+)
+
+
+def test_r_leads_through_what_should_be_seen_again_the_most_pressing_first(
+    stage: Stage,
+) -> None:
+    slide = replace(slide_with(FINDINGS), revisits=PARTS)
+    snapshot = snapshot_with(field_at(place_at(0, 0)), slide=slide)
+    stage.play(snapshot)
+    assert stage.window.revisits.isVisible()
+    plain = stage.pixels()
+    targets = []
+    for _ in range(3):
+        press(stage, Qt.Key.Key_R)
+        goal = stage.window.canvas.scene.goal
+        assert goal is not None
+        targets.append(goal.target)
+    assert targets == [PARTS[1], PARTS[0], PARTS[1]]
+    assert not np.array_equal(stage.pixels(), plain)
+    press(stage, Qt.Key.Key_Down)
+    assert first_box(stage).chosen
+
+
+def test_a_part_that_was_seen_again_is_let_go(stage: Stage) -> None:
+    slide = replace(slide_with(FINDINGS), revisits=PARTS)
+    stage.play(snapshot_with(field_at(place_at(0, 0)), slide=slide))
+    press(stage, Qt.Key.Key_R)
+    rest = msgspec.structs.replace(PARTS[1], height_um=20.0)
+    for seq, parts, picked in ((1, (PARTS[0], rest), rest), (2, PARTS[:1], None)):
+        left = replace(slide, revisits=parts)
+        stage.play(snapshot_with(field_at(place_at(0, 0), seq=seq), slide=left))
+        goal = stage.window.canvas.scene.goal
+        assert (goal and goal.target) == picked
+    nothing = replace(slide, revisits=())
+    stage.play(snapshot_with(field_at(place_at(0, 0), seq=3), slide=nothing))
+    assert not stage.window.revisits.isVisible()
+    press(stage, Qt.Key.Key_R)
+    stage.window.tick()
+    assert "nothing to go back to" in stage.window.status.said
+
+
+def test_a_part_to_be_seen_again_is_framed_once_it_is_in_sight(stage: Stage) -> None:
+    part = Revisit(30.0, 20.0, 40.0, 30.0, "edge")
+    slide = replace(slide_with(), revisits=(part,))
+    stage.play(snapshot_with(field_at(place_at(0, 0)), slide=slide))
+    before = stage.pixels().astype(int)
+    press(stage, Qt.Key.Key_R)
+    changed = np.abs(before - stage.pixels()).max(axis=2) > 40
+    view = stage.window.canvas.view
+    left, top = view.to_screen(30 / 0.25, 20 / 0.25)
+    right, bottom = view.to_screen(70 / 0.25, 50 / 0.25)
+    frame = changed[round(top) - 1 : round(top) + 2, round(left) : round(right)]
+    assert frame.any(axis=0).mean() > 0.8
+    inside = changed[
+        round(top) + 6 : round(bottom) - 6, round(left) + 6 : round(right) - 6
+    ]
+    assert not inside.any()
+
+
+def test_who_is_lost_is_told_the_way_back(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0), seq=1)))
+    there = replace(field_at(place_at(90, 0), seq=2), taken_ns=SECOND_NS + 100_000_000)
+    stage.play(snapshot_with(there))
+    assert stage.window.canvas.scene.banner is None
+    stage.play(snapshot_with(field_at(None, seq=3)))
+    scene = stage.window.canvas.scene
+    assert scene.banner is not None
+    assert "place lost: move back" in scene.banner.text
+    assert scene.back_xy == (-1.0, 0.0)
+    assert not stage.window.canvas.shown_layout.boxes
+
+
+def test_before_any_place_nobody_is_told_to_go_back(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(None)))
+    scene = stage.window.canvas.scene
+    assert scene.banner is not None
+    assert "place unknown" in scene.banner.text
+    assert scene.back_xy is None
+
+
+def test_moving_is_said_on_the_picture(stage: Stage) -> None:
+    field = field_at(place_at(0, 0))
+    stage.play(snapshot_with(field))
+    before = stage.pixels()
+    smeared = replace(field, seq=1, sight=Sight(smear_um=5.0))
+    stage.play(snapshot_with(smeared))
+    assert stage.window.canvas.scene.badge == "Moving - known findings only"
+    assert not np.array_equal(stage.pixels(), before)
 
 
 def test_s_saves_what_is_shown(stage: Stage, tmp_path: Path) -> None:

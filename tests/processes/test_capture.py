@@ -129,6 +129,17 @@ def test_replay_gives_each_field_once_in_order_then_says_so(make_bench: Make) ->
     assert shot == Wait("finished")
 
 
+def test_unmeasured_scale_is_said_with_every_field_to_both(make_bench: Make) -> None:
+    bench = make_bench("live", CountingSource(3, pause_s=0.05))
+    shot = bench.ask(done=())
+    assert isinstance(shot, Shot)
+    assert "scale not measured" in shot.voided
+    view = bench.view.newest()
+    assert isinstance(view, View)
+    assert view.shot is not None
+    assert view.shot.voided == shot.voided
+
+
 def test_answer_that_was_lost_is_given_again(make_bench: Make) -> None:
     bench = make_bench("replay", CountingSource(9))
     first = bench.number(bench.ask(done=()))

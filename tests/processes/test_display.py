@@ -6,8 +6,11 @@ import pytest
 from PySide6.QtCore import QTimer
 from pytestqt.qtbot import QtBot
 
+from armicro import rig
+from armicro.calibrate.certificate import Certificate, Display, Instrument, Latency
 from armicro.cascade.choice import Choice
-from armicro.overlay.window import application
+from armicro.overlay.application import application
+from armicro.overlay.setting import Optics
 from armicro.processes.display import setting_of, slot_errors
 from armicro.processes.feed import WireFeed
 from armicro.rig import Rig
@@ -43,6 +46,31 @@ def test_boxes_vanish_where_the_rig_says_the_place_is_too_unsure(
     setting = setting_of(Rig(cascade=Choice(place_error_um=limit_um)))
     assert setting.largest_place_error_um == limit_um
     assert setting.fade_from_um < limit_um
+
+
+def test_an_optical_display_is_as_its_certificate_says() -> None:
+    mirrored = ((-1.0, 0.0, 99.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    certificate = Certificate(
+        instrument=Instrument(width_px=100, height_px=80),
+        made_at="",
+        expires_at="",
+        display=Display(
+            measured_at="",
+            homography=mirrored,
+            distortion=(0.02,),
+            width_px=1280,
+            height_px=1024,
+            residual_um=0.5,
+        ),
+        latency=Latency(measured_at="", median_ms=61.0, p95_ms=70, glass_to_glass=True),
+    )
+    shown = rig.Display(mode="optical", latency_ms=12.0, least_coverage=0.6)
+    setting = setting_of(Rig(display=shown, calibration=certificate))
+    assert setting.optics == Optics(mirrored, (0.02,), (1280, 1024))
+    assert (setting.latency_ms, setting.glass_to_glass_ms) == (12.0, 61.0)
+    assert (setting.optical, setting.least_coverage) == (True, 0.6)
+    void = Rig(display=shown, calibration=certificate, calibration_fault="expired")
+    assert setting_of(void).optics is None
 
 
 def test_field_of_a_capture_that_counts_anew_is_shown() -> None:

@@ -131,6 +131,9 @@ def test_killed_child_is_started_again_and_nothing_is_lost(
     assert session.score.fields == len(session.reports)
     if display == "offscreen":
         assert (job.folder / "window.png").stat().st_size > 10_000
+        painted = (job.folder / "painted.csv").read_text().splitlines()
+        assert painted[0] == "grab_to_painted_ms"
+        assert all(float(row) > 0 for row in painted[1:])
 
 
 def test_infer_that_somebody_ends_has_not_finished_the_slide(

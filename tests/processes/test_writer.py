@@ -6,14 +6,14 @@ from typing import cast
 
 from armicro.errors import SourceError
 from armicro.processes.writer import Writer
-from armicro.report import FieldReport
+from armicro.report import Account, FieldReport
 from armicro.slide.journal import Journal
 
 
 class FullDisk:
     """A journal whose first write takes a while and then fails."""
 
-    def write(self, *_: object) -> bool:
+    def write(self, *_: object, **__: object) -> bool:
         time.sleep(0.5)
         raise SourceError("session.sqlite: database or disk is full")
 
@@ -21,7 +21,7 @@ class FullDisk:
 def test_close_returns_when_the_disk_fails_under_it() -> None:
     writer = Writer(cast(Journal, FullDisk()))
     for seq in range(5):
-        writer.put(FieldReport(seq, "blank"), [], {}, {})
+        writer.put(Account(FieldReport(seq, "blank"), []), None, {}, {})
     closing = threading.Thread(target=writer.close, daemon=True)
     closing.start()
     closing.join(5.0)

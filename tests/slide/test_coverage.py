@@ -2,9 +2,19 @@ import numpy as np
 import pytest
 
 from armicro.cascade.tile import CellMask, pack_cells
-from armicro.field import Place
-from armicro.report import CellBits
-from armicro.slide.coverage import Coverage
+from armicro.field import Place, Sight
+from armicro.report import Area, CellBits, FieldReport, FieldState
+from armicro.slide.coverage import (
+    ADEQUATE,
+    LEVEL,
+    MARKS,
+    RESTED,
+    RIM,
+    SHARP,
+    UNSEEN,
+    Box,
+    Coverage,
+)
 
 
 def cells(rows: int, columns: int, *, pitch_um: float = 16.0) -> CellBits:
@@ -20,6 +30,27 @@ SIZE = (320.0, 160.0)
 FIELD = cells(10, 20)
 
 
+def seen(
+    place: Place,
+    size: tuple[float, float] = SIZE,
+    held: CellBits | None = FIELD,
+    *,
+    state: FieldState = "analysed",
+    sight: Sight | None = None,
+    areas: tuple[Area, ...] | None = None,
+) -> FieldReport:
+    return FieldReport(
+        seq=0,
+        state=state,
+        place=place,
+        width_um=size[0],
+        height_um=size[1],
+        cells=held,
+        sight=sight,
+        areas_xywh_um=areas,
+    )
+
+
 def test_nothing_seen_is_no_coverage() -> None:
     assert Coverage().share == 0.0
 
@@ -27,9 +58,9 @@ def test_nothing_seen_is_no_coverage() -> None:
 def test_share_is_the_seen_part_of_the_cell_area_of_the_overview() -> None:
     coverage = Coverage()
     coverage.know_cells(cells(40, 40), 0.0, 0.0)
-    coverage.see(at(0, 0), SIZE, FIELD)
+    coverage.take(seen(at(0, 0)))
     assert coverage.share == pytest.approx(10 * 20 / 1600)
-    coverage.see(at(320, 0), SIZE, FIELD)
+    coverage.take(seen(at(320, 0)))
     assert coverage.share == pytest.approx(2 * 10 * 20 / 1600)
 
 
@@ -38,14 +69,15 @@ def test_overview_of_any_pitch_has_no_holes(pitch_um: float) -> None:
     count = round(640 / pitch_um)
     coverage = Coverage()
     coverage.know_cells(cells(count, count, pitch_um=pitch_um), 0.0, 0.0)
-    coverage.see(at(-10, -10), (700.0, 700.0), cells(1, 1, pitch_um=700.0))
+    held = cells(1, 1, pitch_um=700.0)
+    coverage.take(seen(at(-10, -10), (700.0, 700.0), held))
     assert coverage.share == 1.0
 
 
 def test_unreadable_field_counts_as_cells_that_nobody_saw() -> None:
     coverage = Coverage()
-    coverage.see(at(0, 0), SIZE, FIELD)
-    coverage.miss(at(320, 0), SIZE)
+    coverage.take(seen(at(0, 0)))
+    coverage.take(seen(at(320, 0), held=None, state="unreadable"))
     assert coverage.share == pytest.approx(0.5)
 
 
@@ -54,9 +86,9 @@ def test_order_and_repetition_change_nothing() -> None:
     places = [at(*rng.uniform(-2000, 3000, 2)) for _ in range(40)]
     one, other = Coverage(), Coverage()
     for place in places:
-        one.see(place, SIZE, FIELD)
+        one.take(seen(place))
     for index in [*rng.permutation(40), *range(40)]:
-        other.see(places[index], SIZE, FIELD)
+        other.take(seen(places[index]))
     assert other.seen_um2 == one.seen_um2
     assert other.share == one.share
 
@@ -66,7 +98,8 @@ def test_seen_area_is_that_of_the_field_wherever_it_lies() -> None:
     areas = []
     for _ in range(200):
         coverage = Coverage()
-        coverage.see(at(*rng.uniform(-5000, 5000, 2)), (612.0, 512.0), cells(32, 39))
+        place = at(*rng.uniform(-5000, 5000, 2))
+        coverage.take(seen(place, (612.0, 512.0), cells(32, 39)))
         areas.append(coverage.seen_um2)
     assert np.mean(areas) == pytest.approx(612 * 512, rel=0.01)
 
@@ -76,6 +109,49 @@ def test_cells_on_glass_only_count_where_they_are() -> None:
     mask[4, 7] = True
     sparse = pack_cells(CellMask(mask, 16.0, (240, 240, 240)), pool=1)
     coverage = Coverage()
-    coverage.see(at(0, 0), SIZE, sparse)
-    coverage.miss(at(320, 0), (16.0, 16.0))
+    coverage.take(seen(at(0, 0), held=sparse))
+    coverage.take(seen(at(320, 0), (16.0, 16.0), None, state="unreadable"))
     assert coverage.share == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("state", ["moving", "out_of_focus"])
+def test_blurred_field_counts_as_cells_that_nobody_saw(state: FieldState) -> None:
+    coverage = Coverage()
+    coverage.take(seen(at(0, 0)))
+    coverage.take(seen(at(320, 0), state=state))
+    assert coverage.share == pytest.approx(0.5)
+    coverage.take(seen(at(320, 0)))
+    assert coverage.share == 1.0
+
+
+@pytest.mark.parametrize(("focus", "level"), [(0.6, ADEQUATE), (0.9, SHARP)])
+def test_level_tells_the_rim_and_the_focus(focus: float, level: int) -> None:
+    coverage = Coverage()
+    coverage.take(seen(at(0, 0), sight=Sight(focus)))
+    levels = coverage.read(Box.of((-16.0, -16.0, 352.0, 192.0)))[LEVEL]
+    assert levels[0, 5] == UNSEEN
+    assert levels[1, 5] == levels[2, 5] == RIM
+    assert levels[5, 5] == level
+    coverage.take(seen(at(0, 0), sight=Sight(0.6)))
+    again = coverage.read(Box.of((-16.0, -16.0, 352.0, 192.0)))[LEVEL]
+    assert (again == levels).all()
+
+
+def test_only_analysed_areas_and_glass_count_as_seen() -> None:
+    mask = np.ones((10, 20), np.bool_)
+    mask[:, 16:] = False
+    held = pack_cells(CellMask(mask, 16.0, (240, 240, 240)), pool=1)
+    coverage = Coverage()
+    coverage.take(seen(at(0, 0), held=held, areas=((0.0, 0.0, 128.0, 160.0),)))
+    assert coverage.share == pytest.approx(0.5)
+    assert coverage.seen_um2 == pytest.approx((128 + 64) * 160)
+
+
+def test_mark_of_rest_goes_by_the_stage_and_not_by_the_path_of_a_file() -> None:
+    fast = Sight(0.9, (900.0, 0.0))
+    encoder = Place(0.0, 0.0, 0.1, "stage_encoder")
+    for place, rested in ((encoder, False), (at(0, 0), True)):
+        coverage = Coverage()
+        coverage.take(seen(place, sight=fast))
+        marks = coverage.read(Box.of((0.0, 0.0, *SIZE)))[MARKS]
+        assert bool((marks & RESTED).all()) == rested

@@ -14,7 +14,13 @@ import pytest
 
 from armicro.errors import SourceError
 from armicro.field import Place
-from armicro.report import FieldReport, Finding, Observation, SlideScore
+from armicro.report import (
+    Account,
+    FieldReport,
+    Finding,
+    Observation,
+    SlideScore,
+)
 from armicro.slide.journal import Event, Journal
 
 STATIONS = {"taken": 100, "received": 250, "inferred": 900}
@@ -117,6 +123,51 @@ def test_observation_of_another_field_is_refused_whole(tmp_path: Path) -> None:
         assert journal.reports() == []
 
 
+def test_what_is_found_late_is_written_with_the_field_that_caused_it(
+    tmp_path: Path,
+) -> None:
+    with Journal(tmp_path / "session.sqlite") as journal:
+        journal.write(tell(1, [observe(1)]), [observe(1)], STATIONS)
+        grown = tell(1, [observe(1), observe(1, 1)])
+        late = Account(grown, [observe(1, 1)])
+        assert journal.write(tell(2), [], STATIONS, late=late)
+        # Capture repeats field 2, and nothing changes.
+        assert not journal.write(tell(2), [], STATIONS, late=Account(tell(1), []))
+        assert journal.reports() == [grown, tell(2)]
+        assert len(list(journal.observations())) == 2
+
+
+def test_what_is_found_at_the_end_is_kept_once(tmp_path: Path) -> None:
+    with Journal(tmp_path / "session.sqlite") as journal:
+        journal.write(tell(1), [], STATIONS)
+        late = Account(tell(1, [observe(1)]), [observe(1)])
+        journal.amend(late)
+        journal.amend(late)
+        assert journal.reports() == [late.report]
+        assert len(list(journal.observations())) == 1
+        with pytest.raises(ValueError, match="field 1 holds findings of"):
+            journal.amend(Account(tell(1), [observe(2)]))
+
+
+def test_journal_of_the_first_schema_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "session.sqlite"
+    with Journal(path) as journal:
+        journal.write(tell(1, [observe(1)]), [observe(1)], STATIONS)
+    with sqlite3.connect(path) as database:
+        for column in ("place_error_um", "focus"):
+            database.execute(f"ALTER TABLE observations DROP COLUMN {column}")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    blurred = msgspec.structs.replace(observe(2).finding)
+    seen = Observation(blurred, observe(2).features, observe(2).crop, 3.5, 0.6)
+    with Journal(path) as journal:
+        journal.write(tell(2, [seen]), [seen], STATIONS)
+    with Journal(path) as journal:
+        back = {o.finding.field_seq: o for o in journal.observations()}
+    assert (back[1].place_error_um, back[1].focus) == (0.0, None)
+    assert (back[2].place_error_um, back[2].focus) == (3.5, 0.6)
+
+
 def test_crops_may_be_left_out_and_fetched_one_by_one(tmp_path: Path) -> None:
     with Journal(tmp_path / "session.sqlite") as journal:
         journal.write(tell(0), [observe(0)], STATIONS)
@@ -193,7 +244,7 @@ def _folder(path: Path) -> None:
     [
         (_random_bytes, "damaged or not a journal"),
         (_foreign, "another program, not a journal; choose another"),
-        (_other_version, "schema 99, this armicro reads 1"),
+        (_other_version, "schema 99, this armicro reads 2"),
         (_torn, "damaged or not a journal.*move it away"),
         (_folder, "unable to open database file; check"),
     ],

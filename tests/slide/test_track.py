@@ -9,12 +9,19 @@ NO_CROP = np.empty((0, 0, 3), np.uint8)
 
 
 def observation(
-    x: float, y: float, hr: float, *, lr: float = 0.9, seq: int = 0
+    x: float,
+    y: float,
+    hr: float,
+    *,
+    lr: float = 0.9,
+    seq: int = 0,
+    focus: float | None = None,
 ) -> Observation:
     return Observation(
         Finding(x, y, 62.2, 62.2, lr, hr, seq),
         np.full(2048, hr, np.float32),
         np.full((256, 256, 3), int(hr * 255), np.uint8),
+        focus=focus,
     )
 
 
@@ -102,3 +109,45 @@ def test_unchanged_slide_is_not_merged_again() -> None:
     findings._merge = first  # type: ignore[method-assign]
     findings.update([observation(5000.0, 1.0, 1.0)])
     assert findings.merged()[0].finding.x_um == 5000.0
+
+
+def test_best_view_of_a_cell_is_a_sharp_one() -> None:
+    blurred = observation(100.0, 100.0, 0.9, focus=0.55)
+    # Near, and beyond the bin that the blurred one is in.
+    sharp = [observation(x, 100.0, 0.4, seq=1, focus=0.8) for x in (101.0, 112.0)]
+    for seen in sharp:
+        for order_of in ([blurred, seen], [seen, blurred]):
+            findings = FindingSet(merge_um=15)
+            findings.update(order_of)
+            (only,) = findings.merged()
+            assert only.finding.hr_probability == 0.4
+    findings = FindingSet(merge_um=15)
+    findings.update([blurred, observation(140.0, 100.0, 0.4, focus=0.8)])
+    assert len(findings.merged()) == 2
+
+
+def looks(seed: int, other: int = 0, share: float = 0.0) -> np.ndarray:
+    """Features of a cell, with a share of another's."""
+    own, its = (np.random.default_rng(s).random(2048) > 0.8 for s in (seed, other))
+    return np.asarray(own + share * its, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("error_um", "seq", "look", "cells"),
+    [
+        (8.0, 1, looks(1, 2, 0.1), 1),  # uncertain, another field, looks alike
+        (8.0, 1, looks(2), 2),  # looks otherwise
+        (8.0, 0, looks(1, 2, 0.1), 2),  # one field sees two cells as two
+        (0.1, 1, looks(1, 2, 0.1), 2),  # places are sure
+    ],
+)
+def test_where_places_are_uncertain_a_cell_is_told_by_its_looks(
+    error_um: float, seq: int, look: np.ndarray, cells: int
+) -> None:
+    one = Observation(Finding(0, 0, 62, 62, 0.9, 0.9, 0), looks(1), NO_CROP, error_um)
+    other = Observation(Finding(24, 0, 62, 62, 0.9, 0.8, seq), look, NO_CROP, error_um)
+    for order_of in ([one, other], [other, one]):
+        findings = FindingSet(merge_um=15)
+        findings.update(order_of)
+        assert len(findings.merged()) == cells
+        assert findings.merged()[0].finding.hr_probability == 0.9

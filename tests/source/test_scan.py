@@ -49,3 +49,26 @@ def test_region_of_one_field_has_one_field() -> None:
     np.testing.assert_array_equal(
         scan_path((5, 6, 300, 200), FIELD, Scan(path="random")), [[5, 6]]
     )
+
+
+@pytest.mark.parametrize("overlap", [0.15, 0.5])
+def test_hand_shares_what_it_should_and_stays_inside(overlap: float) -> None:
+    scan = Scan(path="freehand", overlap=overlap, fields=200, seed=4)
+    corners = scan_path(REGION, FIELD, scan)
+    assert len(corners) == 200
+    away = corners - REGION[:2]
+    assert (away >= 0).all()
+    assert (away <= (700, 500)).all()
+    step = np.abs(np.diff(corners, axis=0))
+    shared = np.maximum(0, 1 - step / FIELD).prod(axis=1)
+    # A pixel of rounding, and less of a step at the edge of the region.
+    assert shared.min() > overlap - 0.01
+    assert (shared < 0.92).mean() > 0.8
+
+
+def test_hand_goes_another_way_with_another_seed() -> None:
+    first, again, other = (
+        scan_path(REGION, FIELD, Scan(path="freehand", seed=seed)) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()

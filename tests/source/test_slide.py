@@ -57,6 +57,17 @@ def test_every_field_shows_what_lies_at_its_place(
     assert [field.seq for field in fields] == list(range(16))
 
 
+def test_hidden_place_changes_nothing_else(
+    write_slide: Write, coordinate_pixels: Draw
+) -> None:
+    path = write_slide(coordinate_pixels(900, 700))
+    known = read_all(path, Rig(camera=CAMERA))
+    hidden = read_all(path, Rig(camera=CAMERA, scan=Scan(hide_place=True)))
+    assert [field.place for field in hidden] == [None] * len(known)
+    for a, b in zip(known, hidden, strict=True):
+        np.testing.assert_array_equal(a.pixels, b.pixels)
+
+
 def test_done_fields_are_left_out_and_the_others_do_not_change(
     write_slide: Write, coordinate_pixels: Draw
 ) -> None:

@@ -18,7 +18,38 @@ class Procedure(NamedTuple):
     summary: str
 
 
-PROCEDURES: dict[str, Procedure] = {}
+PROCEDURES: dict[str, Procedure] = {
+    "scale": Procedure(
+        "armicro.command.calibrate.scale", "measure micrometres a pixel"
+    ),
+    "stage": Procedure(
+        "armicro.command.calibrate.stage",
+        "measure how pictures move when the stage does",
+    ),
+    "display": Procedure(
+        "armicro.command.calibrate.display", "map the camera onto the display"
+    ),
+    "flatfield": Procedure(
+        "armicro.command.calibrate.flatfield", "measure how evenly the lamp lights"
+    ),
+    "colour": Procedure(
+        "armicro.command.calibrate.colour", "measure white point, colours and stain"
+    ),
+    "latency": Procedure(
+        "armicro.command.calibrate.latency", "measure how late what is drawn comes"
+    ),
+    "overlap": Procedure(
+        "armicro.command.calibrate.overlap", "where one field lies against another"
+    ),
+    "verify": Procedure(
+        "armicro.command.calibrate.verify",
+        "compare the instrument with its certificate",
+    ),
+    "guide": Procedure(
+        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
+    ),
+    "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

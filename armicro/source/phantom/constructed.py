@@ -14,6 +14,7 @@ import numpy as np
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.slide.pyramid import Sheet, write_pyramid
 from armicro.source.phantom.background import (
     Surface,
     glass_rgb_of,
@@ -30,7 +31,6 @@ from armicro.source.phantom.noise import Floats
 from armicro.source.phantom.optics import Scanner
 from armicro.source.phantom.output import slide_file
 from armicro.source.phantom.piece import Cutter, Piece, Size
-from armicro.source.phantom.pyramid import Sheet, write_pyramid
 from armicro.source.phantom.specification import (
     LEAST_WIDTH_PX,
     UM_PER_PX,
@@ -122,6 +122,7 @@ def write_constructed(
             ),
             quality=spec.quality,
             paper_rgb=slide.glass_rgb,
+            um_per_px=UM_PER_PX,
         )
         write_pyramid(file, sheet, slide.draw, progress)
         truth = slide.truth()

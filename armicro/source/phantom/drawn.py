@@ -9,11 +9,11 @@ import numpy as np
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.slide.pyramid import Sheet, write_pyramid
 from armicro.source.phantom.canvas import Canvas
 from armicro.source.phantom.library import KINDS, Library, library_of
 from armicro.source.phantom.output import slide_file
 from armicro.source.phantom.plan import LESION_CLASSES, NORMAL_CLASSES
-from armicro.source.phantom.pyramid import Sheet, write_pyramid
 from armicro.source.phantom.specification import UM_PER_PX, Optics, PhantomSpec
 from armicro.source.phantom.truth import Truth, write_truth
 
@@ -46,6 +46,7 @@ def write_phantom(
         ),
         quality=spec.quality,
         paper_rgb=canvas.glass_rgb,
+        um_per_px=UM_PER_PX,
     )
     room_bytes = math.ceil(spec.width_px * spec.height_px * BYTES_PER_PX)
     with slide_file(path, room_bytes) as file:

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from armicro.field import Pixels
-from armicro.source.phantom.pyramid import Sheet, write_pyramid, write_pyramid_file
+from armicro.slide.pyramid import Sheet, write_pyramid, write_pyramid_file
 
 
 def draw_place(x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
@@ -19,6 +19,13 @@ def draw_place(x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
     blue = np.full((height_px, width_px), 90.0)
     planes = np.broadcast_arrays(x, y, blue)
     return np.stack(planes, axis=2).astype(np.uint8)
+
+
+def colour_at(
+    opened: openslide.OpenSlide, place: tuple[int, int], level: int = 0
+) -> tuple[int, ...]:
+    pixel = np.asarray(opened.read_region(place, level, (1, 1)))[0, 0]
+    return tuple(int(channel) for channel in pixel[:3])
 
 
 @pytest.fixture
@@ -84,3 +91,35 @@ def test_only_a_few_tiles_are_ever_drawn_at_once() -> None:
 
     write_pyramid(io.BytesIO(), Sheet(6000, 5000, "large"), draw)
     assert largest == 1024 * 1024
+
+
+def test_what_is_empty_is_paper_on_every_level_and_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    drawn: list[tuple[int, int]] = []
+
+    def draw(x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
+        drawn.append((x_px, y_px))
+        return draw_place(x_px, y_px, width_px, height_px)
+
+    sheet = Sheet(
+        512 * 9,
+        512 * 7,
+        "mostly empty",
+        paper_rgb=(10, 20, 30),
+        um_per_px=0.34567,
+        tiles=frozenset({(8, 6)}),
+    )
+    path = tmp_path / "empty.tif"
+    write_pyramid_file(path, sheet, draw)
+    assert drawn == [(8 * 512, 6 * 512)]
+    assert path.stat().st_size < 200_000
+    with openslide.OpenSlide(str(path)) as opened:
+        assert float(opened.properties["openslide.mpp-x"]) == pytest.approx(0.34567)
+        for level, by in enumerate(opened.level_downsamples):
+            seen = colour_at(opened, (100, 100), level)
+            assert seen == pytest.approx((10, 20, 30), abs=3)
+            place = int(8.5 * 512), int(6.5 * 512)
+            seen = colour_at(opened, place, level)
+            true = (place[0] // 10 % 256, place[1] // 10 % 256, 90)
+            assert by > 8 or seen == pytest.approx(true, abs=30)

@@ -3,7 +3,8 @@
 Levels are separate directories, as OpenSlide needs (it shows one of sub-directories).
 Tiles are JPEG, encoded here, so that no codec package is needed. They come in the order
 of a quad tree: a tile of a level is made from its four children as soon as these are
-there, so only a few tiles a level are ever in memory. The directories come last.
+there, so only a few tiles a level are ever in memory. The directories come last. Where
+nothing is to be drawn (``Sheet.tiles``) all tiles are one and the same piece of paper.
 """
 
 import struct
@@ -17,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.field import Pixels
-from armicro.source.phantom.specification import UM_PER_PX
 
 TILE_PX = 512
 
@@ -40,13 +40,19 @@ class Sheet:
     description: str
     quality: int = 85
     paper_rgb: tuple[int, int, int] = (255, 255, 255)
-    """Colour of the padding beyond the right and lower side."""
+    """Colour of the padding beyond the right and lower side, and of what is empty."""
+    um_per_px: float = 0.243
+    tiles: frozenset[tuple[int, int]] | None = None
+    """(column, row) of the tiles that are drawn, the others are empty; None: all."""
 
 
 class _Level:
-    """Tile table of one level."""
+    """Tile table of one level, and which of its tiles are not empty."""
 
-    def __init__(self, width_px: int, height_px: int) -> None:
+    def __init__(
+        self, width_px: int, height_px: int, tiles: frozenset[tuple[int, int]] | None
+    ) -> None:
+        self.tiles = tiles
         self.width_px, self.height_px = width_px, height_px
         self.across, self.down = -(-width_px // TILE_PX), -(-height_px // TILE_PX)
         self.offsets: NDArray[np.uint64] = np.zeros(
@@ -89,11 +95,12 @@ class _Writer:
     ) -> None:
         self._file, self._sheet, self._draw = file, sheet, draw
         self._progress = progress
-        self._levels = [_Level(sheet.width_px, sheet.height_px)]
+        self._levels = [_Level(sheet.width_px, sheet.height_px, sheet.tiles)]
         while max(self._levels[-1].across, self._levels[-1].down) > 1:
             last = self._levels[-1]
             half = (-(-last.width_px // 2), -(-last.height_px // 2))
-            self._levels.append(_Level(*half))
+            above = last.tiles and frozenset((x // 2, y // 2) for x, y in last.tiles)
+            self._levels.append(_Level(*half, above))
         self._blank = np.full((TILE_PX, TILE_PX, 3), sheet.paper_rgb, np.uint8)
         self._parameters = [
             cv2.IMWRITE_JPEG_QUALITY,
@@ -104,6 +111,8 @@ class _Writer:
 
     def write(self) -> None:
         self._file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0))
+        if self._sheet.tiles is not None:
+            self._paper()
         top = len(self._levels) - 1
         if top == 0:
             self._leaf(0, 0)
@@ -111,10 +120,20 @@ class _Writer:
             self._branch(top, 0, 0)
         self._directories()
 
+    def _paper(self) -> None:
+        """Let every tile be empty until it is drawn."""
+        self._put(0, 0, 0, self._blank)
+        first = self._levels[0]
+        offset, length = first.offsets[0, 0], first.lengths[0, 0]
+        for level in self._levels:
+            level.offsets[:], level.lengths[:] = offset, length
+
     def _branch(self, number: int, column: int, row: int) -> Pixels:
         """Make and write a tile of a level above the largest, children first."""
         level = self._levels[number]
         if column >= level.across or row >= level.down:
+            return self._blank
+        if level.tiles is not None and (column, row) not in level.tiles:
             return self._blank
         if number == 1:
             quad = self._leaves(2 * column, 2 * row)
@@ -192,7 +211,7 @@ class _Writer:
     def _tags(self, number: int, level: _Level) -> list[tuple[int, int, int, bytes]]:
         # Pixels per centimetre as a ratio that gives the scale back exactly.
         scale = self._levels[0].width_px / level.width_px
-        density = (10_000_000, round(UM_PER_PX * scale * 1000))
+        density = (1_000_000_000, round(self._sheet.um_per_px * scale * 100_000))
         text = self._sheet.description.encode("ascii", "replace") + b"\0"
         tiles = level.offsets.size
         rows = [

@@ -1,0 +1,299 @@
+"""White point and colour matrix of a camera, and the stain of a reference slide."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from armicro.calibrate.colour_difference import (
+    ciede2000,
+    lab_of_linear,
+    linear_of_srgb,
+)
+from armicro.errors import CalibrationError
+from armicro.field import Pixels
+
+Floats = NDArray[np.float64]
+Triple = tuple[float, float, float]
+
+LARGEST_GAIN = 2.5
+FEWEST_PATCHES = 8
+DRIFT_WATCH_OD, DRIFT_LIMIT_OD = 0.03, 0.08
+"""Change of a reference slide's median optical density that is worth a look, and that
+asks for new reagents or a new lamp: a pathologist sees about 0.05."""
+_STAINED_OD = 0.15
+_DENSEST = 0.05
+"""Share of the pictures that is compared: chosen by rank, it stays the same cells
+however the stain changes; a threshold would take in more of them as it grows."""
+_INNER = 0.5
+"""Middle share of a patch's side that is read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """A colour target as the camera sees it."""
+
+    levels: Floats
+    """(n, 3) median level of each patch, 0-255."""
+    centres_xy: Floats
+    """(n, 2) where each was read, in camera pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A matrix, and how far colours are off with and without it."""
+
+    matrix: Floats
+    """(3, 3) on linear RGB."""
+    before: float
+    """Mean CIEDE2000 without it, at the best exposure."""
+    residual: float
+    """Mean CIEDE2000 with it."""
+    held_out: float
+    """The same of patches that were left out of the fit, one by one."""
+
+
+class Stain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reference slide absorbs."""
+
+    measured_at: str
+    od_rgb: Triple
+    """Median optical density of the densest twentieth."""
+    stained_share: float
+    """Of the pictures, however faintly."""
+    vectors: tuple[Triple, Triple]
+    """Directions in optical density of the two most different stains, length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a reference slide changed since it was stored."""
+
+    od_rgb: Triple
+    """Now less then."""
+    largest_od: float
+    angle_deg: float
+    """Largest turn of a stain's direction: another colour, not another strength."""
+    verdict: str
+    """steady, watch or drifted."""
+
+
+def white_of(pictures: Sequence[Pixels]) -> tuple[Triple, Triple]:
+    """Read empty glass; return its mean level and the gains that make it grey.
+
+    The brightest colour keeps its level: no gain is below 1, nothing white turns grey.
+
+    Raises:
+        CalibrationError: no picture, over- or underexposed, or far from white.
+    """
+    if not pictures:
+        raise CalibrationError("colour: no picture of empty glass; take one")
+    middles = [_middle(picture) for picture in pictures]
+    white = np.median([part.mean(axis=(0, 1)) for part in middles], axis=0)
+    lit = max(float((part >= 254).mean()) for part in middles)
+    if lit > 0.001:
+        raise CalibrationError(
+            f"colour: {lit:.1%} of the glass is at the top of the scale, expected "
+            "under 0.1%; dim the lamp or shorten the exposure"
+        )
+    if white.min() < 40:
+        raise CalibrationError(
+            f"colour: the glass reads {white.min():.0f} of 255, expected at least 40; "
+            "turn the lamp up or expose longer"
+        )
+    rough = max(float(part.std(axis=(0, 1)).max()) / 255 for part in middles)
+    if rough > 0.04:
+        raise CalibrationError(
+            f"colour: the glass is uneven by {rough:.1%}, expected under 4%; move to "
+            "an empty place"
+        )
+    gains = white.max() / white
+    if gains.max() > LARGEST_GAIN:
+        raise CalibrationError(
+            f"colour: glass of {_three(white)} needs a gain of {gains.max():.1f}, "
+            f"expected at most {LARGEST_GAIN}; check the lamp's filter and the "
+            "camera's own white balance"
+        )
+    return _triple(white), _triple(gains)
+
+
+def read_patches(picture: Pixels, corners_xy: Floats, grid: tuple[int, int]) -> Patches:
+    """Read the patches of a target between its four corners.
+
+    Args:
+        picture: (height, width, 3).
+        corners_xy: (4, 2) outer corners of the first patch, the last of the first row,
+            the last, and the first of the last row: any turn, tilt or mirroring.
+        grid: patches across and down.
+
+    Raises:
+        CalibrationError: the corners lie outside the picture.
+    """
+    size = np.array([picture.shape[1], picture.shape[0]])
+    if ((corners_xy < 0) | (corners_xy >= size)).any():
+        raise CalibrationError(
+            f"colour: a corner lies outside the picture of {size[0]}x{size[1]} px; "
+            "give the four outer corners of the patches, clockwise from the first"
+        )
+    columns, rows = grid
+    flat = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
+    way = cv2.getPerspectiveTransform(flat, corners_xy.astype(np.float32))
+    offsets = (np.arange(15) + 0.5) / 15 * _INNER + (1 - _INNER) / 2
+    x, y = np.meshgrid(offsets, offsets)
+    levels, centres = [], []
+    for row in range(rows):
+        for column in range(columns):
+            inner = np.stack((x + column, y + row), axis=-1).reshape(1, -1, 2)
+            spots = cv2.perspectiveTransform(inner, way)[0].round().astype(int)
+            spots = np.clip(spots, 0, size - 1)
+            levels.append(np.median(picture[spots[:, 1], spots[:, 0]], axis=0))
+            centres.append(spots.mean(axis=0))
+    return Patches(np.array(levels, np.float64), np.array(centres, np.float64))
+
+
+def fit_matrix(linear: Floats, reference_lab: Floats) -> Fit:
+    """Fit the matrix that makes a target's patches look as they should.
+
+    Args:
+        linear: (n, 3) linear RGB of the patches, white-balanced, 0-1.
+        reference_lab: (n, 3) CIELAB under D65.
+
+    Raises:
+        CalibrationError: too few patches.
+    """
+    if len(linear) < FEWEST_PATCHES or len(linear) != len(reference_lab):
+        raise CalibrationError(
+            f"colour: {len(linear)} patches for {len(reference_lab)} references, "
+            f"expected as many of each and at least {FEWEST_PATCHES}"
+        )
+    exposure = least_squares(
+        lambda gain: ciede2000(lab_of_linear(linear * gain), reference_lab), [1.0]
+    )
+    before = float(ciede2000(lab_of_linear(linear * exposure.x), reference_lab).mean())
+    start = np.eye(3) * exposure.x
+    matrix = _solve(start, linear, reference_lab)
+    residual = ciede2000(lab_of_linear(linear @ matrix.T), reference_lab)
+    left_out = []
+    for patch in range(len(linear)):
+        others = np.arange(len(linear)) != patch
+        other = _solve(matrix, linear[others], reference_lab[others])
+        seen = lab_of_linear(linear[patch] @ other.T)
+        left_out.append(float(ciede2000(seen, reference_lab[patch])))
+    return Fit(matrix, before, float(residual.mean()), float(np.mean(left_out)))
+
+
+def apply_matrix(pixels: Pixels, matrix: Floats, *, linear: bool = False) -> Pixels:
+    """Show a picture through a matrix, as sRGB; for reports, not at run time.
+
+    Args:
+        pixels: (height, width, 3), white-balanced.
+        matrix: (3, 3).
+        linear: the camera has no gamma curve.
+    """
+    levels = np.arange(256, dtype=np.float64)
+    curve = levels / 255 if linear else linear_of_srgb(levels)
+    light = np.asarray(cv2.LUT(pixels, curve.astype(np.float32)))
+    turned = np.clip(cv2.transform(light, matrix), 0, 1)
+    shown = np.where(
+        turned <= 0.0031308, 12.92 * turned, 1.055 * turned ** (1 / 2.4) - 0.055
+    )
+    return np.asarray(np.rint(255 * shown), np.uint8)
+
+
+def read_stain(
+    pictures: Sequence[Pixels], white_rgb: Triple, *, measured_at: str
+) -> Stain:
+    """Read the stain of a reference slide; always the same places of the same slide.
+
+    Args:
+        pictures: (height, width, 3) of any sizes.
+        white_rgb: level of empty glass.
+        measured_at: ISO 8601, UTC.
+
+    Raises:
+        CalibrationError: hardly anything is stained.
+    """
+    levels = np.concatenate([p[::4, ::4].reshape(-1, 3) for p in pictures])
+    od = -np.log10((levels + 1.0) / (np.asarray(white_rgb) + 1.0))
+    share = float((od.max(axis=1) > _STAINED_OD).mean())
+    if share < _DENSEST:
+        raise CalibrationError(
+            f"colour: {share:.1%} of the pictures is stained, expected at least "
+            f"{_DENSEST:.0%}; move to places with more cells"
+        )
+    total = od.sum(axis=1)
+    stained = od[total >= np.quantile(total, 1 - _DENSEST)]
+    return Stain(
+        measured_at=measured_at,
+        od_rgb=_triple(np.median(stained, axis=0)),
+        stained_share=round(share, 4),
+        vectors=_vectors(stained),
+    )
+
+
+def drift_of(now: Stain, stored: Stain) -> Drift:
+    """Compare a reference slide with what was stored of it.
+
+    Raises:
+        CalibrationError: the pictures show another part of it, or another slide.
+    """
+    ratio = now.stained_share / stored.stained_share
+    if not 0.5 <= ratio <= 2:
+        raise CalibrationError(
+            f"colour: {now.stained_share:.0%} of the pictures is stained, stored was "
+            f"{stored.stained_share:.0%}; go to the same places of the same slide"
+        )
+    change = np.subtract(now.od_rgb, stored.od_rgb)
+    largest = float(np.abs(change).max())
+    turns = [
+        math.degrees(math.atan2(float(np.linalg.norm(np.cross(a, b))), np.dot(a, b)))
+        for a, b in zip(now.vectors, stored.vectors, strict=True)
+    ]
+    verdict = "drifted" if largest > DRIFT_LIMIT_OD else "watch"
+    if largest <= DRIFT_WATCH_OD:
+        verdict = "steady"
+    return Drift(_triple(change), largest, max(turns), verdict)
+
+
+def _vectors(od: Floats) -> tuple[Triple, Triple]:
+    """The two extreme directions of optical density (Macenko et al. 2009, ISBI)."""
+    plane = np.linalg.eigh(np.cov(od.T))[1][:, 1:]
+    plane = plane * np.sign(plane.sum(axis=0) + 1e-12)
+    flat = od @ plane
+    angle = np.arctan2(flat[:, 0], flat[:, 1])
+    found = []
+    for extreme in np.quantile(angle, (0.02, 0.98)):
+        vector = plane @ np.array([math.sin(extreme), math.cos(extreme)])
+        found.append(_triple(vector / np.linalg.norm(vector)))
+    # Named by their colour, so that the order does not depend on their amounts.
+    first, second = sorted(found, key=lambda v: v[0])
+    return first, second
+
+
+def _solve(start: Floats, linear: Floats, reference_lab: Floats) -> Floats:
+    def off(values: Floats) -> Floats:
+        return ciede2000(lab_of_linear(linear @ values.reshape(3, 3).T), reference_lab)
+
+    return np.asarray(least_squares(off, start.ravel()).x.reshape(3, 3))
+
+
+def _middle(picture: Pixels) -> Floats:
+    """The middle ninth, where the lamp is even."""
+    height, width = picture.shape[:2]
+    rows = slice(height // 3, max(height // 3 + 1, 2 * height // 3))
+    columns = slice(width // 3, max(width // 3 + 1, 2 * width // 3))
+    return picture[rows, columns].astype(np.float64)
+
+
+def _triple(values: Floats) -> Triple:
+    red, green, blue = (round(float(v), 6) for v in values)
+    return red, green, blue
+
+
+def _three(values: Floats) -> str:
+    return ", ".join(f"{v:.0f}" for v in values)

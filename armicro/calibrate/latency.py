@@ -1,0 +1,167 @@
+"""How long light takes from the slide, through camera and software, to the display.
+
+The display blinks in a rhythm that never repeats; the camera sees it. Each change was
+ordered at a known time and stands in one picture but not in the one before, so it says
+of the delay only that it lies within an interval as long as the camera's period. The
+distribution of the delay is what makes all those intervals likeliest (Turnbull 1976):
+with pictures at any phase its median is far finer than a period.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.errors import CalibrationError
+
+Floats = NDArray[np.float64]
+
+FEWEST_CHANGES = 20
+LONGEST_MS = 1000.0
+_GRID_MS = 0.5
+_ROUNDS = 400
+_SMOOTH = np.array([0.25, 0.5, 0.25])
+_CLEAR = 6.0
+"""Times its own flicker that the blinking part must change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A delay and how it scatters."""
+
+    median_ms: float
+    p95_ms: float
+    trials: int
+    dropped: int = 0
+    """Changes that no picture showed, or that were seen out of their order."""
+
+
+def blink_times(seed: int, count: int, *, shortest_ms: int = 260) -> Floats:
+    """Times in ms between changes: longer than the delay may be, never a rhythm."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(rng.uniform(shortest_ms, 2 * shortest_ms, count), np.float64)
+
+
+def find_blink(pictures_cells: Floats) -> NDArray[np.bool_]:
+    """Find in which cells of the field something blinks, and when it is lit.
+
+    Args:
+        pictures_cells: (pictures, cells) mean level of each cell of each picture.
+
+    Returns:
+        (pictures,) whether it was lit.
+
+    Raises:
+        CalibrationError: nothing in the field blinks.
+    """
+    low, high = np.quantile(pictures_cells, (0.1, 0.9), axis=0)
+    swing = high - low
+    # Steps between pictures are rare in what blinks, and all there is in noise.
+    flicker = np.median(np.abs(np.diff(pictures_cells, axis=0)), axis=0)
+    clear = swing / (flicker + 0.05)
+    blinks = (clear >= _CLEAR) & (swing >= 1.0)
+    if not blinks.any():
+        raise CalibrationError(
+            "latency: nothing in the field blinks; expected the display's light to "
+            "reach the camera: dim the lamp, raise the display's brightness, or "
+            "measure without it (--session)"
+        )
+    best = blinks & (swing >= 0.5 * swing[blinks].max())
+    level = ((pictures_cells[:, best] - low[best]) / swing[best]).mean(axis=1)
+    return np.asarray(level > 0.5)
+
+
+def solve_delay(
+    changes_ns: Sequence[int],
+    lit: NDArray[np.bool_],
+    taken_ns: Sequence[int],
+    *,
+    exposure_ms: float = 0.0,
+) -> Delay:
+    """Find the delay from ordered changes and the pictures that show them.
+
+    Args:
+        changes_ns: when each change was ordered; the first lights the patch.
+        lit: (pictures,) whether it was lit.
+        taken_ns: (pictures,) the clock at the end of exposure.
+        exposure_ms: a picture counts as lit when half of it was.
+
+    Raises:
+        CalibrationError: too few changes were seen.
+    """
+    taken = np.asarray(taken_ns, np.float64) - exposure_ms / 2 * 1e6
+    intervals, dropped = [], 0
+    for number, ordered in enumerate(changes_ns):
+        becomes = number % 2 == 0
+        ends = changes_ns[number + 1] if number + 1 < len(changes_ns) else np.inf
+        until = min(ends + LONGEST_MS * 1e6, ordered + LONGEST_MS * 1e6)
+        shows = (lit == becomes) & (taken > ordered) & (taken <= until)
+        if not shows.any():
+            dropped += 1
+            continue
+        first = int(np.argmax(shows))
+        # A picture that already showed it when it was ordered shows the change before.
+        if first == 0 or lit[first - 1] == becomes:
+            dropped += 1
+            continue
+        intervals.append((taken[first - 1] - ordered, taken[first] - ordered))
+    if len(intervals) < FEWEST_CHANGES:
+        raise CalibrationError(
+            f"latency: {len(intervals)} of {len(changes_ns)} changes were seen, "
+            f"expected at least {FEWEST_CHANGES}; is the delay above "
+            f"{LONGEST_MS:.0f} ms, or does another program cover the display?"
+        )
+    median, p95 = _likeliest(np.asarray(intervals) / 1e6)
+    return Delay(median, p95, len(intervals), dropped)
+
+
+def delay_of(spans_ms: Sequence[float]) -> Delay:
+    """Sum up delays that were measured one by one, such as grab to painted.
+
+    Raises:
+        CalibrationError: too few of them.
+
+    >>> delay_of([20.0] * 19 + [40.0]).median_ms
+    20.0
+    """
+    if len(spans_ms) < FEWEST_CHANGES:
+        raise CalibrationError(
+            f"latency: {len(spans_ms)} fields were painted, expected at least "
+            f"{FEWEST_CHANGES}; run a longer session with a window"
+        )
+    median, p95 = np.quantile(spans_ms, (0.5, 0.95))
+    return Delay(float(median), float(p95), len(spans_ms))
+
+
+def chain(first: Delay, second: Delay) -> Delay:
+    """One delay after the other, independent: medians add, spreads in squares."""
+    spread = np.hypot(first.p95_ms - first.median_ms, second.p95_ms - second.median_ms)
+    median = first.median_ms + second.median_ms
+    return Delay(
+        median,
+        median + float(spread),
+        min(first.trials, second.trials),
+        first.dropped + second.dropped,
+    )
+
+
+def _likeliest(intervals_ms: Floats) -> tuple[float, float]:
+    """Median and 95th percentile of what lies within intervals (open, closed]."""
+    edges = np.arange(0.0, max(_GRID_MS, intervals_ms[:, 1].max()) + _GRID_MS, _GRID_MS)
+    middles = edges[:-1] + _GRID_MS / 2
+    holds = (middles > intervals_ms[:, :1]) & (middles <= intervals_ms[:, 1:])
+    holds = holds[holds.any(axis=1)]
+    mass = holds.mean(axis=0)
+    mass /= mass.sum()
+    for _ in range(_ROUNDS):
+        shares = holds * mass
+        mass = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
+        # Smoothed at every step (EMS, Silverman 1990): a delay is no set of spikes.
+        mass = np.convolve(mass, _SMOOTH, mode="same")
+    grown = np.cumsum(mass)
+    # Mass may lie in few cells with nothing between: the middle of the median's range.
+    low = middles[np.searchsorted(grown, 0.5 - 1e-6)]
+    high = middles[np.searchsorted(grown, 0.5 + 1e-6)]
+    p95 = middles[min(int(np.searchsorted(grown, 0.95)), len(middles) - 1)]
+    return float((low + high) / 2), float(p95)

@@ -1,0 +1,278 @@
+"""How evenly the lamp lights the field, and what the camera says in the dark.
+
+Light is taken for a smooth surface (polynomials of low order in the logarithm), so a
+speck of dust or a cell does not become part of it. One picture of empty glass gives it
+directly. Without such a picture it is found in retrospect from many fields: what lies
+on the slide moves from field to field and only darkens, the lamp stays; so in each part
+of the field the brighter ones among all fields are followed, and a surface is laid over
+them that yields little to what lies below it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.errors import CalibrationError
+from armicro.field import Pixels
+
+Floats = NDArray[np.float64]
+
+GRID_WH = (48, 40)
+"""Cells in which a field is judged, and pixels of the map that is kept."""
+FEWEST_FIELDS = 12
+"""For light in retrospect; the benchmark says what more of them bring."""
+_ORDER = 6
+_FIELDS_QUANTILE = 0.8
+"""Over fields, of the median in a cell: tuned on real fields with known fall-off."""
+_SAMPLES = 8
+"""A side of a cell, after shrinking."""
+_PASSES = 2
+_YIELD = 0.2
+"""Weight of a cell below the surface against one above it, in retrospect."""
+_ROUNDS = 25
+_CORNER = 0.06
+"""Share of a side that counts as corner."""
+_LEAST_LEVEL, _LARGEST_LEVEL = 40.0, 250.0
+_LARGEST_ROUGHNESS = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lamp:
+    """The light of a field, as a share of its brightest place."""
+
+    share: NDArray[np.float32]
+    """(GRID height, GRID width, 3), above 0, largest 1 in each colour; its outer nodes
+    lie on the field's edges."""
+    level_rgb: tuple[float, float, float]
+    """What empty glass, or the brightest of many fields, reads where share is 1."""
+    fields: int
+    roughness: float
+    """RMS difference of the cells from the surface, as a share."""
+
+    def at(self, width_px: int, height_px: int) -> NDArray[np.float32]:
+        """The light at every pixel of a field, (height, width, 3)."""
+        return enlarge(self.share, width_px, height_px)
+
+
+def enlarge(
+    nodes: NDArray[np.float32], width_px: int, height_px: int
+) -> NDArray[np.float32]:
+    """Bring a small map, whose outer nodes lie on the field's edges, to its size.
+
+    >>> enlarge(np.array([[1.0, 3.0]], np.float32), 3, 2)
+    array([[1., 2., 3.],
+           [1., 2., 3.]], dtype=float32)
+    """
+    high, wide = nodes.shape[:2]
+    step = (wide - 1) / max(1, width_px - 1), (high - 1) / max(1, height_px - 1)
+    return np.asarray(
+        cv2.warpAffine(
+            nodes,
+            np.array([[step[0], 0, 0], [0, step[1], 0]]),
+            (width_px, height_px),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    )
+
+
+def lamp_of_glass(
+    pictures: Sequence[Pixels], *, dark_rgb: tuple[float, ...] = (0, 0, 0)
+) -> Lamp:
+    """Find the light in pictures of empty glass.
+
+    Args:
+        pictures: (height, width, 3) of equal size; more of them lessen noise and dirt.
+        dark_rgb: level of the camera without light.
+
+    Raises:
+        CalibrationError: no picture, sizes differ, too dark, too bright, or no empty
+            glass.
+    """
+    grids = _grids(_samples(pictures, dark_rgb))
+    # The median over pictures leaves out dirt that moved with the glass.
+    grid = np.median(grids, axis=0)
+    level = grid.max(axis=(0, 1))
+    lit = [float(np.quantile(picture[::4, ::4], 0.999)) for picture in pictures]
+    if max(lit) > _LARGEST_LEVEL:
+        raise CalibrationError(
+            f"light: the glass reads {max(lit):.0f} of 255, expected at most "
+            f"{_LARGEST_LEVEL:.0f}; dim the lamp or shorten the exposure"
+        )
+    if float(level.min()) < _LEAST_LEVEL:
+        raise CalibrationError(
+            f"light: the glass reads {level.min():.0f} of 255, expected at least "
+            f"{_LEAST_LEVEL:.0f}; turn the lamp up or expose longer"
+        )
+    lamp = _lamp(grid, rounds=1, fields=len(pictures))
+    if lamp.roughness > _LARGEST_ROUGHNESS:
+        raise CalibrationError(
+            f"light: the picture is uneven by {lamp.roughness:.1%} after a smooth fit, "
+            f"expected at most {_LARGEST_ROUGHNESS:.0%} on empty glass; move to a "
+            "clean place, or give many fields (--fields)"
+        )
+    return lamp
+
+
+def lamp_of_fields(
+    pictures: Sequence[Pixels], *, dark_rgb: tuple[float, ...] = (0, 0, 0)
+) -> Lamp:
+    """Find the light in retrospect, from fields of different places.
+
+    Args:
+        pictures: (height, width, 3) of equal size, of whatever lies on the slide.
+        dark_rgb: level of the camera without light.
+
+    Raises:
+        CalibrationError: too few fields, or sizes differ.
+    """
+    if len(pictures) < FEWEST_FIELDS:
+        raise CalibrationError(
+            f"light: {len(pictures)} fields, expected at least {FEWEST_FIELDS} of "
+            "different places; add some, or take one picture of empty glass"
+        )
+    samples = _samples(pictures, dark_rgb)
+    share = np.ones((*GRID_WH[::-1], 3), np.float32)
+    lamp = Lamp(share, (0.0, 0.0, 0.0), len(pictures), 0.0)
+    for _ in range(_PASSES):
+        # Cells sort differently on a slope of light: the second pass has none.
+        even = samples / enlarge(share, samples.shape[2], samples.shape[1])
+        grids = np.log(_grids(even))
+        # Fields differ in all (thickness, stain): only their shape is compared.
+        grids -= np.quantile(grids, 0.8, axis=(1, 2), keepdims=True)
+        grid = np.exp(np.quantile(grids, _FIELDS_QUANTILE, axis=0))
+        lamp = _lamp(grid, rounds=_ROUNDS, fields=len(pictures))
+        share = share * lamp.share
+        share = share / share.max(axis=(0, 1))
+    level = np.quantile(
+        samples / enlarge(share, *samples.shape[2:0:-1]), 0.99, (0, 1, 2)
+    )
+    red, green, blue = (float(v) for v in level)
+    return Lamp(share, (red, green, blue), lamp.fields, lamp.roughness)
+
+
+def dark_of(pictures: Sequence[Pixels]) -> tuple[float, float, float]:
+    """Level of the camera without light, red, green and blue.
+
+    One number a colour: in a camera for bright field the dark has no shape that
+    reaches a level, and a number costs the running correction the least.
+
+    Raises:
+        CalibrationError: no picture, or it is not dark.
+    """
+    if not pictures:
+        raise CalibrationError("light: no dark picture; close the shutter and take one")
+    red, green, blue = np.mean([p.mean(axis=(0, 1)) for p in pictures], axis=0)
+    if max(red, green, blue) > 32:
+        raise CalibrationError(
+            f"light: the dark picture reads {max(red, green, blue):.0f} of 255, "
+            "expected at most 32; cover the lamp or take the picture off"
+        )
+    return float(red), float(green), float(blue)
+
+
+def corner_ratio(grid: NDArray[np.floating]) -> float:
+    """Light in the darkest corner over that in the middle, the mean of the colours.
+
+    >>> corner_ratio(np.ones((40, 48, 3)))
+    1.0
+    """
+    rows, columns = (max(1, round(side * _CORNER)) for side in grid.shape[:2])
+    y, x = grid.shape[0] // 2, grid.shape[1] // 2
+    middle = grid[y - rows : y + rows, x - columns : x + columns].mean()
+    corners = (
+        grid[:rows, :columns],
+        grid[:rows, -columns:],
+        grid[-rows:, :columns],
+        grid[-rows:, -columns:],
+    )
+    return min(float(corner.mean()) for corner in corners) / float(middle)
+
+
+def gains_of(
+    lamp: NDArray[np.float32], gains_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> NDArray[np.float32]:
+    """Gain of each cell that makes the field even and empty glass white.
+
+    Never below 1: a pixel at the top of the scale stays there.
+
+    Args:
+        lamp: (height, width, 3) share of the light.
+        gains_rgb: white balance.
+    """
+    gain = np.asarray(gains_rgb, np.float32) / lamp
+    return np.asarray(gain / gain.min(), np.float32)
+
+
+def _samples(pictures: Sequence[Pixels], dark_rgb: tuple[float, ...]) -> Floats:
+    """(n, rows, columns, 3): small pictures, whole samples a cell, less the dark."""
+    if not pictures:
+        raise CalibrationError("light: no picture; give at least one of empty glass")
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{s[1]}x{s[0]}" for s in sorted(shapes))
+        raise CalibrationError(
+            f"light: pictures of {sizes} px; expected one size, of one camera"
+        )
+    size = GRID_WH[0] * _SAMPLES, GRID_WH[1] * _SAMPLES
+    small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
+    return np.maximum(np.stack(small) - np.asarray(dark_rgb, np.float64), 1.0)
+
+
+def _grids(samples: Floats) -> Floats:
+    """(n, GRID height, GRID width, 3): the median of each cell."""
+    wide, high = GRID_WH
+    cells = samples.reshape(len(samples), high, _SAMPLES, wide, _SAMPLES, 3)
+    flat = cells.transpose(0, 1, 3, 5, 2, 4).reshape(len(samples), high, wide, 3, -1)
+    middle = flat.shape[-1] // 2
+    return np.asarray(np.partition(flat, middle, axis=-1)[..., middle])
+
+
+def _lamp(grid: Floats, *, rounds: int, fields: int) -> Lamp:
+    share = np.empty(grid.shape, np.float64)
+    rough = []
+    for colour in range(3):
+        values = np.log(grid[..., colour]).ravel()
+        terms = _surface(values, rounds=rounds)
+        rough.append(float(np.std(values - _basis(edges=False) @ terms)))
+        nodes = _basis(edges=True) @ terms
+        share[..., colour] = np.exp(nodes - nodes.max()).reshape(grid.shape[:2])
+    red, green, blue = (float(v) for v in grid.max(axis=(0, 1)))
+    return Lamp(share.astype(np.float32), (red, green, blue), fields, max(rough))
+
+
+def _surface(values: Floats, *, rounds: int) -> Floats:
+    """Terms by least squares, then asymmetric: what lies below pulls the less."""
+    basis = _basis(edges=False)
+    weight = np.ones(len(values))
+    terms = np.zeros(basis.shape[1])
+    for _ in range(rounds):
+        # Legendre polynomials are all but orthogonal: these equations are well posed.
+        pulled = basis.T * weight
+        terms = np.asarray(np.linalg.solve(pulled @ basis, pulled @ values))
+        weight = np.where(values >= basis @ terms, 1.0, _YIELD)
+    return terms
+
+
+@cache
+def _basis(*, edges: bool) -> Floats:
+    """(cells, terms): Legendre polynomials of x and y up to a total order.
+
+    Args:
+        edges: at nodes that reach the field's edges, instead of the cells' middles.
+    """
+    axes: list[Floats] = [
+        np.linspace(-1, 1, side) if edges else (np.arange(side) + 0.5) / side * 2 - 1
+        for side in GRID_WH
+    ]
+    across, down = (np.polynomial.legendre.legvander(axis, _ORDER) for axis in axes)
+    terms = [
+        np.multiply.outer(down[:, j], across[:, i]).ravel()
+        for i in range(_ORDER + 1)
+        for j in range(_ORDER + 1 - i)
+    ]
+    return np.stack(terms, axis=1)

@@ -1,0 +1,235 @@
+"""Where one field lies against another, of unknown scale and perhaps a little turned.
+
+Features (SIFT, matched both ways and fitted by RANSAC) and correlation propose; what
+they propose is turned back, refined and judged by the same test as live registration
+(``align.agree``). So two fields that do not overlap are said not to.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.align.agree import Fit, fit, is_found, is_near
+from armicro.align.look import Look, band_pass, normalise, reduce_light
+from armicro.align.search import search
+from armicro.field import Pixels
+
+_SIDE_PX = 700
+"""Fields are judged at this length of the longer side: cells are some 20 px there."""
+_BEYOND = 6.0
+_UNDOUBTED = 60.0
+_RATIO = 0.8
+"""Of a feature's distance to its match and to the second best (Lowe 2004)."""
+_LEAST_MATCHES = 6
+_NEAR_PX = 3.0
+_UPRIGHT_DEG = 0.5
+"""A smaller turn by features is left to the parts of the overlap to show."""
+_MOST_TURN_DEG = 15.0
+_TURN_STEPS = 4
+_LEAST_TURN_DEG = 0.01
+_SURE = 5.0
+"""Standard errors from which a turn is believed: fields of one camera have none."""
+_PART_PX = 110
+_PART_EVIDENCE = 4.0
+_LEAST_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Where field B lies against field A."""
+
+    found: bool
+    dx_px: float | None = None
+    dy_px: float | None = None
+    """B's origin (the corner of its first pixel) in A's pixels."""
+    rotation_deg: float | None = None
+    """Of B against A, clockwise on the screen."""
+    standard_error_px: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Proposal:
+    turn_deg: float
+    shift: tuple[float, float]
+    """Of the turned B's corner in A, in fine pixels."""
+
+
+class _Answer(NamedTuple):
+    fit: Fit
+    turn_deg: float
+    error_px: float
+
+
+def find_overlap(a: Pixels, b: Pixels) -> Overlap:
+    """Find where field b lies against field a.
+
+    Args:
+        a: (height, width, 3) RGB.
+        b: of the same scale; its size may be another.
+    """
+    scale = min(1.0, _SIDE_PX / max(*a.shape[:2], *b.shape[:2]))
+    light_a, light_b = reduce_light(a, scale), reduce_light(b, scale)
+    look_a = normalise(band_pass(light_a))
+    best: _Answer | None = None
+    for proposal in _proposals(look_a, light_b):
+        answer = _refine(look_a, light_b, proposal)
+        if answer is not None and (best is None or answer.fit.beyond > best.fit.beyond):
+            best = answer
+        if best is not None and best.fit.beyond > _UNDOUBTED:
+            break
+    if best is None:
+        return Overlap(found=False)
+    shift = best.fit.dx_px, best.fit.dy_px
+    x, y = _origin(light_b.shape, best.turn_deg, shift)
+    return Overlap(
+        found=True,
+        dx_px=x / scale,
+        dy_px=y / scale,
+        rotation_deg=best.turn_deg,
+        standard_error_px=best.error_px / scale,
+    )
+
+
+def _proposals(look_a: Look, light_b: NDArray[np.float32]) -> Iterator[_Proposal]:
+    upright = normalise(band_pass(light_b))
+    by_features = _match_features(look_a, upright)
+    if by_features is not None:
+        yield by_features
+    for turn_deg in (0.0, 1.5, -1.5, 3.0, -3.0):
+        look_b = normalise(band_pass(_turned(light_b, turn_deg)))
+        for shift in search(look_a, look_b):
+            yield _Proposal(turn_deg, shift)
+
+
+def _match_features(a: Look, b: Look) -> _Proposal | None:
+    sift: Any = cv2.SIFT.create(nfeatures=3000, contrastThreshold=0.02)
+    (points_a, words_a), (points_b, words_b) = (
+        sift.detectAndCompute(_grey(look), None) for look in (a, b)
+    )
+    if min(len(points_a), len(points_b)) < _LEAST_MATCHES:
+        return None
+    pairs = cv2.BFMatcher().knnMatch(words_b, words_a, k=2)
+    good = [m for m, second in pairs if m.distance < _RATIO * second.distance]
+    if len(good) < _LEAST_MATCHES:
+        return None
+    here = np.array([points_b[m.queryIdx].pt for m in good])
+    there = np.array([points_a[m.trainIdx].pt for m in good])
+    matrix, inside = cv2.estimateAffinePartial2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=_NEAR_PX, maxIters=5000
+    )
+    if not np.any(inside) or inside.sum() < _LEAST_MATCHES:
+        return None
+    turn_deg = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+    if abs(turn_deg) < _UPRIGHT_DEG:
+        turn_deg = 0.0
+    if abs(turn_deg) > _MOST_TURN_DEG:
+        return None
+    # What the middle of b is moved by, it is moved by turned or not.
+    height, width = b.fine.shape
+    middle = np.array([width / 2, height / 2])
+    shift = matrix[:, :2] @ middle + matrix[:, 2] - middle
+    return _Proposal(turn_deg, (float(shift[0]), float(shift[1])))
+
+
+def _grey(look: Look) -> NDArray[np.uint8]:
+    return np.clip(128 - 32 * look.fine, 0, 255).astype(np.uint8)
+
+
+def _refine(
+    look_a: Look, light_b: NDArray[np.float32], proposal: _Proposal
+) -> _Answer | None:
+    """Fit a turned b, and turn it by what the parts of the overlap say is left."""
+    turn_deg, shift = proposal.turn_deg, proposal.shift
+    answer: _Answer | None = None
+    for _ in range(_TURN_STEPS):
+        look_b = normalise(band_pass(_turned(light_b, turn_deg)))
+        found = fit(look_a, look_b, shift)
+        if found is None or not is_near(found):
+            return None
+        rest_deg, error_deg, error_px = _rest_of_turn(look_a, look_b, found)
+        answer = _Answer(found, turn_deg, error_px)
+        if abs(rest_deg) <= _SURE * error_deg + _LEAST_TURN_DEG:
+            break
+        turn_deg, shift = turn_deg + rest_deg, (found.dx_px, found.dy_px)
+    return answer if answer and is_found(answer.fit, beyond=_BEYOND) else None
+
+
+def _rest_of_turn(a: Look, b: Look, found: Fit) -> tuple[float, float, float]:
+    """Turn of b against a that parts of the overlap show, its error, and the place's.
+
+    The parts scatter as the lens distorts, by some pixels in real pairs: that is the
+    true error of a place, and a turn within it is none.
+
+    Returns:
+        Turn and its standard error in degrees, standard error of b's origin in px.
+    """
+    dx, dy = round(found.dx_px), round(found.dy_px)
+    places, moves = _parts(a, b, dx, dy)
+    if len(places) < _LEAST_PARTS:
+        return 0.0, math.inf, found.standard_error_px
+    middle, move = places.mean(axis=0), moves.mean(axis=0)
+    at, left = places - middle, moves - move
+    lever2 = float((at**2).sum())
+    turn = float((at[:, 0] * left[:, 1] - at[:, 1] * left[:, 0]).sum()) / lever2
+    rest = left - turn * np.stack((-at[:, 1], at[:, 0]), axis=1)
+    variance = float((rest**2).sum()) / (2 * len(places) - 3)
+    turn_error = math.sqrt(variance / lever2)
+    # The origin hangs on the parts by a lever.
+    origin = float((middle**2).sum()) * turn_error**2 / 2
+    error_px = math.sqrt(found.standard_error_px**2 + variance / len(places) + origin)
+    return math.degrees(turn), math.degrees(turn_error), error_px
+
+
+def _parts(
+    a: Look, b: Look, dx: int, dy: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Place in b and own shift of each part of the overlap that has texture."""
+    x0, x1 = max(0, dx), min(a.fine.shape[1], dx + b.fine.shape[1])
+    y0, y1 = max(0, dy), min(a.fine.shape[0], dy + b.fine.shape[0])
+    if min(x1 - x0, y1 - y0) < _PART_PX // 4:
+        return np.empty((0, 2)), np.empty((0, 2))
+    across, down = (max(1, size // _PART_PX) for size in (x1 - x0, y1 - y0))
+    width, height = (x1 - x0) // across // 2 * 2, (y1 - y0) // down // 2 * 2
+    places, moves = [], []
+    for column, row in itertools.product(range(across), range(down)):
+        x, y = x0 + column * width, y0 + row * height
+        part_a = Look(np.ascontiguousarray(a.fine[y : y + height, x : x + width]))
+        in_b = b.fine[y - dy : y - dy + height, x - dx : x - dx + width]
+        found = fit(part_a, Look(np.ascontiguousarray(in_b)), (0.0, 0.0))
+        if found is not None and found.share > 0.5 and found.evidence > _PART_EVIDENCE:
+            places.append((x - dx + width / 2, y - dy + height / 2))
+            moves.append((found.dx_px, found.dy_px))
+    return np.array(places, float).reshape(-1, 2), np.array(moves, float).reshape(-1, 2)
+
+
+def _turned(light: NDArray[np.float32], turn_deg: float) -> NDArray[np.float32]:
+    """Turn a picture clockwise about its middle; its edge is drawn out."""
+    if turn_deg == 0.0:
+        return light
+    height, width = light.shape
+    middle = (width - 1) / 2, (height - 1) / 2
+    matrix = cv2.getRotationMatrix2D(middle, -turn_deg, 1.0)
+    turned = cv2.warpAffine(
+        light,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(turned, np.float32)
+
+
+def _origin(
+    shape: tuple[int, ...], turn_deg: float, shift: tuple[float, float]
+) -> tuple[float, float]:
+    """Where b's corner lies in a, once b was turned about its middle and shifted."""
+    x, y = shape[1] / 2, shape[0] / 2
+    turn = math.radians(turn_deg)
+    cos, sin = math.cos(turn), math.sin(turn)
+    return x - cos * x + sin * y + shift[0], y - sin * x - cos * y + shift[1]

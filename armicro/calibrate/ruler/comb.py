@@ -1,0 +1,267 @@
+"""Equally spaced lines in a picture that is turned so that they stand upright.
+
+The picture is cut into bands of rows. In each band, at several line widths and in both
+polarities, peaks are sought; where most of them keep one distance, a comb is tracked
+outwards from its most regular part. Tracking lets the pitch change slowly (distortion,
+tilt) without losing count. The comb that explains most peaks and misses fewest wins:
+a pitch too fine misses half its ticks, one too coarse leaves half the peaks over.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.calibrate.ruler.prepare import Floats
+
+BANDS_PX = (6, 20, 60)
+WIDTHS_PX = (1.0, 1.7, 3.0, 5.0, 9.0, 16.0, 28.0)
+"""Half widths of the lines sought."""
+NEAR = 0.2
+"""A tick may lie this share of a pitch beside its place."""
+MAX_MISSES = 3
+LEAST_RIVAL = 8
+SAME_PITCH = 0.05
+BEST_ROWS = 8
+"""Bands of one height, line width and polarity that are looked at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comb:
+    """Equally spaced lines that cross a band of rows of a turned picture."""
+
+    x_px: NDArray[np.float64]
+    index: NDArray[np.int64]
+    """Which tooth each is; from 0, gaps where one was not seen."""
+    pitch_px: float
+    row_px: float
+    """Middle of the band."""
+    sign: int
+    """-1 dark lines, 1 bright ones."""
+    sigma_px: float
+    extras: int
+    """Peaks within its span that are no tooth."""
+    score: float
+
+    @property
+    def missing(self) -> int:
+        """Teeth within its span that were not seen."""
+        return int(self.index[-1]) + 1 - len(self.index)
+
+    def resembles(self, other: "Comb") -> bool:
+        """Whether another comb is of the same lines, or of others of their pitch."""
+        ratio = self.pitch_px / other.pitch_px
+        return self.sign == other.sign and abs(ratio - 1) < SAME_PITCH
+
+    def rivals(self, other: "Comb") -> bool:
+        """Whether another comb is a scale of its own, no part of this one's."""
+        count = len(other.index)
+        ratio = max(self.pitch_px, other.pitch_px) / min(self.pitch_px, other.pitch_px)
+        fit = np.polynomial.Polynomial.fit(other.index, other.x_px, 2)
+        off = float(np.std(other.x_px - fit(other.index)))
+        return bool(
+            count >= LEAST_RIVAL
+            and other.missing <= 0.1 * count
+            and other.extras <= 0.3 * count
+            and np.ptp(other.x_px) > 0.4 * np.ptp(self.x_px)
+            and abs(ratio - round(ratio)) > 0.03 * ratio
+            and off < 0.03 * other.pitch_px
+        )
+
+    def carried(
+        self, old: NDArray[np.float64], new: NDArray[np.float64], step: float
+    ) -> "Comb":
+        """The same comb in a picture that is turned otherwise and ``step`` larger.
+
+        Args:
+            old: 2x3, from pixels of the smaller picture to those it has here.
+            new: 2x3, from pixels of the larger picture to those it will have.
+            step: how many times larger.
+        """
+        points = np.stack([self.x_px, np.full_like(self.x_px, self.row_px)], axis=1)
+        flat = (points - old[:, 2]) @ np.linalg.inv(old[:, :2]).T
+        moved = ((flat + 0.5) * step - 0.5) @ new[:, :2].T + new[:, 2]
+        return replace(
+            self,
+            x_px=moved[:, 0],
+            pitch_px=float(np.polyfit(self.index, moved[:, 0], 1)[0]),
+            row_px=float(moved[:, 1].mean()),
+            sigma_px=self.sigma_px * step,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Band:
+    x: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    row: float
+    sign: int
+    sigma: float
+    promise: float
+
+
+def find_combs(turned: Floats, seen: Floats, *, most: int) -> list[Comb]:
+    """The best combs in a turned picture, best first.
+
+    Args:
+        turned: (height, width) local contrast, lines upright.
+        seen: (height, width), 1 where the picture is.
+        most: how many bands are looked at closely.
+    """
+    bands = sorted(_bands(turned, seen), key=lambda band: -band.promise)
+    combs = [comb for band in bands[:most] if (comb := _track(band)) is not None]
+    return sorted(combs, key=lambda comb: -comb.score)
+
+
+def _bands(turned: Floats, seen: Floats) -> Iterator[_Band]:
+    high = turned - cv2.GaussianBlur(turned, (0, 0), 2.0)
+    noise = 1.3 * float(np.median(np.abs(high[seen > 0.5]))) + 1e-4
+    for height in BANDS_PX:
+        step = max(2, height // 2)
+        rows = np.arange(height // 2, turned.shape[0] - height // 2, step)
+        mean = blur_rows(turned, height)[rows]
+        whole = blur_rows(seen, height)[rows] > 0.99
+        for sigma in WIDTHS_PX:
+            if sigma * 12 > turned.shape[1] or (sigma > 9 and height < 20):
+                continue
+            inner = cv2.erode(whole.astype(np.uint8), np.ones((1, int(2 * sigma) | 1)))
+            # Noise of a mean over a band and the filter's Gaussian, and of its side.
+            floor = 4.0 * noise / np.sqrt(height * 2.1 * sigma)
+            for sign in (-1, 1):
+                answer = ridge(mean, sigma, sign) * inner
+                yield from _regular(answer, rows, floor=floor, sign=sign, sigma=sigma)
+
+
+def blur_rows(picture: Floats, height: int) -> Floats:
+    """Mean over so many rows."""
+    return np.asarray(cv2.blur(picture, (1, height)), np.float32)
+
+
+def ridge(picture: Floats, sigma: float, sign: int) -> Floats:
+    """By how much each pixel outdoes the better of what lies left and right of it.
+
+    The lesser of two contrasts has no side lobes, which would pass for lines half a
+    pitch away; a wide line's edges do not answer either, since one side is line still.
+
+    Args:
+        picture: (height, width); lines upright.
+        sigma: half the width of the lines sought, in pixels.
+        sign: 1 bright lines, -1 dark ones.
+    """
+    reach = max(2, round(2 * sigma))
+    size = 2 * int(np.ceil(2 * sigma)) + 1
+    soft = sign * cv2.GaussianBlur(picture, (size, 1), 0.6 * sigma)
+    padded = np.pad(soft, ((0, 0), (reach, reach)), mode="reflect")
+    beside = np.maximum(padded[:, : -2 * reach], padded[:, 2 * reach :])
+    return np.asarray(soft - beside, dtype=np.float32)
+
+
+def _regular(
+    answer: Floats, rows: NDArray[np.int64], *, floor: float, sign: int, sigma: float
+) -> Iterator[_Band]:
+    """Bands whose peaks mostly keep one distance."""
+    middle = answer[:, 1:-1]
+    peak = (middle > answer[:, :-2]) & (middle >= answer[:, 2:]) & (middle > floor)
+    band, x = np.nonzero(peak)
+    x = x + 1
+    strength = answer[band, x]
+    kept = strength > 0.3 * _quantiles(strength, band, len(rows), 0.85)[band]
+    band, x, strength = band[kept], x[kept], strength[kept]
+    same = np.flatnonzero(np.diff(band) == 0)
+    gaps, owner = np.diff(x)[same], band[same]
+    usual = _quantiles(gaps, owner, len(rows), 0.5)
+    near = np.abs(gaps - usual[owner]) < NEAR * usual[owner]
+    counts = np.bincount(owner, minlength=len(rows))
+    shares = np.bincount(owner[near], minlength=len(rows)) / np.maximum(counts, 1)
+    hopes = np.where((counts >= 3) & (shares >= 0.45), shares**2 * np.sqrt(counts), 0)
+    for row in np.argsort(-hopes)[:BEST_ROWS]:
+        if hopes[row] == 0:
+            break
+        own = slice(*np.searchsorted(band, (row, row + 1)))
+        places, size = x[own], strength[own].astype(np.float64)
+        left, right = answer[row, places - 1], answer[row, places + 1]
+        shift = 0.5 * (left - right) / (left - 2 * size + right)
+        promise = float(hopes[row] * np.median(size) ** 0.25)
+        yield _Band(places + shift, size, float(rows[row]), sign, sigma, promise)
+
+
+def _quantiles(
+    values: NDArray[np.generic], owner: NDArray[np.int64], owners: int, share: float
+) -> NDArray[np.float64]:
+    """A quantile of the values of each owner; 0 where it has none."""
+    result = np.zeros(owners)
+    if len(values):
+        order = np.lexsort((values, owner))
+        counts = np.bincount(owner, minlength=owners)
+        starts = np.cumsum(counts) - counts
+        at = starts + (share * np.maximum(counts - 1, 0)).astype(int)
+        some = counts > 0
+        result[some] = values[order][at[some]]
+    return result
+
+
+def _track(band: _Band) -> Comb | None:
+    """Follow the most regular stretch of a band both ways."""
+    x = band.x
+    gaps = np.diff(x)
+    pitch = float(np.median(gaps))
+    near = np.abs(gaps - pitch) < NEAR * pitch
+    if not near.any():
+        return None
+    pitch = float(np.mean(gaps[near]))
+    start = _longest_run(near)
+    right = _follow(x, start, pitch)
+    left = _follow(-x[::-1], len(x) - 1 - start, pitch)
+    teeth = {-k: len(x) - 1 - i for k, i in left.items()} | right
+    if len(teeth) < 4:
+        return None
+    index = np.array(sorted(teeth), dtype=np.int64)
+    places = np.array([teeth[k] for k in sorted(teeth)])
+    span = (x >= x[places[0]]) & (x <= x[places[-1]])
+    extras = int(span.sum()) - len(places)
+    missing = int(index[-1] - index[0]) + 1 - len(index)
+    strength = float(np.median(band.strength[places]))
+    spread = float(np.std(band.strength[places])) / strength
+    slope = float(np.polyfit(index, x[places], 1)[0])
+    score = (len(index) - missing - extras) * (strength**0.5) / (0.3 + spread)
+    return Comb(
+        x[places], index - index[0], slope, band.row, band.sign, band.sigma, extras,
+        score,
+    )  # fmt: skip
+
+
+def _longest_run(near: NDArray[np.bool_]) -> int:
+    """Index of the peak in the middle of the longest run of usual gaps."""
+    best, run, end = 0, 0, 0
+    for i, usual in enumerate(near):
+        run = run + 1 if usual else 0
+        if run > best:
+            best, end = run, i + 1
+    return end - best // 2
+
+
+def _follow(x: NDArray[np.float64], start: int, pitch: float) -> dict[int, int]:
+    """Tooth number to peak number, from ``start`` to the right."""
+    found = {0: start}
+    last, tooth, misses = float(x[start]), 0, 0
+    while misses <= MAX_MISSES:
+        tooth += 1
+        expected = last + pitch * (misses + 1)
+        if expected > x[-1] + NEAR * pitch:
+            break
+        at = bisect_left(x, expected)
+        at = min(
+            (i for i in (at - 1, at) if 0 <= i < len(x)),
+            key=lambda i: abs(x[i] - expected),
+        )
+        if abs(x[at] - expected) > NEAR * pitch:
+            misses += 1
+            continue
+        step = (x[at] - last) / (misses + 1)
+        pitch += 0.15 * (step - pitch)
+        last, misses = float(x[at]), 0
+        found[tooth] = at
+    return found

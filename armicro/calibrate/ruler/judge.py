@@ -1,0 +1,116 @@
+"""Why lines at equal distances are no ruler, in words that say what to do.
+
+Each judge answers with an empty string where it has nothing against them.
+"""
+
+import numpy as np
+
+from armicro.calibrate.ruler.comb import Comb
+from armicro.calibrate.ruler.fit import Line
+from armicro.calibrate.ruler.graduation import Graduation
+from armicro.calibrate.ruler.tick import Ticks
+
+LEAST_TICKS = 5
+PLAIN_TICKS = 8
+"""With fewer, they must lie twice as true."""
+ODD = 0.2
+WIDEST = 0.65
+"""Of the pitch; equal lines are to be narrower than their gaps."""
+EQUAL_TICKS = 12
+"""So many alike are more than a ruler of a hundred divisions has tenths."""
+
+
+def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
+    """Why these are not equally spaced lines; empty where they are."""
+    count = int(line.used.sum())
+    if count < LEAST_TICKS:
+        return (
+            f"too few ticks: {count} seen, expected at least {LEAST_TICKS}; use a "
+            "lower magnification or bring more of the ruler into view"
+        )
+    missing = int(np.ptp(ticks.index[ticks.seen][line.used])) + 1 - count
+    if missing > 0.2 * count or comb.extras > 0.35 * count:
+        return (
+            f"not a ruler: {count} lines fit equal distances, {missing} are missing "
+            f"and {comb.extras} are between them; expected an unbroken row of ticks; "
+            "clean the slide or bring the ruler into view"
+        )
+    tolerance = max(0.012 * line.pitch_px, 0.15)
+    if count < PLAIN_TICKS:
+        tolerance /= 2
+    if line.rms_px > tolerance:
+        return (
+            f"not a ruler: its lines lie {line.rms_px:.2f} px off equal places, "
+            f"expected {tolerance:.2f} px at most; focus on the ticks and clean the "
+            "slide"
+        )
+    if abs(line.bend) > 0.05:
+        return (
+            f"the scale changes by {abs(line.bend):.1%} along the ruler, expected 5 % "
+            "at most; lay the micrometer flat and look straight at it"
+        )
+    if ticks.width_px > WIDEST * line.pitch_px:
+        return _too_wide(ticks, line)
+    return ""
+
+
+def not_one_kind(ticks: Ticks) -> str:
+    """Why these may be more than the lines: edges, or gaps between wide ones."""
+    if ticks.odd <= ODD or len(ticks.index) < PLAIN_TICKS:
+        return ""
+    return (
+        "ambiguous pitch: every other line looks different (two edges, or a line and a "
+        "gap); expected all alike; focus on the lines"
+    )
+
+
+def _too_wide(ticks: Ticks, line: Line) -> str:
+    return (
+        f"too blurred, or not a ruler: lines {ticks.width_px:.1f} px wide at a "
+        f"distance of {line.pitch_px:.1f} px, expected them narrower than their "
+        "gaps; focus on the lines"
+    )
+
+
+def not_lines(ticks: Ticks, line: Line, *, again: bool) -> str:
+    """Why what stands at equal distances are not a ruler's lines; empty: they are."""
+    length = float(np.median((ticks.bottom_px - ticks.top_px)[ticks.seen]))
+    if length < 2.5 * ticks.width_px or length < 0.5 * line.pitch_px:
+        return (
+            f"not a ruler: marks {length:.0f} px long and {ticks.width_px:.1f} px "
+            "wide, expected lines at least 2.5 times as long as wide; focus on them"
+        )
+    solid = float(np.median(ticks.solid[ticks.seen]))
+    if solid < 0.85:
+        return (
+            f"not a ruler: its lines are broken ({solid:.0%} of their length is "
+            "plain), expected at least 85 %; focus on the ticks and raise the contrast"
+        )
+    if again:
+        return (
+            "not a ruler: its lines come in several rows; expected one row of ticks; "
+            "for a grid or dots name --pattern"
+        )
+    return ""
+
+
+def not_divisions(ticks: Ticks, line: Line, graduation: Graduation) -> str:
+    """Why the lines may not be the divisions; empty where they are."""
+    count = int(line.used.sum())
+    if graduation.alternating:
+        return (
+            "ambiguous pitch: every other line is longer; expected one in five or ten; "
+            "move the short ticks into view and focus on them"
+        )
+    if graduation.every:
+        return ""
+    thickness = ticks.width_px / line.pitch_px
+    if thickness > 0.5:
+        return _too_wide(ticks, line)
+    if count >= EQUAL_TICKS and graduation.ends_in_view and thickness >= 0.06:
+        return ""
+    return (
+        f"ambiguous pitch: {count} equal lines, which may be divisions or every fifth "
+        "or tenth of them; expected a longer tick among shorter ones in view; move the "
+        "ends of the ticks into view, or name --objective and --pixel-um"
+    )

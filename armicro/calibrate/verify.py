@@ -1,0 +1,105 @@
+"""A fresh measurement against the certificate's: still the same instrument?
+
+Both have errors; what is allowed is three times their combined one, and at least what
+matters to nobody.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from armicro.calibrate.certificate import Certificate, Colour, Light, Scale
+
+SIGMAS = 3.0
+LEAST_SCALE_SHARE = 0.003
+"""Less than this nobody notices, whatever the standard errors say."""
+CORNERS = 0.04
+LEVEL = 0.1
+TINT = 0.04
+
+
+class Comparison(NamedTuple):
+    """One number, then and now."""
+
+    name: str
+    held: str
+    fresh: str
+    off: str
+    allowed: str
+    fits: bool
+
+
+def compare(held: Certificate, fresh: Sequence[msgspec.Struct]) -> list[Comparison]:
+    """Compare what was measured now with what the certificate holds of its kind.
+
+    What one of them lacks is left out.
+    """
+    found: list[Comparison] = []
+    for table in fresh:
+        if isinstance(table, Scale) and held.scale is not None:
+            found += compare_scale(held.scale, table)
+        elif isinstance(table, Light) and held.light is not None:
+            found.append(_corners(held.light, table))
+        elif isinstance(table, Colour) and held.colour is not None:
+            found += compare_white(held.colour, table)
+    return found
+
+
+def compare_scale(held: Scale, fresh: Scale) -> list[Comparison]:
+    """Compare two scales by their standard errors.
+
+    >>> one = Scale(measured_at="", um_per_px=0.2430, standard_error=0.0001)
+    >>> two = Scale(measured_at="", um_per_px=0.2450, standard_error=0.0002)
+    >>> compare_scale(one, two)[0][1:]
+    ('0.2430 µm/px', '0.2450 µm/px', '0.82 %', '0.30 %', False)
+    """
+    errors = math.hypot(held.standard_error, fresh.standard_error)
+    allowed = max(SIGMAS * errors / held.um_per_px, LEAST_SCALE_SHARE)
+    off = abs(fresh.um_per_px / held.um_per_px - 1.0)
+    return [
+        Comparison(
+            "scale",
+            f"{held.um_per_px:.4f} µm/px",
+            f"{fresh.um_per_px:.4f} µm/px",
+            _percent(off, 2),
+            _percent(allowed, 2),
+            off <= allowed,
+        )
+    ]
+
+
+def compare_white(held: Colour, fresh: Colour) -> list[Comparison]:
+    """Compare how bright and how white empty glass is."""
+    level = sum(fresh.white_rgb) / sum(held.white_rgb) - 1.0
+    before, after = held.white_rgb, fresh.white_rgb
+    tint = max(
+        abs((after[i] / after[1]) / (before[i] / before[1]) - 1.0) for i in (0, 2)
+    )
+    then, now = ("/".join(f"{v:.0f}" for v in white) for white in (before, after))
+    dimmer = abs(level)
+    return [
+        Comparison(
+            "light", then, now, _percent(dimmer), _percent(LEVEL), dimmer <= LEVEL
+        ),
+        Comparison(
+            "white point", then, now, _percent(tint), _percent(TINT), tint <= TINT
+        ),
+    ]
+
+
+def _corners(held: Light, fresh: Light) -> Comparison:
+    off = abs(fresh.corner_before - held.corner_before)
+    return Comparison(
+        "corners",
+        f"{held.corner_before:.2f}",
+        f"{fresh.corner_before:.2f}",
+        f"{off:.2f}",
+        f"{CORNERS:.2f}",
+        off <= CORNERS,
+    )
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{share:.{digits}%}".replace("%", " %")

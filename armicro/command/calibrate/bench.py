@@ -1,0 +1,168 @@
+"""What stands before the guide: camera, stage, display and the certificate's file.
+
+A rig whose camera is emulated gets the specimens put under its objective, so that the
+whole way can be walked without a microscope.
+"""
+
+import contextlib
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import msgspec
+
+from armicro.calibrate.account import Line, lines_of
+from armicro.calibrate.certificate import Instrument, Light, Scale
+from armicro.calibrate.guide import Outcome, Step
+from armicro.calibrate.pattern import draw_pattern
+from armicro.calibrate.stage import table_of
+from armicro.calibrate.stage_plot import draw_stage
+from armicro.certificate import Measurement, now, read_certificate, record
+from armicro.command.calibrate.stage import plan_of
+from armicro.field import Field
+from armicro.flat import write_flat
+from armicro.processes.reader import Reader
+from armicro.rig import Rig
+from armicro.source import Card, Source
+from armicro.source.identity import instrument_of
+from armicro.source.instrument import carry_out, open_instrument
+from armicro.source.open import open_source
+from armicro.source.specimen import DISPLAY_WH_PX, draw_specimen
+
+if TYPE_CHECKING:
+    from armicro.overlay.full_screen import FullScreen
+
+TRUE_SHARE = 1.006
+"""A simulated objective magnifies a little less than is engraved on it."""
+ROOM = {"cells": 2.5}
+"""Sides of a specimen's picture in fields, where the stage is to move over it."""
+
+
+class Bench:
+    """Camera, specimens and certificate: the guide's host."""
+
+    def __init__(self, rig: Rig, path: Path, *, by: str) -> None:
+        self._rig, self._path, self._by = rig, path, by
+        self._folder = tempfile.TemporaryDirectory(prefix="armicro-specimen-")
+        self._reader: Reader | None = None
+        self._screen: FullScreen | None = None
+        self._shown = contextlib.ExitStack()
+        self._specimen = ""
+        self._um_per_px = rig.camera.um_per_px
+        self._card: Card | None = None
+
+    def take(self) -> Field | None:
+        """The newest field; None when there is none yet."""
+        return self._reader.take(timeout_s=0.0) if self._reader else None
+
+    def prepare(self, step: Step) -> None:
+        """Open the camera, over another specimen where it is emulated."""
+        same = step.specimen == self._specimen
+        if self._reader is not None and same:
+            return
+        self._specimen = step.specimen
+        if self._screen is not None and step.specimen == "pattern":
+            self._shown.enter_context(self._screen)
+            self._screen.show_picture(draw_pattern(*self._screen.size_px))
+        self._close_reader()
+        rig = self._over_specimen(step)
+        self._reader = Reader(partial(self._open, rig), newest=True)
+
+    def display_wh_px(self, screen: int | None) -> tuple[int, int] | None:
+        """Size of the display that the camera can see; None where there is none.
+
+        Raises:
+            CalibrationError: there is no such screen.
+        """
+        if self._rig.camera.emulated_image:
+            return DISPLAY_WH_PX
+        if screen is None:
+            return None
+        # Qt is loaded only where a window opens.
+        from armicro.overlay.full_screen import FullScreen
+
+        self._screen = FullScreen(screen)
+        return self._screen.size_px
+
+    def measure(self, step: Step) -> Outcome:
+        """Walk the stage, the one step whose host is asked.
+
+        Raises:
+            CalibrationError: the moves cannot be measured.
+            SourceError: camera or stage cannot be used.
+        """
+        self._close_reader()
+        try:
+            return walk_stage(self._over_specimen(step), self._um_per_px)
+        finally:
+            self.prepare(step)
+
+    def keep(self, outcome: Outcome) -> tuple[Line, ...]:
+        """Write a measurement into the certificate; return all that it holds."""
+        for table in outcome.tables:
+            if isinstance(table, Scale):
+                self._um_per_px = table.um_per_px
+            if isinstance(table, Light) and outcome.flat is not None:
+                name, digest = write_flat(self._path, outcome.flat)
+                table = msgspec.structs.replace(table, flat=name, flat_sha256=digest)
+            if isinstance(table, Measurement):
+                record(self._path, self._instrument(), table, by=self._by)
+        return tuple(lines_of(read_certificate(self._path)))
+
+    def close(self) -> None:
+        """Give camera and specimens back; may be called twice."""
+        self._close_reader()
+        self._shown.close()
+        self._folder.cleanup()
+
+    def _instrument(self) -> Instrument:
+        return instrument_of(self._rig, self._card)
+
+    def _open(self, rig: Rig) -> Source:
+        # As it is: a correction by the certificate before would be measured again.
+        source = open_source(rig, raw=True)
+        self._card = source.card
+        return source
+
+    def _over_specimen(self, step: Step) -> Rig:
+        """The rig; where it is emulated, with the step's specimen under it."""
+        camera = self._rig.camera
+        if not camera.emulated_image:
+            return self._rig
+        true_um_per_px = TRUE_SHARE * camera.um_per_px
+        room = ROOM.get(step.specimen, 1.0)
+        size = round(room * camera.width_px), round(room * camera.height_px)
+        pixels = draw_specimen(step.specimen, size, true_um_per_px)
+        path = Path(self._folder.name) / f"{step.specimen}.bmp"
+        cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        shown = msgspec.structs.replace(
+            camera, emulated_image=str(path), um_per_px=true_um_per_px
+        )
+        return msgspec.structs.replace(self._rig, camera=shown)
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def walk_stage(rig: Rig, um_per_px: float) -> Outcome:
+    """Move the rig's stage under its camera and measure both.
+
+    Raises:
+        CalibrationError: the moves cannot be measured.
+        RigError: camera and stage do not go together.
+        SourceError: one of them cannot be used.
+    """
+    with open_instrument(rig) as instrument:
+        plan = plan_of(rig, instrument, um_per_px)
+        walked = carry_out(plan.walk(), instrument, settle_s=rig.stage.settle_s)
+    table = table_of(walked, um_per_px=um_per_px, measured_at=now())
+    x_um, y_um = table.backlash_um
+    words = (
+        f"turned by {table.rotation_deg:.2f}°, play {x_um:.1f} and {y_um:.1f} µm, "
+        f"held-out moves off by {table.held_out_rms_um:.2f} µm"
+    )
+    return Outcome((table,), words, draw_stage(walked, um_per_px=um_per_px))

@@ -1,0 +1,68 @@
+"""``armicro calibrate overlap``: where one field lies against another."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from armicro.calibrate.overlap import find_overlap
+from armicro.errors import CalibrationError
+from armicro.field import Pixels
+
+EXAMPLE = """\
+examples:
+  armicro calibrate overlap left.jpg right.jpg
+  armicro calibrate overlap left.jpg right.jpg --json
+
+Two pictures of one scale, perhaps a little turned against each other. Exit status 0
+also where they do not overlap: that is an answer ("found": false).
+"""
+_LEAST_PX = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the procedure takes."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("a", metavar="A", type=Path, help="picture of the first field")
+    parser.add_argument("b", metavar="B", type=Path, help="picture of the second")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find the overlap and print it."""
+    overlap = find_overlap(_read(args.a), _read(args.b))
+    if args.json:
+        sys.stdout.write(f"{json.dumps(asdict(overlap), indent=2)}\n")
+    elif not overlap.found:
+        sys.stdout.write(f"{args.b} does not overlap {args.a} as far as can be seen\n")
+    else:
+        sys.stdout.write(
+            f"{args.b} lies {overlap.dx_px:.1f} px right of {args.a} and "
+            f"{overlap.dy_px:.1f} px below (± {overlap.standard_error_px:.1f} px), "
+            f"turned by {overlap.rotation_deg:.2f}°\n"
+        )
+    return 0
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise CalibrationError(
+            f"picture {path}: {error.strerror or error}; expected a picture of a field"
+        ) from error
+    bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if bgr is None:
+        raise CalibrationError(
+            f"picture {path}: cannot be read; expected PNG, JPEG, TIFF or BMP"
+        )
+    if min(bgr.shape[:2]) < _LEAST_PX:
+        raise CalibrationError(
+            f"picture {path}: {bgr.shape[1]}x{bgr.shape[0]} px; expected a field of at "
+            f"least {_LEAST_PX} px a side"
+        )
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

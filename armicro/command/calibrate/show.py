@@ -1,0 +1,59 @@
+"""``armicro calibrate show``: what a certificate says, to read."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from armicro.calibrate.account import lines_of
+from armicro.calibrate.certificate import Certificate, days_left
+from armicro.certificate import describe, now, read_certificate
+
+EXAMPLE = """\
+example:
+  armicro calibrate show calibration/profiles/simulated-20x.toml
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the procedure takes."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("certificate", type=Path, metavar="CERTIFICATE")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print it; 2 when it was edited or is none."""
+    certificate = read_certificate(args.certificate)
+    sys.stdout.write(_json(certificate) if args.json else text_of(certificate))
+    return 0
+
+
+def text_of(certificate: Certificate) -> str:
+    """The certificate as a table for a terminal."""
+    rows = [
+        ("instrument", describe(certificate.instrument)),
+        ("made", f"{certificate.made_at[:16]} by {certificate.made_by or 'unknown'}"),
+        ("expires", f"{certificate.expires_at[:10]}, {_left(certificate)}"),
+        ("digest", certificate.digest),
+    ]
+    for line in lines_of(certificate):
+        rows.append((line.name, line.value))
+        if line.how:
+            rows.append(("", f"{line.how}; on {line.measured_at[:10]}"))
+    return "".join(f"{name:11}{text}".rstrip() + "\n" for name, text in rows)
+
+
+def _left(certificate: Certificate) -> str:
+    days = days_left(certificate, now())
+    return f"in {days:.0f} days" if days > 0 else "EXPIRED: no boxes are drawn"
+
+
+def _json(certificate: Certificate) -> str:
+    answer = {
+        "certificate": certificate,
+        "digest": certificate.digest,
+        "days_left": round(days_left(certificate, now()), 1),
+    }
+    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"

@@ -1,0 +1,216 @@
+"""``armicro calibrate stage``: moves a stage under its camera and measures both."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tqdm import tqdm
+
+from armicro.calibrate.certificate import Instrument as InstrumentTable
+from armicro.calibrate.certificate import Stage as StageTable
+from armicro.calibrate.stage import (
+    Walked,
+    rms,
+    scale_from_moves,
+    table_of,
+)
+from armicro.calibrate.stage_plot import draw_stage
+from armicro.calibrate.walk import REACH, Walk, planned_looks, walk
+from armicro.certificate import begun_for, now
+from armicro.command.calibrate.picture import keep, write_picture
+from armicro.rig import Rig, read_rig
+from armicro.source.drawn import drawn
+from armicro.source.identity import instrument_of
+from armicro.source.instrument import Instrument, carry_out, open_instrument
+from armicro.stage.limit import Limits
+
+FIRST_STEP = 0.02
+"""Share of the field's smaller side that the first step moves, by the rig's scale."""
+UNNAMED_LIMIT = 1000.0
+"""How far from its start a stage without soft limits may go, in its units."""
+SCALE_TOLERANCE = 0.25
+
+EXAMPLE = """\
+examples:
+  armicro calibrate stage --rig hardware/rigs/micromanager-demo.toml --dry-run
+  armicro calibrate stage --rig hardware/rigs/simulated-microscope.toml --json
+  armicro calibrate stage --rig rig.toml --certificate certificates/20x.toml
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is about to be done."""
+
+    start: tuple[float, float]
+    limits: Limits
+    field_wh_px: tuple[int, int]
+    um_per_px: float
+    first_step: float
+
+    def walk(self) -> Walk:
+        """The moves, one by one."""
+        return walk(
+            self.start,
+            limits=self.limits,
+            field_wh_px=self.field_wh_px,
+            first_step=self.first_step,
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("--rig", type=Path, required=True, help="rig file")
+    parser.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="write the result here, and use its scale (default: the rig's)",
+    )
+    parser.add_argument("--by", default="", help="who measures (default: the user)")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="PNG",
+        help="residual plot (default: stage.png, beside the certificate)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; move nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure; 2 when stage and picture do not fit together."""
+    rig = read_rig(args.rig)
+    if args.certificate is None and rig.certificate:
+        args.certificate = Path(rig.certificate)
+    beside = args.certificate.parent if args.certificate else Path()
+    args.picture = args.picture or beside / "stage.png"
+    with drawn(rig) as rig, open_instrument(rig) as instrument:
+        this = instrument_of(rig, instrument.source.card)
+        # Asked before, so that nobody waits for a result that cannot be kept.
+        um_per_px = _scale(rig, this, args.certificate)
+        plan = plan_of(rig, instrument, um_per_px)
+        if args.dry_run:
+            sys.stdout.write(_json(plan) if args.json else _plan_text(plan))
+            return 0
+        walked = _measure(instrument, plan, settle_s=rig.stage.settle_s, args=args)
+    table = table_of(walked, um_per_px=um_per_px, measured_at=now())
+    keep(args, this, table)
+    args.picture.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(args.picture, draw_stage(walked, um_per_px=um_per_px))
+    answer = _answer(walked, table, um_per_px, args.picture)
+    sys.stdout.write(_json(answer) if args.json else _text(answer, args.certificate))
+    return 0
+
+
+def _scale(rig: Rig, this: InstrumentTable, certificate: Path | None) -> float:
+    """µm per pixel, from the certificate where it was measured."""
+    scale = begun_for(certificate, this).scale if certificate else None
+    return rig.camera.um_per_px if scale is None else scale.um_per_px
+
+
+def plan_of(rig: Rig, instrument: Instrument, um_per_px: float) -> Plan:
+    """Plan the moves of an open instrument, within its limits."""
+    card, stage = instrument.source.card, instrument.stage
+    x, y = stage.position()
+    limits = stage.limits or (
+        x - UNNAMED_LIMIT, y - UNNAMED_LIMIT, x + UNNAMED_LIMIT, y + UNNAMED_LIMIT,
+    )  # fmt: skip
+    smaller_px = min(card.width_px, card.height_px)
+    return Plan(
+        start=(x, y),
+        limits=limits,
+        field_wh_px=(card.width_px, card.height_px),
+        um_per_px=um_per_px,
+        first_step=FIRST_STEP * smaller_px * um_per_px,
+    )
+
+
+def _measure(
+    instrument: Instrument, plan: Plan, *, settle_s: float, args: argparse.Namespace
+) -> Walked:
+    with tqdm(total=planned_looks(), unit="look", disable=args.json) as bar:
+
+        def show(target: Any) -> None:
+            bar.set_description(f"{target.purpose:<12}", refresh=False)
+            # More rounds are walked where the moves scatter.
+            bar.total = max(bar.total, bar.n + 1)
+            bar.update()
+
+        walked = carry_out(plan.walk(), instrument, settle_s=settle_s, on_look=show)
+        bar.total = bar.n
+        return walked
+
+
+def _answer(
+    walked: Walked, table: StageTable, um_per_px: float, picture: Path
+) -> dict[str, Any]:
+    matrix, scale = walked.matrix, scale_from_moves(walked.matrix)
+    answer: dict[str, Any] = msgspec.to_builtins(table)
+    return answer | {
+        "um_per_px": um_per_px,
+        "scale_from_moves": {
+            "um_per_px": scale.um_per_px,
+            "standard_error": scale.standard_error,
+        },
+        "rotation_error_deg": matrix.rotation_error_deg,
+        "mirrored": matrix.mirrored,
+        "skew_deg": matrix.skew_deg,
+        "residual_rms_px": rms(matrix.residuals_px),
+        "held_out_rms_px": rms(walked.held_out_px),
+        "closed_loop_first_px": rms(walked.first_tries_px),
+        "closed_loop_last_px": rms(walked.last_tries_px),
+        "picture": str(picture),
+    }
+
+
+def _json(answer: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
+
+
+def _plan_text(plan: Plan) -> str:
+    left, top, right, bottom = plan.limits
+    reach_um = REACH * min(plan.field_wh_px) * plan.um_per_px
+    return (
+        f"stage stands at ({plan.start[0]:.6g}, {plan.start[1]:.6g}); "
+        f"limits x {left:g} to {right:g}, y {top:g} to {bottom:g}\n"
+        f"first step {plan.first_step:.3g}, doubled until the picture has moved about "
+        f"{reach_um:.0f} µm; some {planned_looks()} looks; nothing was moved\n"
+    )
+
+
+def _text(answer: dict[str, Any], certificate: Path | None) -> str:
+    (a, b), (c, d) = answer["um_per_step"]
+    play, sure = answer["backlash_um"], answer["backlash_error_um"]
+    scale = answer["scale_from_moves"]
+    mirrored = ", y up" if answer["mirrored"] else ""
+    lines = [
+        f"matrix         [[{a:z.5f}, {b:z.5f}], [{c:z.5f}, {d:z.5f}]] µm a step, "
+        f"± {answer['standard_error']:.3%}",
+        f"rotation       {answer['rotation_deg']:z.3f}° ± "
+        f"{answer['rotation_error_deg']:.3f}°{mirrored}",
+        f"backlash       x {play[0]:.2f} ± {sure[0]:.2f}, y {play[1]:.2f} ± "
+        f"{sure[1]:.2f} µm",
+        f"repeatability  {answer['repeatability_um']:.2f} µm",
+        f"held-out moves {answer['held_out_rms_px']:.2f} px rms "
+        f"({answer['held_out_rms_um']:.2f} µm)",
+        f"closed loop    {answer['closed_loop_first_px']:.2f} px at the first try, "
+        f"{answer['closed_loop_last_px']:.2f} px at the last",
+        f"scale          {scale['um_per_px']:.5f} ± {scale['standard_error']:.5f} "
+        "µm/px, if the stage's units are true µm",
+        f"picture        {answer['picture']}",
+    ]
+    if abs(scale["um_per_px"] / answer["um_per_px"] - 1) > SCALE_TOLERANCE:
+        lines.append(
+            f"note           the matrix was reckoned with {answer['um_per_px']:g} "
+            "µm/px; that differs: other objective, or the stage does not count in µm"
+        )
+    if certificate is not None:
+        lines.append(f"certificate    {certificate}")
+    return "\n".join(lines) + "\n"

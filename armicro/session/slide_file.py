@@ -1,0 +1,163 @@
+"""``slide.tif``: the mosaic as a slide file that OpenSlide and QuPath open."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from armicro.errors import SourceError
+from armicro.field import Pixels
+from armicro.session.record import MapCard
+from armicro.slide.journal import Journal
+from armicro.slide.mosaic import Spot
+from armicro.slide.mosaic_file import MOSAIC, MosaicFile
+from armicro.slide.pyramid import TILE_PX, Sheet, write_pyramid_file
+
+SLIDE = "slide.tif"
+QUALITY = 90
+_LOOKED_AT = 64
+"""Tiles that say what colour the glass has."""
+
+
+def write_slide(
+    folder: Path,
+    journal: Journal,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> MapCard | None:
+    """Assemble a session's mosaic, and say in the journal where it lies.
+
+    May be called at any time, also while the run goes on; one that is newer than the
+    mosaic stays. Memory is bounded by a few tiles, whatever the size of the slide.
+
+    Args:
+        folder: the session's.
+        journal: of that session.
+        progress: called with the pixels done and those there are.
+
+    Returns:
+        What was written; None for a session that kept no mosaic.
+
+    Raises:
+        SourceError: the mosaic is damaged, or the folder cannot be written.
+    """
+    source, target = folder / MOSAIC, folder / SLIDE
+    if not source.exists():
+        return journal.get("map", MapCard) if target.exists() else None
+    known = journal.get("map", MapCard)
+    if known is not None and _is_newer(target, source):
+        return known
+    with MosaicFile(source) as mosaic:
+        spots = mosaic.spots()
+        if not spots:
+            return None
+        card = _card(mosaic, spots)
+        try:
+            _write(target, mosaic, spots, card, progress)
+        except OSError as error:
+            raise SourceError(
+                f"{target}: {error.strerror or error}; free some space and write it "
+                f"with `armicro report {folder}`"
+            ) from error
+    journal.set("map", card)
+    return card
+
+
+def _is_newer(target: Path, source: Path) -> bool:
+    if not target.exists():
+        return False
+    log = source.with_name(f"{source.name}-wal")
+    changed = [path.stat().st_mtime_ns for path in (source, log) if path.exists()]
+    return target.stat().st_mtime_ns > max(changed)
+
+
+def _card(mosaic: MosaicFile, spots: list[Spot]) -> MapCard:
+    um_per_px = mosaic.um_per_px
+    if um_per_px is None:
+        raise SourceError("the mosaic does not say its scale; move it away")
+    columns, rows = zip(*spots, strict=True)
+    left, top = min(columns), min(rows)
+    last_column = [spot for spot in spots if spot[0] == max(columns)]
+    last_row = [spot for spot in spots if spot[1] == max(rows)]
+    return MapCard(
+        file=SLIDE,
+        um_per_px=um_per_px,
+        x_um=left * TILE_PX * um_per_px,
+        y_um=top * TILE_PX * um_per_px,
+        width_px=(max(columns) - left) * TILE_PX + _reach(mosaic, last_column, axis=0),
+        height_px=(max(rows) - top) * TILE_PX + _reach(mosaic, last_row, axis=1),
+        background_rgb=_glass(mosaic, spots),
+    )
+
+
+def _reach(mosaic: MosaicFile, spots: list[Spot], *, axis: int) -> int:
+    """How many pixels of the last tiles were seen, to the right (0) or down (1)."""
+    tiles = (mosaic.read(spot) for spot in spots)
+    lines = [np.flatnonzero(tile.rank.any(axis=axis)) for tile in tiles if tile]
+    return int(max(line[-1] for line in lines if line.size)) + 1
+
+
+def _glass(mosaic: MosaicFile, spots: list[Spot]) -> tuple[int, int, int]:
+    """The colour of empty glass: what is bright in most tiles."""
+    bright = []
+    for spot in spots[:: 1 + len(spots) // _LOOKED_AT]:
+        tile = mosaic.read(spot)
+        if tile is not None and tile.rank.any():
+            bright.append(np.percentile(tile.pixels[tile.rank > 0], 90, axis=0))
+    red, green, blue = np.median(bright, axis=0).round().astype(int).tolist()
+    return red, green, blue
+
+
+def _write(
+    target: Path,
+    mosaic: MosaicFile,
+    spots: list[Spot],
+    card: MapCard,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    left, top = min(x for x, _ in spots), min(y for _, y in spots)
+    there = frozenset((x - left, y - top) for x, y in spots)
+    paper = np.array(card.background_rgb, np.uint8)
+
+    def draw(x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
+        square = np.empty((height_px, width_px, 3), np.uint8)
+        square[:] = paper
+        for y in range(0, height_px, TILE_PX):
+            for x in range(0, width_px, TILE_PX):
+                spot = (x_px + x) // TILE_PX, (y_px + y) // TILE_PX
+                if spot in there:
+                    part = square[y : y + TILE_PX, x : x + TILE_PX]
+                    tile = mosaic.draw(
+                        (spot[0] + left, spot[1] + top), card.background_rgb
+                    )
+                    part[:] = tile[: part.shape[0], : part.shape[1]]
+        return square
+
+    done = 0
+
+    def told(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        if progress is not None:
+            progress(done, len(there) * TILE_PX**2)
+
+    description = (
+        f"armicro: stitched from the fields of a session at {card.um_per_px:.6g} "
+        f"um/px; its corner lies at ({card.x_um:.3f}, {card.y_um:.3f}) um; not seen: "
+        f"RGB {card.background_rgb}"
+    )
+    sheet = Sheet(
+        card.width_px,
+        card.height_px,
+        description,
+        quality=QUALITY,
+        paper_rgb=card.background_rgb,
+        um_per_px=card.um_per_px,
+        tiles=there,
+    )
+    part = target.with_name(f".{target.name}.part")
+    try:
+        write_pyramid_file(part, sheet, draw, told)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

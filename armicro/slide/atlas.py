@@ -1,0 +1,218 @@
+"""The map that registration goes by: keyframes that never move, found by place or look.
+
+A keyframe's picture lies in a store outside; in memory are the few used last, and of
+every keyframe its place and its landmarks. So a slide of thousands of keyframes takes
+some ten megabytes, and a store on disk lets capture find its map again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.align.look import Look
+from armicro.slide.landmark import WORDS, Landmarks
+
+_LOOKS = 12
+"""Pictures kept at hand, about 6 MB each with what is derived from them."""
+_BIN_UM = 12.0
+_ALIKE = 0.75
+"""Cosine from which two landmarks may be one."""
+_LEAST_VOTES = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keyframe:
+    """A field whose place is fixed for good."""
+
+    x_um: float
+    y_um: float
+    standard_error_um: float
+    size_um: tuple[float, float]
+    landmarks: Landmarks
+
+
+class KeyframeStore(Protocol):
+    """Where keyframes and their pictures are kept; numbered from 0 in order."""
+
+    def add(self, keyframe: Keyframe, look: Look) -> None:
+        """Keep one more."""
+
+    def look(self, number: int) -> Look:
+        """Return a keyframe's picture."""
+
+    def keyframes(self) -> Iterator[Keyframe]:
+        """Yield all that are kept, in order."""
+
+
+class MemoryStore:
+    """Keyframes in memory, for tests and short runs."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Keyframe, Look]] = []
+
+    def add(self, keyframe: Keyframe, look: Look) -> None:
+        """Keep one more."""
+        self._kept.append((keyframe, look))
+
+    def look(self, number: int) -> Look:
+        """Return a keyframe's picture."""
+        return self._kept[number][1]
+
+    def keyframes(self) -> Iterator[Keyframe]:
+        """Yield all that are kept, in order."""
+        return (keyframe for keyframe, _ in self._kept)
+
+
+class Anchor(NamedTuple):
+    """A picture whose place is known, to register against."""
+
+    x_um: float
+    y_um: float
+    standard_error_um: float
+    look: Look
+    overlap: float
+    """Share of the field that was asked for."""
+
+
+class Atlas:
+    """All keyframes of a slide."""
+
+    def __init__(self, store: KeyframeStore) -> None:
+        """Take what the store has kept."""
+        self._store = store
+        self._looks: OrderedDict[int, Look] = OrderedDict()
+        self._boxes = _Rows(5)
+        """x, y, width, height, standard error."""
+        self._words = _Rows(WORDS, np.float32)
+        self._spots = _Rows(2)
+        """Place of each landmark on the slide."""
+        for keyframe in store.keyframes():
+            self._take(keyframe)
+
+    def __len__(self) -> int:
+        return len(self._boxes.rows)
+
+    def add(self, keyframe: Keyframe, look: Look) -> None:
+        """Fix a field for good."""
+        self._store.add(keyframe, look)
+        self._take(keyframe)
+
+    def _take(self, keyframe: Keyframe) -> None:
+        corner = keyframe.x_um, keyframe.y_um
+        box = (*corner, *keyframe.size_um, keyframe.standard_error_um)
+        self._boxes.extend(np.array([box]))
+        self._words.extend(keyframe.landmarks.words)
+        self._spots.extend(keyframe.landmarks.xy_um + np.array(corner))
+
+    def near(
+        self,
+        xy_um: tuple[float, float],
+        size_um: tuple[float, float],
+        *,
+        count: int,
+        least_overlap: float,
+    ) -> list[Anchor]:
+        """The keyframes that share most with a field at a place, most first."""
+        boxes, shared = self._boxes.rows, self._shared(xy_um, size_um)
+        best = np.argsort(-shared, kind="stable")[:count]
+        return [
+            Anchor(
+                x_um=float(boxes[i, 0]),
+                y_um=float(boxes[i, 1]),
+                standard_error_um=float(boxes[i, 4]),
+                look=self._look(int(i)),
+                overlap=float(shared[i]),
+            )
+            for i in best
+            if shared[i] >= least_overlap
+        ]
+
+    def most_shared(
+        self, xy_um: tuple[float, float], size_um: tuple[float, float]
+    ) -> float:
+        """Largest share of a field at a place that one keyframe shows; 0-1."""
+        return float(self._shared(xy_um, size_um).max(initial=0.0))
+
+    def _shared(
+        self, xy_um: tuple[float, float], size_um: tuple[float, float]
+    ) -> NDArray[np.float64]:
+        boxes = self._boxes.rows
+        shared = np.ones(len(boxes))
+        for axis in (0, 1):
+            first = np.maximum(boxes[:, axis], xy_um[axis])
+            last = np.minimum(
+                boxes[:, axis] + boxes[:, axis + 2], xy_um[axis] + size_um[axis]
+            )
+            shared *= np.maximum(last - first, 0.0) / size_um[axis]
+        return shared
+
+    def recognise(
+        self, landmarks: Landmarks, *, count: int
+    ) -> list[tuple[float, float]]:
+        """Places on the slide (of the field's corner) that landmarks vote for."""
+        words = self._words.rows
+        if not len(words) or not len(landmarks.words):
+            return []
+        alike = words @ landmarks.words.T
+        known, seen = np.nonzero(alike > _ALIKE)
+        corner_um = self._spots.rows[known] - landmarks.xy_um[seen]
+        weight = (alike[known, seen] - _ALIKE) / (1 - _ALIKE)
+        return _vote(corner_um, weight, count)
+
+    def _look(self, number: int) -> Look:
+        if number not in self._looks:
+            self._looks[number] = self._store.look(number)
+            if len(self._looks) > _LOOKS:
+                self._looks.popitem(last=False)
+        self._looks.move_to_end(number)
+        return self._looks[number]
+
+
+class _Rows:
+    """Rows that grow at the end without being copied each time."""
+
+    def __init__(self, columns: int, kind: type[np.floating] = np.float64) -> None:
+        self._room = np.empty((64, columns), kind)
+        self._count = 0
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        return self._room[: self._count]
+
+    def extend(self, rows: NDArray[np.floating]) -> None:
+        needed = self._count + len(rows)
+        if needed > len(self._room):
+            size = max(needed, 2 * len(self._room)), self._room.shape[1]
+            larger = np.empty(size, self._room.dtype)
+            larger[: self._count] = self.rows
+            self._room = larger
+        self._room[self._count : needed] = rows
+        self._count = needed
+
+
+def _vote(
+    corner_um: NDArray[np.floating], weight: NDArray[np.floating], count: int
+) -> list[tuple[float, float]]:
+    """The most voted places, each the mean of the votes around its fullest bin."""
+    if not len(corner_um):
+        return []
+    bins = np.floor(corner_um / _BIN_UM).astype(np.int64)
+    key = bins[:, 0] * (1 << 32) + bins[:, 1]
+    _, inverse = np.unique(key, return_inverse=True)
+    votes = np.bincount(inverse, weight)
+    found: list[tuple[float, float]] = []
+    for best in np.argsort(-votes, kind="stable")[: 3 * count]:
+        middle = (bins[inverse == best][0] + 0.5) * _BIN_UM
+        near = np.abs(corner_um - middle).max(axis=1) < _BIN_UM
+        total = float(weight[near].sum())
+        place = np.average(corner_um[near], axis=0, weights=weight[near] + 1e-9)
+        x, y = float(place[0]), float(place[1])
+        if total < _LEAST_VOTES:
+            continue
+        if all(max(abs(x - px), abs(y - py)) > _BIN_UM for px, py in found):
+            found.append((x, y))
+    return found[:count]

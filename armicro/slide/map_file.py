@@ -1,0 +1,123 @@
+"""Keyframes on disk: one SQLite file, each keyframe a transaction.
+
+What was added survives every crash of the process. A picture is kept as JPEG, whose
+errors are far below those of a camera; a keyframe takes some 100 kB.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from armicro.align.look import Look
+from armicro.errors import SourceError
+from armicro.slide.atlas import Keyframe
+from armicro.slide.landmark import WORDS, Landmarks
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS keyframes (
+    number INTEGER PRIMARY KEY, x_um REAL NOT NULL, y_um REAL NOT NULL,
+    standard_error_um REAL NOT NULL, width_um REAL NOT NULL, height_um REAL NOT NULL,
+    spots BLOB NOT NULL, words BLOB NOT NULL, picture BLOB NOT NULL)
+"""
+_VERSION = 1
+_QUALITY = 95
+_SCALE = 31.0
+"""Grey levels a unit of texture, which lies between -4 and 4."""
+
+
+class MapFile:
+    """A ``KeyframeStore`` in a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            SourceError: here and from every method, when it cannot be used.
+        """
+        self._path = path
+        with self._told():
+            self._database = sqlite3.connect(path, isolation_level=None)
+            version = self._database.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                raise SourceError(
+                    f"map {path}: of version {version}, this armicro reads {_VERSION}; "
+                    "move it away, and the slide is mapped anew"
+                )
+            # As the journal: NORMAL in WAL survives every crash of the process.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute(_SCHEMA)
+            self._database.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def add(self, keyframe: Keyframe, look: Look) -> None:
+        """Keep one more."""
+        levels = np.clip(np.rint(look.fine * _SCALE + 128), 0, 255).astype(np.uint8)
+        _, picture = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        row = (
+            keyframe.x_um,
+            keyframe.y_um,
+            keyframe.standard_error_um,
+            *keyframe.size_um,
+            keyframe.landmarks.xy_um.astype(np.float32).tobytes(),
+            keyframe.landmarks.words.astype(np.float16).tobytes(),
+            picture.tobytes(),
+        )
+        with self._told():
+            # Numbers count from 0, as the keyframes in memory do.
+            self._database.execute(
+                "INSERT INTO keyframes VALUES "
+                "((SELECT count(*) FROM keyframes),?,?,?,?,?,?,?,?)",
+                row,
+            )
+
+    def look(self, number: int) -> Look:
+        """Return a keyframe's picture."""
+        with self._told():
+            row = self._database.execute(
+                "SELECT picture FROM keyframes WHERE number = ?", (number,)
+            ).fetchone()
+        levels = None
+        if row is not None:
+            encoded = np.frombuffer(row[0], np.uint8)
+            levels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+        if levels is None:
+            raise SourceError(
+                f"map {self._path}: keyframe {number} is missing or damaged; move the "
+                "map away, and the slide is mapped anew"
+            )
+        return Look((levels.astype(np.float32) - 128) / np.float32(_SCALE))
+
+    def keyframes(self) -> Iterator[Keyframe]:
+        """Yield all that are kept, in order."""
+        with self._told():
+            rows = self._database.execute(
+                "SELECT x_um, y_um, standard_error_um, width_um, height_um, spots, "
+                "words FROM keyframes ORDER BY number"
+            )
+            for x_um, y_um, error_um, width_um, height_um, spots, words in rows:
+                landmarks = Landmarks(
+                    np.frombuffer(spots, np.float32).reshape(-1, 2),
+                    np.frombuffer(words, np.float16)
+                    .reshape(-1, WORDS)
+                    .astype(np.float32),
+                )
+                size_um = width_um, height_um
+                yield Keyframe(x_um, y_um, error_um, size_um, landmarks)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._database.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise SourceError(
+                f"map {self._path}: {error}; check free space and write permission, or "
+                "move it away, and the slide is mapped anew"
+            ) from error

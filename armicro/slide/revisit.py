@@ -1,0 +1,132 @@
+"""What the operator should look at again: places, reasons, the most pressing first.
+
+A place is about one field: what is to be seen again is gathered in squares of the
+slide, and one square is one place. All of it follows from what was seen, so no order
+matters.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.report import Finding, Revisit, RevisitReason
+from armicro.slide.coverage import (
+    BIN_UM,
+    CELL,
+    LEVEL,
+    MARKS,
+    MOVING,
+    OUT_OF_FOCUS,
+    RESTED,
+    RIM,
+    UNREADABLE,
+    UNSEEN,
+    Box,
+    Coverage,
+    Mask,
+)
+
+MOST = 50
+SUSPICIOUS = 0.5
+"""HR probability of a cell that nobody should only have passed by."""
+_SQUARE = 32
+"""Bins a side of what is one place, about a field."""
+_LEAST = 4
+"""Bins that make a place worth a way, about one cell."""
+
+
+def find_revisits(
+    coverage: Coverage, findings: Sequence[Finding]
+) -> tuple[Revisit, ...]:
+    """Find what should be seen again, at most 50 places.
+
+    Args:
+        coverage: what was seen.
+        findings: the slide's, most suspicious first.
+    """
+    box = coverage.bounds()
+    if not box.shape[0]:
+        return ()
+    layers = coverage.read(box)
+    holes = (
+        revisit
+        for reason, mask in _masks(layers, cells_known=coverage.cells_known)
+        for revisit in _places(reason, mask, box)
+    )
+    passed = _passed(findings, layers[MARKS], box)
+    return tuple(itertools.islice(itertools.chain(passed, holes), MOST))
+
+
+def _passed(
+    findings: Sequence[Finding], marks: NDArray[np.uint8], box: Box
+) -> Iterator[Revisit]:
+    """Suspicious cells that were never in a field that stood."""
+    for finding in findings:
+        if finding.hr_probability < SUSPICIOUS:
+            return
+        column = int(finding.x_um // BIN_UM) - box.x0
+        row = int(finding.y_um // BIN_UM) - box.y0
+        inside = 0 <= row < marks.shape[0] and 0 <= column < marks.shape[1]
+        if inside and not marks[row, column] & RESTED:
+            yield Revisit(
+                finding.x_um - finding.width_um / 2,
+                finding.y_um - finding.height_um / 2,
+                finding.width_um,
+                finding.height_um,
+                "passing",
+            )
+
+
+def _masks(
+    layers: NDArray[np.uint8], *, cells_known: bool
+) -> Iterator[tuple[RevisitReason, Mask]]:
+    """Bins to see again by reason, the most pressing first; none is in two."""
+    cell, level, marks = layers[CELL] > 0, layers[LEVEL], layers[MARKS]
+    unseen = level == UNSEEN
+    left = unseen & cell
+    marked: tuple[tuple[RevisitReason, int], ...] = (
+        ("unreadable", UNREADABLE),
+        ("out_of_focus", OUT_OF_FOCUS),
+        ("moving", MOVING),
+    )
+    for reason, mark in marked:
+        here = left & (marks & mark > 0)
+        yield reason, here
+        left &= ~here
+    # Where nobody knows of cells, a hole may be full of them.
+    hole = unseen & (left if cells_known else marks == 0)
+    seen = np.pad((~unseen).astype(np.uint8), _SQUARE)
+    # An odd side, or the closing would be shifted by half a bin.
+    kernel = np.ones((_SQUARE + 1, _SQUARE + 1), np.uint8)
+    closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel)
+    yield "skipped", hole & (closed[_SQUARE:-_SQUARE, _SQUARE:-_SQUARE] > 0)
+    beyond = unseen & cell if cells_known else unseen
+    near = cv2.dilate(beyond.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    yield "edge", (level == RIM) & cell & near
+
+
+def _places(reason: RevisitReason, mask: Mask, box: Box) -> Iterator[Revisit]:
+    """One place a square that holds enough, the fullest first."""
+    rows, columns = np.nonzero(mask)
+    if not rows.size:
+        return
+    # Squares lie fast on the slide: a place does not wander as more is seen.
+    down, across = (rows + box.y0) // _SQUARE, (columns + box.x0) // _SQUARE
+    square = (down - down.min()) * (np.ptp(across) + 1) + across - across.min()
+    _, which, counts = np.unique(square, return_inverse=True, return_counts=True)
+    for index in np.argsort(-counts, kind="stable"):
+        if counts[index] < _LEAST:
+            return
+        here = which == index
+        x0, x1 = columns[here].min() + box.x0, columns[here].max() + box.x0 + 1
+        y0, y1 = rows[here].min() + box.y0, rows[here].max() + box.y0 + 1
+        yield Revisit(
+            float(x0 * BIN_UM),
+            float(y0 * BIN_UM),
+            float((x1 - x0) * BIN_UM),
+            float((y1 - y0) * BIN_UM),
+            reason,
+        )

@@ -1,0 +1,404 @@
+"""Registration against hidden truth: accuracy, honesty, speed, and a baseline.
+
+The slide knows where each field lies, the register does not. Three slides (drawn,
+constructed of CRIC fields, the real Aperio slide), two paths, overlaps of 15 to 90 %,
+300 fields each, then one degradation at a time. "Content allows" is decided on the
+clean picture and the truth: the field shares texture with the map or the field before.
+
+    python tests/benchmarks/bench_register.py [--fields 300] [--part accuracy]
+        [--folder DIR]
+
+Parts: accuracy, loops, degraded, speed, recall. ARMICRO_DATA adds the real slides.
+"""
+
+import argparse
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from armicro.align.agree import BLOCK_PX
+from armicro.align.look import look_at, reduce_light
+from armicro.field import Field, Pixels
+from armicro.rig import Camera, Rig, Scan
+from armicro.slide.atlas import Keyframe, MemoryStore
+from armicro.slide.landmark import find_landmarks
+from armicro.slide.map_file import MapFile
+from armicro.slide.register import Register
+from armicro.source.phantom import (
+    ConstructedSpec,
+    PhantomSpec,
+    write_constructed,
+    write_phantom,
+)
+from armicro.source.slide import SlideSource
+
+WRONG_UM = 10.0
+Degrade = Callable[[int, Pixels], Pixels]
+
+
+@dataclass
+class Tally:
+    """What came out of one run."""
+
+    errors: list[tuple[float, float]] = field(default_factory=list)
+    claimed: list[float] = field(default_factory=list)
+    placed_at: list[int] = field(default_factory=list)
+    allowed: int = 0
+    missed: int = 0
+    unflagged: int = 0
+    fields: int = 0
+    cpu_ms: list[float] = field(default_factory=list)
+    baseline: list[float] = field(default_factory=list)
+
+    def row(self, name: str) -> str:
+        """One line of the table."""
+        errors = np.array(self.errors)
+        away = np.hypot(*errors.T)
+        claimed = np.maximum(np.array(self.claimed), 0.02)
+        z = float(np.sqrt(np.mean(errors[1:] ** 2 / (2 * claimed[1:, None] ** 2)) * 2))
+        share = 1 - self.missed / max(1, self.allowed)
+        baseline = np.array(self.baseline)
+        return (
+            f"{name:34s} {self.fields:5d} {len(errors):6d} {100 * share:7.1f} "
+            f"{np.sqrt((away**2).mean()):6.2f} {away.max():6.2f} {away[-1]:6.2f} "
+            f"{self.unflagged:5d} {z:5.2f} {np.median(self.cpu_ms):5.1f} "
+            f"{np.sqrt((baseline**2).mean()):9.1f}"
+        )
+
+
+HEAD = (
+    f"{'slide, path, overlap':34s} fields placed allow_% rms_um max_um end_um wrong "
+    "   z   ms baseline_rms_um"
+)
+
+
+def fields_of(slide: Path, rig: Rig, count: int) -> Iterator[Field]:
+    """Yield fields of a slide, over and over along the path."""
+    source = SlideSource(slide, rig)
+    over = itertools.chain.from_iterable(source.fields() for _ in itertools.count())
+    yield from itertools.islice(over, count)
+
+
+def texture_of(pixels: Pixels, um_per_px: float) -> NDArray[np.bool_]:
+    """Blocks of 16 µm whose light varies by more than 2 %."""
+    light = reduce_light(pixels, um_per_px)
+    rows, columns = (side // BLOCK_PX for side in light.shape)
+    blocks = light[: rows * BLOCK_PX, : columns * BLOCK_PX]
+    blocks = blocks.reshape(rows, BLOCK_PX, columns, BLOCK_PX)
+    return np.asarray(blocks.std(axis=(1, 3)) > 0.02)
+
+
+def shared_blocks(
+    texture: NDArray[np.bool_], at: NDArray[np.float64], other: NDArray[np.float64]
+) -> int:
+    """Textured blocks of a field that another field of that size sees too."""
+    rows, columns = np.nonzero(texture)
+    x, y = (columns + 0.5) * BLOCK_PX + at[0], (rows + 0.5) * BLOCK_PX + at[1]
+    width, height = texture.shape[1] * BLOCK_PX, texture.shape[0] * BLOCK_PX
+    margin = BLOCK_PX
+    inside = (x > other[0] + margin) & (x < other[0] + width - margin)
+    inside &= (y > other[1] + margin) & (y < other[1] + height - margin)
+    return int(inside.sum())
+
+
+def run(
+    fields: Iterator[Field], *, degrade: Degrade | None = None, timed: bool = False
+) -> Tally:
+    """Register fields without their place, and compare with it."""
+    trial = _Trial(timed=timed)
+    for index, truth in enumerate(fields):
+        pixels = truth.pixels if degrade is None else degrade(index, truth.pixels)
+        trial.show(index, truth, pixels)
+    return trial.tally
+
+
+class _Trial:
+    def __init__(self, *, timed: bool) -> None:
+        self.tally = Tally()
+        self._store = MemoryStore()
+        self._register = Register(self._store, timed=timed)
+        self._origin: NDArray[np.float64] | None = None
+        self._before: NDArray[np.float64] | None = None
+        self._phase = Phase()
+
+    def show(self, index: int, truth: Field, pixels: Pixels) -> None:
+        """Show the register one field, and judge what it says."""
+        assert truth.place is not None
+        at = np.array([truth.place.x_um, truth.place.y_um])
+        hidden = replace(truth, pixels=pixels, place=None, taken_ns=index * 33_333_333)
+        tally = self.tally
+        tally.fields += 1
+        tally.baseline.append(self._phase.error(hidden, at))
+        allowed = self._allows(truth, at)
+        begun = time.process_time()
+        found = self._register.update(hidden).place
+        tally.cpu_ms.append(1e3 * (time.process_time() - begun))
+        tally.allowed += allowed
+        tally.missed += allowed and found is None
+        self._before = at if found is not None else None
+        if found is None:
+            return
+        claimed = np.array([found.x_um, found.y_um])
+        if self._origin is None:
+            self._origin = at - claimed
+        error = self._origin + claimed - at
+        tally.errors.append((float(error[0]), float(error[1])))
+        tally.claimed.append(found.standard_error_um)
+        tally.placed_at.append(index)
+        flagged = found.standard_error_um > WRONG_UM
+        tally.unflagged += bool(np.hypot(*error) > WRONG_UM and not flagged)
+
+    def _allows(self, truth: Field, at: NDArray[np.float64]) -> bool:
+        """Whether the field shares texture with the map or the field before."""
+        if self._origin is None:
+            return False
+        frames = self._store.keyframes()
+        seen = [np.array([k.x_um, k.y_um]) + self._origin for k in frames]
+        seen += [] if self._before is None else [self._before]
+        texture = texture_of(truth.pixels, truth.um_per_px)
+        return max(shared_blocks(texture, at, other) for other in seen) >= 8
+
+
+class Phase:
+    """The published baseline: phase correlation from each field to the next."""
+
+    def __init__(self) -> None:
+        self._last: NDArray[np.float32] | None = None
+        self._sum = np.zeros(2)
+        self._first: NDArray[np.float64] | None = None
+
+    def error(self, field: Field, at: NDArray[np.float64]) -> float:
+        """Distance of the summed shifts from the truth."""
+        light = reduce_light(field.pixels, field.um_per_px)
+        if self._last is None or self._first is None:
+            self._first = at
+        else:
+            window = cv2.createHanningWindow(light.shape[::-1], cv2.CV_32F)
+            shift, _ = cv2.phaseCorrelate(light, self._last, window)
+            self._sum += shift
+        self._last = light
+        return float(np.hypot(*(self._first + self._sum - at)))
+
+
+def slides(folder: Path) -> dict[str, tuple[Path, Camera]]:
+    """Slides by name, each with the camera that looks at it."""
+    made = {}
+    drawn = folder / "drawn.tif"
+    if not drawn.exists():
+        write_phantom(drawn, PhantomSpec(17000, 12500, seed=5, lesions=20))
+    made["drawn"] = (drawn, Camera(width_px=1600, height_px=1300))
+    data = Path(os.environ.get("ARMICRO_DATA", ""))
+    if (data / "cric").is_dir():
+        built = folder / "built.tif"
+        cric = data / "cric"
+        tables = cric / "fields.csv", cric / "cells.csv"
+        if not built.exists():
+            spec = ConstructedSpec(*tables, 11500, 8600, seed=5, lesions=140)
+            write_constructed(built, spec)
+        made["constructed"] = (built, Camera())
+    svs = data / "wsi" / "cmu-1-small-region.svs"
+    if svs.is_file():
+        made["aperio"] = (svs, Camera(width_px=800, height_px=640, um_per_px=0.499))
+    return {name: made[name] for name in made if not ONLY or name in ONLY}
+
+
+ONLY: list[str] = []
+
+
+def accuracy(folder: Path, count: int) -> None:
+    """Every slide, path and overlap."""
+    print(HEAD)
+    for name, (slide, camera) in slides(folder).items():
+        for path in ("serpentine", "freehand"):
+            for overlap in (0.15, 0.3, 0.5, 0.9):
+                scan = Scan(path=path, overlap=overlap, fields=count, noise=0.01)
+                rig = Rig(camera=camera, scan=scan)
+                tally = run(fields_of(slide, rig, count))
+                print(tally.row(f"{name}, {path}, {overlap:.0%}"), flush=True)
+
+
+def loops(folder: Path, count: int) -> None:
+    """The same loop again and again: does the error grow?"""
+    slide, camera = slides(folder)["drawn"]
+    scan = Scan(path="serpentine", overlap=0.3, noise=0.01)
+    region = (0, 0, 6000, 4500)
+    source = SlideSource(slide, Rig(camera=camera, scan=scan), region_px=region)
+    once = source.card.fields_planned or 1
+    over = itertools.chain.from_iterable(source.fields() for _ in itertools.count())
+    tally = run(itertools.islice(over, count))
+    errors, at = np.hypot(*np.array(tally.errors).T), np.array(tally.placed_at) // once
+    print(f"loops of {once} fields; rms error of each, µm:")
+    rms = [np.sqrt((errors[at == k] ** 2).mean()) for k in range(count // once)]
+    print(" ".join(f"{value:.3f}" for value in rms))
+
+
+def degradations() -> dict[str, Degrade]:
+    """What can be wrong with a picture, one thing at a time."""
+    rng = np.random.default_rng(3)
+    spots = [
+        (rng.random(2), rng.uniform(4, 25), rng.uniform(0.4, 0.9)) for _ in range(60)
+    ]
+    veil: dict[tuple[int, ...], NDArray[np.float32]] = {}
+
+    def noise(index: int, pixels: Pixels) -> Pixels:
+        return _lit(pixels, np.float32(1), 0.05, index)
+
+    def exposure(index: int, pixels: Pixels) -> Pixels:
+        return _lit(pixels, np.float32(0.75 + 0.3 * np.sin(index)), 0.01, index)
+
+    def vignetting(index: int, pixels: Pixels) -> Pixels:
+        y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in pixels.shape[:2])
+        fall = 1 - 0.3 * (x[None, :] ** 2 + y[:, None] ** 2)
+        return _lit(pixels, fall[..., None], 0.01, index)
+
+    def dirt(index: int, pixels: Pixels) -> Pixels:
+        shape = pixels.shape[:2]
+        if shape not in veil:
+            plane = np.ones(shape, np.float32)
+            for (x, y), radius, pale in spots:
+                centre = round(x * shape[1]), round(y * shape[0])
+                cv2.circle(plane, centre, round(radius), pale, -1)
+            veil[shape] = np.asarray(cv2.GaussianBlur(plane, (0, 0), 4.0))
+        return _lit(pixels, veil[shape][..., None], 0.01, index)
+
+    def focus(index: int, pixels: Pixels) -> Pixels:
+        sigma = 0.3 + 5.0 * np.sin(index / 40) ** 2
+        blurred = cv2.GaussianBlur(pixels, (0, 0), sigma)
+        return _lit(np.asarray(blurred, np.uint8), np.float32(1), 0.01, index)
+
+    return {
+        "noise 5 %": noise,
+        "exposure 45-105 %": exposure,
+        "vignetting 60 %": vignetting,
+        "60 spots of dirt": dirt,
+        "focus drift to 1.3 um blur": focus,
+    }
+
+
+def _lit(
+    pixels: Pixels, gain: np.float32 | NDArray[np.float32], noise: float, seed: int
+) -> Pixels:
+    rng = np.random.default_rng(seed)
+    light = np.asarray(pixels.astype(np.float32) * gain, np.float32)
+    light += rng.standard_normal(light.shape, np.float32) * (255 * noise)
+    return np.asarray(np.clip(light, 0, 255), np.uint8)
+
+
+def degraded(folder: Path, count: int) -> None:
+    """One degradation at a time, and moves beyond one field."""
+    print(HEAD)
+    for name, (slide, camera) in slides(folder).items():
+        scan = Scan(path="freehand", overlap=0.3, fields=count, seed=2)
+        rig = Rig(camera=camera, scan=scan)
+        for what, degrade in degradations().items():
+            tally = run(fields_of(slide, rig, count), degrade=degrade)
+            print(tally.row(f"{name}: {what}"), flush=True)
+        kept = (f for i, f in enumerate(fields_of(slide, rig, count)) if i % 50 < 40)
+        print(run(kept).row(f"{name}: 10 of 50 fields skipped"), flush=True)
+
+
+def speed(folder: Path, count: int) -> None:
+    """A hand that pans at 30 fields/s over full fields."""
+    slide = folder / "speed.tif"
+    write_phantom(slide, PhantomSpec(9000, 6000, seed=5, lesions=5))
+    camera = Camera()
+    source = SlideSource(slide, Rig(camera=replace_size(camera, 9000, 6000)))
+    whole = next(iter(source.fields())).pixels
+    for speed_um in (0.0, 100.0, 500.0):
+        register, wall, cpu = Register(MemoryStore()), [], []
+        for index in range(count):
+            way = speed_um * index / 30 / camera.um_per_px
+            x = round(3200 * (1 - np.cos(way / 3200)))
+            y = round(1700 * (1 - np.cos(way / 9000)))
+            pixels = np.ascontiguousarray(whole[y : y + 2048, x : x + 2448])
+            each = Field(pixels, camera.um_per_px, index, index * 33_333_333)
+            begun, spent = time.perf_counter(), time.process_time()
+            register.update(each)
+            cpu.append(1e3 * (time.process_time() - spent))
+            wall.append(1e3 * (time.perf_counter() - begun))
+        print(
+            f"pan at {speed_um:.0f} µm/s: {np.median(cpu):.1f} ms CPU median, "
+            f"{np.quantile(cpu, 0.95):.1f} 95 %, {np.median(wall):.1f} wall median"
+        )
+
+
+def replace_size(camera: Camera, width_px: int, height_px: int) -> Camera:
+    """The same camera with another field."""
+    return Camera(width_px=width_px, height_px=height_px, um_per_px=camera.um_per_px)
+
+
+def recall(folder: Path, count: int) -> None:
+    """Lost on a map of 2,000 keyframes on disk: how long until found?"""
+    size = 2000
+    made = slides(folder)
+    windows = []
+    for slide, _ in made.values():
+        scan = Scan(path="freehand", overlap=0.1, fields=size // len(made) + 1)
+        rig = Rig(camera=Camera(width_px=1224, height_px=1024), scan=scan)
+        windows.append(SlideSource(slide, rig).fields())
+    store = MapFile(folder / "map.sqlite")
+    columns = 50
+    kept: list[Pixels] = []
+    for number in range(size):
+        # Two small windows make one field that no other keyframe shares.
+        pixels = np.hstack(
+            [next(windows[(number + k) % len(windows)], _EMPTY).pixels for k in (0, 1)]
+        )
+        pixels = np.vstack([pixels, pixels[::-1, ::-1]])
+        look = look_at(pixels, 0.243)
+        x, y = number % columns * 360.0, number // columns * 300.0
+        store.add(Keyframe(x, y, 0.1, (595.0, 498.0), find_landmarks(look)), look)
+        if number % 97 == 5 and len(kept) < count:
+            kept.append(pixels)
+    cpu, found = [], 0
+    for index, pixels in enumerate(kept):
+        register = Register(store)
+        shown = np.ascontiguousarray(pixels[300:, 400:])
+        shown = _lit(shown, np.float32(0.9), 0.01, index)
+        begun = time.process_time()
+        place = register.update(Field(shown, 0.243, 0, 0)).place
+        cpu.append(1e3 * (time.process_time() - begun))
+        found += place is not None
+    print(
+        f"lost on {size} keyframes: {np.median(cpu):.0f} ms CPU median, "
+        f"{max(cpu):.0f} most; {found} of {len(kept)} found"
+    )
+
+
+_EMPTY = Field(np.full((1024, 1224, 3), 240, np.uint8), 0.243, 0, 0)
+PARTS = {
+    "accuracy": accuracy,
+    "loops": loops,
+    "degraded": degraded,
+    "speed": speed,
+    "recall": recall,
+}
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fields", type=int, default=300)
+    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--slide", help="only this one")
+    parser.add_argument("--folder", type=Path, help="keep the drawn slides there")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    ONLY[:] = [args.slide] if args.slide else []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, part in PARTS.items():
+            if args.part in (None, name):
+                print(f"== {name}")
+                part(args.folder or Path(folder), args.fields)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Pairs of pictures with a known overlap, and pairs with none."""
+
+import csv
+import itertools
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from armicro.__main__ import main
+from armicro.calibrate.overlap import find_overlap
+from armicro.field import Pixels
+from tests.cells import draw_cells
+
+
+def read(path: Path) -> Pixels:
+    bgr = cv2.imread(str(path))
+    assert bgr is not None
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def write(path: Path, pixels: Pixels) -> str:
+    cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return str(path)
+
+
+def test_command_prints_where_b_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = draw_cells(5)
+    a = write(tmp_path / "a.png", scene[100:700, 200:900])
+    b = write(tmp_path / "b.png", scene[350:850, 600:1300])
+    assert main(["calibrate", "overlap", a, b, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["found"] is True
+    assert told["dx_px"] == pytest.approx(400, abs=1)
+    assert told["dy_px"] == pytest.approx(250, abs=1)
+    assert told["rotation_deg"] == 0.0
+    assert 0 < told["standard_error_px"] < 2
+
+
+def test_pictures_of_different_places_are_not_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write(tmp_path / "a.png", draw_cells(5)[100:700, 200:900])
+    b = write(tmp_path / "b.png", draw_cells(6)[100:700, 200:900])
+    assert main(["calibrate", "overlap", a, b, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["found"] is False
+    assert told["dx_px"] is None
+
+
+@pytest.mark.parametrize("turn_deg", [1.2, -4.0])
+def test_turned_picture_is_found_with_its_turn(turn_deg: float) -> None:
+    scene = draw_cells(5)
+    # The scene turned clockwise about a pixel that becomes b's middle.
+    matrix = cv2.getRotationMatrix2D((799.5, 599.5), turn_deg, 1.0)
+    turned = cv2.warpAffine(scene, matrix, (1400, 1100), flags=cv2.INTER_CUBIC)
+    b = np.asarray(turned[350:850, 500:1100], np.uint8)
+    found = find_overlap(scene[100:700, 200:900], b)
+    assert found.found
+    assert found.rotation_deg == pytest.approx(turn_deg, abs=0.1)
+    radians = np.deg2rad(turn_deg)
+    cos, sin = np.cos(radians), np.sin(radians)
+    x = 800 - 200 - cos * 300 + sin * 250
+    y = 600 - 100 - sin * 300 - cos * 250
+    assert found.dx_px == pytest.approx(x, abs=2)
+    assert found.dy_px == pytest.approx(y, abs=2)
+
+
+def test_unreadable_picture_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("no picture")
+    assert main(["calibrate", "overlap", str(path), str(path)]) == 2
+    assert "expected PNG" in capsys.readouterr().err
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_real_pairs_are_found_and_others_are_not(data_folder: Path) -> None:
+    folder = data_folder / "overlap_chain"
+    pictures = {path.name: read(path) for path in sorted((folder / "images").iterdir())}
+    with (folder / "pairs.csv").open() as file:
+        pairs = {(row["image_a"], row["image_b"]): row for row in csv.DictReader(file)}
+    for a, b in itertools.combinations(pictures, 2):
+        found = find_overlap(pictures[a], pictures[b])
+        assert found.found is ((a, b) in pairs)
+        if found.dx_px is not None and found.dy_px is not None:
+            row = pairs[a, b]
+            error_px = float(row["error_px"])
+            assert abs(found.dx_px - float(row["dx_px"])) <= error_px
+            assert abs(found.dy_px - float(row["dy_px"])) <= error_px

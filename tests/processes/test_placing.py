@@ -1,0 +1,64 @@
+"""Sessions whose source keeps to itself where its fields lie."""
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from armicro.field import Field, Place
+from armicro.processes.job import Job
+from armicro.processes.placing import MAP_NAME, Placing
+from armicro.processes.run import run_job
+from armicro.rig import Rig
+from armicro.slide.choice import RegisterChoice
+from tests.cells import draw_cells, field_at
+
+pytestmark = pytest.mark.timeout(300)
+SCENE = draw_cells(7)
+
+
+def job_at(folder: Path, rig: Rig | None = None) -> Job:
+    return Job("test", "live", rig or Rig(), str(folder))
+
+
+def test_capture_that_was_killed_finds_its_map_again(tmp_path: Path) -> None:
+    first = Placing(job_at(tmp_path))
+    for seq, x in enumerate((100, 250, 400)):
+        first.place(field_at(SCENE, x, 100, seq))
+    # Never closed: killed. The next process opens the same folder.
+    with contextlib.closing(Placing(job_at(tmp_path))) as second:
+        place = second.place(field_at(SCENE, 330, 140, 9)).place
+    assert place is not None
+    assert (place.x_um, place.y_um) == pytest.approx((230, 40), abs=0.5)
+    first.close()
+
+
+def test_slide_file_place_needs_no_map(tmp_path: Path) -> None:
+    field = Field(
+        np.zeros((8, 8, 3), np.uint8), 0.3, 0, 0, Place(1, 2, 0, "slide_file")
+    )
+    placing = Placing(job_at(tmp_path / "none"))
+    assert placing.place(field) is field
+    assert not (tmp_path / "none").exists()
+
+
+def test_rig_can_switch_registration_off(tmp_path: Path) -> None:
+    rig = Rig(register=RegisterChoice(enabled=False))
+    placing = Placing(job_at(tmp_path, rig))
+    assert placing.place(field_at(SCENE, 100, 100)).place is None
+    assert not (tmp_path / MAP_NAME).exists()
+
+
+def test_replay_with_hidden_places_still_finds_the_lesions(replay_job: Job) -> None:
+    scan = msgspec.structs.replace(replay_job.rig.scan, overlap=0.5, hide_place=True)
+    rig = msgspec.structs.replace(replay_job.rig, scan=scan)
+    session, ended = run_job(msgspec.structs.replace(replay_job, rig=rig), quiet=True)
+    assert ended == ""
+    placed = [report.place for report in session.reports if report.place is not None]
+    assert len(placed) > 0.9 * len(session.reports)
+    assert {place.origin for place in placed} == {"image_registration"}
+    assert session.score.findings > 0
+    # The first field, at the slide's corner, is where the register begins to count.
+    assert max(place.x_um for place in placed) > 300

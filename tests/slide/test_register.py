@@ -1,0 +1,237 @@
+"""Paths over drawn cells with hidden truth."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from armicro.field import Field, Pixels, Place
+from armicro.slide.atlas import MemoryStore
+from armicro.slide.choice import RegisterChoice
+from armicro.slide.register import Register
+from tests.cells import FIELD_WH_PX, cut, draw_cells, field_at
+
+Point = tuple[int, int]
+SCENE = draw_cells(7)
+
+
+def loop(step: int) -> list[Point]:
+    """Out along a rectangle of the scene, and back to where it began."""
+    right, down = range(100, 900, step), range(100, 700, step)
+    return [
+        *((x, 100) for x in right),
+        *((900, y) for y in down),
+        *((x, 700) for x in reversed(right)),
+        *((100, y) for y in reversed(down)),
+    ]
+
+
+def errors_of(register: Register, fields: Iterable[tuple[Field, Point]]) -> list[float]:
+    """Distance of each place from the truth, µm; infinite where there is none."""
+    origin: tuple[float, float] | None = None
+    errors = []
+    for field, (x, y) in fields:
+        place = register.update(field).place
+        if place is None:
+            errors.append(np.inf)
+            continue
+        origin = origin or (x - place.x_um, y - place.y_um)
+        errors.append(
+            float(np.hypot(place.x_um + origin[0] - x, place.y_um + origin[1] - y))
+        )
+    return errors
+
+
+def shown(path: Iterable[Point], scene: Pixels = SCENE) -> list[tuple[Field, Point]]:
+    return [(field_at(scene, *at, seq), at) for seq, at in enumerate(path)]
+
+
+@pytest.mark.parametrize("step", [130, 200])
+def test_loop_closes_without_drift(step: int) -> None:
+    errors = errors_of(Register(MemoryStore(), timed=False), shown(loop(step) * 2))
+    assert max(errors) < 1.0
+
+
+def test_keyframes_never_move_and_a_second_loop_adds_few() -> None:
+    store = MemoryStore()
+    register = Register(store, timed=False)
+    errors_of(register, shown(loop(160)))
+    first = [(k.x_um, k.y_um) for k in store.keyframes()]
+    errors_of(register, shown(loop(190)))
+    after = [(k.x_um, k.y_um) for k in store.keyframes()]
+    assert after[: len(first)] == first
+    assert len(after) <= len(first) + 2
+
+
+def test_error_is_claimed_honestly() -> None:
+    register = Register(MemoryStore(), timed=False)
+    ratios = []
+    for field, (x, y) in shown(loop(150)):
+        place = register.update(field).place
+        assert place is not None
+        error = np.hypot(place.x_um + 100 - x, place.y_um + 100 - y) / np.sqrt(2)
+        ratios.append(error / max(place.standard_error_um, 0.02))
+    assert np.sqrt(np.mean(np.square(ratios))) < 1.5
+
+
+def test_jump_is_lost_and_the_way_back_is_found() -> None:
+    register = Register(MemoryStore(), timed=False)
+    errors = errors_of(
+        register, shown([(100, 100), (200, 100), (300, 100), (900, 760), (210, 130)])
+    )
+    assert errors[3] == np.inf
+    assert errors[4] < 1.0
+
+
+def test_jump_to_a_known_place_is_found_at_once() -> None:
+    register = Register(MemoryStore(), timed=False)
+    errors = errors_of(
+        register, shown([*loop(200), (880, 690), (500, 110), (120, 650)])
+    )
+    assert max(errors) < 1.0
+
+
+def test_another_slide_is_never_given_a_place() -> None:
+    register = Register(MemoryStore(), timed=False)
+    errors_of(register, shown(loop(200)))
+    other = draw_cells(8)
+    errors = errors_of(register, shown([(x, 300) for x in range(0, 1000, 250)], other))
+    assert errors == [np.inf] * len(errors)
+
+
+def test_empty_glass_has_no_place_and_cells_after_it_are_recognised() -> None:
+    register = Register(MemoryStore(), timed=False)
+    errors_of(register, shown([(100, 100), (200, 100)]))
+    glass = Field(np.full((320, 400, 3), 236, np.uint8), 1.0, 2, 0)
+    assert register.update(glass).place is None
+    assert errors_of(register, shown([(210, 110)]))[0] == 0.0
+
+
+def test_field_on_glass_alone_is_not_the_origin() -> None:
+    register = Register(MemoryStore())
+    glass = Field(np.full((320, 400, 3), 236, np.uint8), 1.0, 0, 0)
+    assert register.update(glass).place is None
+    place = register.update(field_at(SCENE, 100, 100, 1)).place
+    assert place == Place(0.0, 0.0, 0.0, "image_registration")
+
+
+def test_place_of_a_slide_file_is_left_alone() -> None:
+    field = replace(field_at(SCENE, 0, 0), place=Place(5.0, 6.0, 0.1, "slide_file"))
+    assert Register(MemoryStore()).update(field) is field
+
+
+def test_velocity_and_smear_come_from_the_clock() -> None:
+    register = Register(MemoryStore(), exposure_us=10_000)
+    sight = None
+    for seq in range(6):
+        # 12 µm in a thirtieth of a second.
+        sight = register.update(field_at(SCENE, 100 + 12 * seq, 100, seq)).sight
+    assert sight is not None
+    assert sight.velocity_xy_um_per_s is not None
+    assert sight.velocity_xy_um_per_s[0] == pytest.approx(360, abs=6)
+    assert sight.velocity_xy_um_per_s[1] == pytest.approx(0, abs=6)
+    assert sight.smear_um == pytest.approx(3.6, abs=0.1)
+
+
+def test_dirt_on_the_sensor_does_not_hold_the_slide_still() -> None:
+    rng = np.random.default_rng(1)
+    spots = [(int(rng.integers(320)), int(rng.integers(400))) for _ in range(25)]
+    sparse = draw_cells(9, cells=120)
+    register = Register(MemoryStore(), timed=False)
+    fields = []
+    for field, at in shown(loop(90), sparse):
+        pixels = field.pixels.copy()
+        for y, x in spots:
+            pixels[max(0, y - 4) : y + 4, max(0, x - 4) : x + 4] //= 2
+        fields.append((replace(field, pixels=pixels), at))
+    errors = np.array(errors_of(register, fields))
+    assert np.isfinite(errors).mean() > 0.9
+    assert errors[np.isfinite(errors)].max() < 2.0
+
+
+def test_change_of_objective_keeps_the_place() -> None:
+    register = Register(MemoryStore(), timed=False)
+    errors_of(register, shown(loop(150)[:4]))
+    middle = SCENE[200:360, 400:600]
+    fine = np.repeat(np.repeat(middle, 2, axis=0), 2, axis=1)
+    place = register.update(Field(fine, 0.5, 9, 0)).place
+    assert place is not None
+    assert np.hypot(place.x_um + 100 - 400, place.y_um + 100 - 200) < 1.0
+
+
+def told(
+    x: float, y: float, seq: int, at: Point, pixels: Pixels | None = None
+) -> Field:
+    """A field whose stage says where it is."""
+    field = field_at(SCENE, *at, seq)
+    place = Place(x, y, 0.5, "stage_encoder")
+    return replace(
+        field, place=place, pixels=field.pixels if pixels is None else pixels
+    )
+
+
+def test_encoder_is_fused_and_its_offset_learnt() -> None:
+    register = Register(MemoryStore(), timed=False)
+    start = 0.0
+    for seq, at in enumerate(loop(200)):
+        # Noise of half a micrometre, and a scale that is wrong by 0.5 %.
+        wobble = 0.5 * (-1) ** seq
+        place = register.update(told(1.005 * at[0] + wobble, at[1], seq, at)).place
+        assert place is not None
+        # The first picture has nothing to be compared with.
+        assert place.origin == ("image_registration" if seq else "stage_encoder")
+        if seq == 0:
+            start = place.x_um - at[0]
+        assert abs(place.x_um - start - at[0]) < 1.5
+
+
+def test_encoder_that_slipped_does_not_move_the_place() -> None:
+    register = Register(MemoryStore(), timed=False)
+    path = [(100 + 40 * k, 100) for k in range(10)]
+    for seq, at in enumerate(path):
+        slip = 300.0 if seq >= 5 else 0.0
+        place = register.update(told(at[0] + slip, at[1], seq, at)).place
+        assert place is not None
+        assert abs(place.x_um - at[0]) < 1.0
+
+
+def test_encoder_carries_on_over_empty_glass_with_a_growing_error() -> None:
+    register = Register(MemoryStore(), timed=False)
+    register.update(told(0.0, 0.0, 0, (100, 100)))
+    glass = np.full((320, 400, 3), 236, np.uint8)
+    errors = []
+    for seq in range(1, 5):
+        place = register.update(told(500.0 * seq, 0.0, seq, (0, 0), glass)).place
+        assert place is not None
+        assert place.origin == "stage_encoder"
+        errors.append(place.standard_error_um)
+    assert errors == sorted(errors)
+    assert errors[-1] > 5.0
+
+
+def test_camera_turned_against_the_stage_turns_what_the_encoder_says() -> None:
+    choice = RegisterChoice(rotation_deg=90.0)
+    register = Register(MemoryStore(), choice, timed=False)
+    glass = np.full((320, 400, 3), 236, np.uint8)
+    register.update(told(0.0, 0.0, 0, (100, 100)))
+    place = register.update(told(0.0, 50.0, 1, (0, 0), glass)).place
+    assert place is not None
+    assert (place.x_um, place.y_um) == pytest.approx((50.0, 0.0), abs=1e-6)
+
+
+def test_unreadable_field_changes_nothing() -> None:
+    register = Register(MemoryStore())
+    errors_of(register, shown([(100, 100)]))
+    broken = replace(field_at(SCENE, 140, 100, 1), fault="unreadable: tile 3")
+    assert register.update(broken) is broken
+    assert register.update(field_at(SCENE, 140, 100, 2)).place is not None
+
+
+def test_noise_of_a_field_is_not_a_place() -> None:
+    register = Register(MemoryStore(), timed=False)
+    errors_of(register, shown(loop(200)[:6]))
+    width, height = FIELD_WH_PX
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    assert register.update(Field(noise, 1.0, 99, 0)).place is None
+    assert cut(SCENE, 0, 0).shape == noise.shape

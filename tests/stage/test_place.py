@@ -1,0 +1,74 @@
+"""From an encoder to a place on the slide and back."""
+
+import pytest
+
+from armicro.calibrate.certificate import Stage as StageTable
+from armicro.errors import CalibrationError
+from armicro.rig import Mechanics
+from armicro.stage.limit import Limits
+from armicro.stage.place import go_to, place_of
+from armicro.stage.simulated import SimulatedStage
+
+TURNED = ((0.0, -2.0), (2.0, 0.0))
+"""A step to the right moves the view 2 µm down."""
+
+
+def table(**changes: object) -> StageTable:
+    settings: dict[str, object] = {"measured_at": "", "um_per_step": TURNED}
+    return StageTable(**({"standard_error": 0.0} | settings | changes))  # type: ignore[arg-type]
+
+
+def test_place_is_the_reading_through_the_certificates_matrix() -> None:
+    place = place_of((10.0, 1.0), (10.0, 1.0), table(), first=(0.0, 0.0))
+    assert (place.x_um, place.y_um) == (-2.0, 20.0)
+    assert place.origin == "stage_encoder"
+    assert place.standard_error_um == 0.0
+
+
+def test_standard_error_holds_motion_scatter_play_and_matrix() -> None:
+    still = place_of((0.0, 0.0), (0.0, 0.0), table(), first=(0.0, 0.0))
+    moving = place_of((0.0, 0.0), (10.0, 0.0), table(), first=(0.0, 0.0))
+    assert still.standard_error_um == 0.0
+    assert moving.standard_error_um == pytest.approx(20 / 12**0.5)
+    assert moving.y_um == pytest.approx(10.0)
+    worn = table(repeatability_um=0.3, backlash_um=(12.0, 0.0), standard_error=0.001)
+    near = place_of((0.0, 0.0), (0.0, 0.0), worn, first=(0.0, 0.0))
+    assert near.standard_error_um == pytest.approx((0.3**2 + 12**2 / 12) ** 0.5)
+    far = place_of((0.0, 9e3), (0.0, 9e3), worn, first=(0.0, 0.0))
+    assert far.standard_error_um == pytest.approx(18.0, rel=0.02)
+
+
+def test_uncertified_place_is_only_as_sure_as_the_way_is_short() -> None:
+    place = place_of((30.0, 40.0), (30.0, 40.0), None, first=(0.0, 0.0))
+    assert (place.x_um, place.y_um) == (30.0, 40.0)
+    assert place.standard_error_um == pytest.approx(50.0)
+
+
+def test_going_back_ends_at_the_place_with_the_play_on_the_known_side() -> None:
+    stage = SimulatedStage(Mechanics(um_per_step=TURNED, backlash=(6.0, 4.0)))
+    known = table(backlash_um=(12.0, 8.0))
+    seen = []
+    for came_from in ((50.0, 50.0), (-50.0, -50.0), (50.0, -50.0)):
+        stage.move_to(*came_from)
+        told = go_to(stage, known, (-20.0, 60.0))
+        assert told == pytest.approx((30.0, 10.0))
+        seen.append(stage.true_xy_um)
+    assert seen[0] == pytest.approx(seen[1])
+    assert seen[0] == pytest.approx(seen[2])
+
+
+@pytest.mark.parametrize("far_um", [(-20.0, 300.0), (float("nan"), 0.0)])
+def test_going_back_moves_nothing_where_the_place_lies_outside_the_limits(
+    far_um: tuple[float, float],
+) -> None:
+    limits: Limits = (-100.0, -100.0, 100.0, 100.0)
+    stage = SimulatedStage(Mechanics(um_per_step=TURNED), limits=limits)
+    with pytest.raises(CalibrationError, match="soft limits"):
+        go_to(stage, table(backlash_um=(12.0, 8.0)), far_um)
+    assert stage.position() == (0.0, 0.0)
+
+
+def test_going_back_to_the_edge_leaves_the_overshoot_out() -> None:
+    limits: Limits = (0.0, 0.0, 100.0, 100.0)
+    stage = SimulatedStage(Mechanics(um_per_step=TURNED), limits=limits)
+    assert go_to(stage, table(backlash_um=(12.0, 8.0)), (0.0, 0.0)) == (0.0, 0.0)
