@@ -7,12 +7,14 @@ features as the shipped (INT8) HR network gives them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from armicro.engine.openvino import OpenVinoEngine, place
@@ -31,7 +33,7 @@ from armicro.train.export import export_onnx, quantise, store_weights_int8
 from armicro.train.finished import Finished
 from armicro.train.gate import cut_field_tiles, set_gate
 from armicro.train.golden import golden_arrays
-from armicro.train.manifest import MOST_BYTES, write_set
+from armicro.train.manifest import write_set
 from armicro.train.networks import HighResolution, LowResolution, SlideRnn
 from armicro.train.sample import (
     HR_UM_PER_PX,
@@ -66,6 +68,7 @@ class AssembleSettings:
     """How much data each step looks at; a quick set takes less."""
 
     name: str = "cervical-r50"
+    version: int = 1
     calibration_tiles: int = 64
     gate_tiles_per_field: int = 1
     hr_cells: int = 480
@@ -209,24 +212,24 @@ def finish_set(
     networks: Mapping[str, Finished],
     settings: AssembleSettings,
     training: Mapping[str, Any],
+    kept: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Write the set.
+    """Write the set; ``kept`` are golden arrays that stay as they were.
 
     The fp32 graphs are written beside an INT8 set, as ``FOLDER-fp32``, so that the two
     can be measured side by side; only an INT8 set is ever small enough to be committed.
     """
     plain = {name: one.fp32 for name, one in networks.items()}
     shipped = {name: one.shipped for name, one in networks.items()}
-    golden = golden_arrays(plain)
+    golden = golden_arrays(plain) | dict(kept)
     metrics = {key: v for one in networks.values() for key, v in one.figures.items()}
     facts = {"training": dict(training), "metrics": metrics}
     beside = folder.with_name(f"{folder.name}-fp32") if settings.int8 else folder
     tables = set_tables(metrics, "fp32") | facts
-    name, most = settings.name, 10 * MOST_BYTES
-    write_set(beside, plain, golden, name=name, tables=tables, most_bytes=most)
+    write = partial(write_set, name=settings.name, version=settings.version)
+    write(beside, plain, golden, tables=tables)
     if settings.int8:
-        tables = set_tables(metrics, "int8") | facts
-        write_set(folder, shipped, golden, name=name, tables=tables)
+        write(folder, shipped, golden, tables=set_tables(metrics, "int8") | facts)
 
 
 def pool_real_cells(val: Dataset, count: int) -> list[Sample]:

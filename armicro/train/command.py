@@ -23,6 +23,7 @@ import torch
 
 from armicro.errors import EngineError
 from armicro.train.ablation import run_ablation
+from armicro.train.arguments import add_train_arguments
 from armicro.train.assemble import (
     AssembleSettings,
     finish_hr,
@@ -30,21 +31,22 @@ from armicro.train.assemble import (
     finish_rnn,
     finish_set,
 )
-from armicro.train.backbone import BACKBONES, load_backbone
+from armicro.train.backbone import load_backbone
 from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.describe import describe
 from armicro.train.drawn import draw_fields
-from armicro.train.finished import keep_finished, read_finished
+from armicro.train.finished import Finished, keep_finished, keep_lr, read_finished
 from armicro.train.fit import fit
 from armicro.train.fovea import measure_fovea
 from armicro.train.location import LocationSettings, collect_maps, fit_location
-from armicro.train.manifest import record_folder
+from armicro.train.manifest import read_version, record_folder
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
     FOVEA_PX,
+    LAST_STAGES,
     PHANTOM_TRAIN_SEEDS,
     PHANTOM_VAL_SEEDS,
     settings_of,
@@ -53,12 +55,6 @@ from armicro.train.recipe import (
 )
 from armicro.train.recover import blend, recover
 from armicro.train.watch import TileNetwork
-
-EXAMPLES = """examples:
-  armicro train all --data ../shared/data --out .train \\
-      --init ../shared/data/weights/resnet50_imagenet_v1_fp16_nofc.safetensors
-  armicro train hr --data DATA --out .train --resume
-"""
 
 KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
     "hr": HighResolution,
@@ -78,46 +74,7 @@ ABLATION_STEPS = 120
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``armicro train``."""
-    parser.epilog = EXAMPLES
-    parser.add_argument(
-        "network",
-        choices=(*STEPS, "record"),
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of sources")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="checkpoints, logs, set"
-    )
-    parser.add_argument("--init", type=Path, help="start weights of the backbone")
-    parser.add_argument(
-        "--go-on-from",
-        type=Path,
-        metavar="SET",
-        help="take a set's trained weights and run the last stage alone",
-    )
-    parser.add_argument(
-        "--blend",
-        type=float,
-        default=0.5,
-        help="with --go-on-from: share of the new weights in what is exported",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
-    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
-    parser.add_argument("--sources", default="", help="names, with commas; default all")
-    parser.add_argument("--no-phantom", action="store_true", help="real cells only")
-    parser.add_argument("--steps", type=int, help="stop a network after so many steps")
-    parser.add_argument(
-        "--patience",
-        type=int,
-        default=0,
-        help="stop early after so many checks without a better AUC; 0: never",
-    )
-    parser.add_argument("--seeds", default="20211", help="of the ablation, with commas")
-    parser.add_argument("--threads", type=int, default=0, help="0: all cores")
-    parser.add_argument("--name", default="cervical-r50", help="name of the set")
-    parser.add_argument(
-        "--quick", action="store_true", help="few tiles everywhere: a trial, no network"
-    )
-    parser.add_argument("--fp32", action="store_true", help="export without INT8")
+    add_train_arguments(parser, (*STEPS, "record"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -127,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         SourceError: the data folder cannot be used.
         EngineError: start weights or a checkpoint cannot be used.
     """
+    if args.keep_lr and args.go_on_from is None:
+        raise EngineError("--keep-lr needs --go-on-from: the set whose LR is kept")
     if args.threads:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
@@ -187,7 +146,9 @@ def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
 
 
 def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
-    """Train one tile network into its folder."""
+    """Train one tile network into its folder, unless it is kept as it is."""
+    if name == "lr" and args.keep_lr:
+        return
     going_on = args.go_on_from is not None
     settings = settings_of(name, going_on=going_on, most_steps=args.steps)
     folder = args.out / name
@@ -221,7 +182,8 @@ def start_network(kind: Callable[[str], TileNetwork], args: argparse.Namespace) 
 def assembly_of(args: argparse.Namespace) -> AssembleSettings:
     """Return how much data the last steps look at."""
     settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
-    return replace(settings, name=args.name, int8=not args.fp32)
+    before = 0 if args.go_on_from is None else read_version(args.go_on_from)
+    return replace(settings, name=args.name, version=before + 1, int8=not args.fp32)
 
 
 def write_rnn(dataset: Dataset, args: argparse.Namespace) -> None:
@@ -234,15 +196,30 @@ def write_rnn(dataset: Dataset, args: argparse.Namespace) -> None:
 
 
 def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Train the location branch, calibrate and export LR, write the set."""
-    lr, settings = trained_network("lr", args), assembly_of(args)
+    """Finish LR or take it as it is, and write the set."""
+    settings = assembly_of(args)
+    kept: dict[str, Any] = {}
+    if args.keep_lr:
+        lr, kept = keep_lr(args.go_on_from)
+    else:
+        lr = write_lr(dataset, args, settings)
+    networks = {"lr": lr}
+    networks |= {name: read_finished(args.out / "rnn" / name) for name in ("hr", "rnn")}
+    training = describe(dataset, args)
+    finish_set(args.out / "set", networks, settings, training, kept)
+
+
+def write_lr(
+    dataset: Dataset, args: argparse.Namespace, settings: AssembleSettings
+) -> Finished:
+    """Train LR's location branch, calibrate and export."""
+    lr = trained_network("lr", args)
     location = QUICK_LOCATION if args.quick else LocationSettings()
+    if args.go_on_from is not None:
+        location = replace(location, mosaic=LAST_STAGES["lr"][0].plan.mosaic)
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
-    networks = {"lr": finish_lr(lr, dataset, settings)}
-    networks |= {name: read_finished(args.out / "rnn" / name) for name in ("hr", "rnn")}
-    training = describe(dataset, going_on_from=args.go_on_from, blend=args.blend)
-    finish_set(args.out / "set", networks, settings, training)
+    return finish_lr(lr, dataset, settings)
 
 
 def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:

@@ -1,6 +1,6 @@
 """What a set's manifest says of its training."""
 
-from pathlib import Path
+import argparse
 from typing import Any
 
 from armicro.train.data import Dataset
@@ -10,16 +10,18 @@ from armicro.train.manifest import sha256_of
 from armicro.train.recipe import SEEDS, settings_of
 
 
-def describe(
-    dataset: Dataset, *, going_on_from: Path | None, blend: float
-) -> dict[str, Any]:
+def describe(dataset: Dataset, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the manifest says of the training."""
     command = "armicro train all --data DATA --out OUT --init WEIGHTS"
     origin: dict[str, Any] = {}
-    if going_on_from is not None:
-        command += f" --go-on-from SET --blend {blend:g}"
-        digest = sha256_of(going_on_from / "manifest.toml")
-        origin = {"went_on_from": f"{going_on_from.name}, manifest sha256:{digest}"}
+    if args.go_on_from is not None:
+        command += f" --go-on-from SET --blend {args.blend:g}"
+        command += " --keep-lr" * args.keep_lr
+        digest = sha256_of(args.go_on_from / "manifest.toml")
+        origin = {
+            "went_on_from": f"{args.go_on_from.name}, manifest sha256:{digest}",
+            "lr": "as it was" if args.keep_lr else "went on too",
+        }
     return origin | {
         "paper": "Cheng et al. 2021, Nat Commun 12:5639",
         "intended_use": "research only; not a diagnostic device",

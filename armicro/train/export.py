@@ -133,13 +133,12 @@ def sign_activations(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+FLOAT_NODES = ("/normalise/", "/head/", "/location/out", "/Softmax")
+
+
 def float_nodes(model: onnx.ModelProto) -> list[str]:
     """Return the nodes that stay in float: the heads' small convolutions."""
-    return [
-        node.name
-        for node in model.graph.node
-        if node.name.startswith(("/normalise/", "/head/", "/location/out", "/Softmax"))
-    ]
+    return [node.name for node in model.graph.node if node.name.startswith(FLOAT_NODES)]
 
 
 def fold_weights(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -30,7 +30,7 @@ class LocationSettings:
 
     tiles: int = 560
     tile_px: int = 256
-    mosaic: float = 0.25
+    mosaic: float = 0.0
     epochs: int = 12
     batch: int = 32
     rate: float = 1e-3
@@ -68,7 +68,11 @@ def collect_maps(
     network.eval()
     shift_um = settings.tile_px * LR_UM_PER_PX / 3
     plan = TilePlan(
-        settings.tile_px, LR_UM_PER_PX, shift_um, by_cell=False, mosaic=settings.mosaic
+        settings.tile_px,
+        LR_UM_PER_PX,
+        shift_um,
+        by_cell=not settings.mosaic,
+        mosaic=settings.mosaic,
     )
     maps, targets = [], []
     for start in tqdm(
