@@ -52,15 +52,15 @@ class MemoryStore:
     """Keyframes in memory, for tests and short runs."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[Keyframe, Look]] = []
+        self._kept: list[tuple[Keyframe, NDArray[np.float16]]] = []
 
     def add(self, keyframe: Keyframe, look: Look) -> None:
         """Keep one more."""
-        self._kept.append((keyframe, look))
+        self._kept.append((keyframe, look.fine.astype(np.float16)))
 
     def look(self, number: int) -> Look:
         """Return a keyframe's picture."""
-        return self._kept[number][1]
+        return Look(self._kept[number][1].astype(np.float32))
 
     def keyframes(self) -> Iterator[Keyframe]:
         """Yield all that are kept, in order."""
@@ -74,8 +74,6 @@ class Anchor(NamedTuple):
     y_um: float
     standard_error_um: float
     look: Look
-    overlap: float
-    """Share of the field that was asked for."""
 
 
 class Atlas:
@@ -99,6 +97,7 @@ class Atlas:
     def add(self, keyframe: Keyframe, look: Look) -> None:
         """Fix a field for good."""
         self._store.add(keyframe, look)
+        self._hold(len(self), look)
         self._take(keyframe)
 
     def _take(self, keyframe: Keyframe) -> None:
@@ -117,19 +116,23 @@ class Atlas:
         least_overlap: float,
     ) -> list[Anchor]:
         """The keyframes that share most with a field at a place, most first."""
-        boxes, shared = self._boxes.rows, self._shared(xy_um, size_um)
+        shared = self._shared(xy_um, size_um)
         best = np.argsort(-shared, kind="stable")[:count]
-        return [
-            Anchor(
-                x_um=float(boxes[i, 0]),
-                y_um=float(boxes[i, 1]),
-                standard_error_um=float(boxes[i, 4]),
-                look=self._look(int(i)),
-                overlap=float(shared[i]),
-            )
-            for i in best
-            if shared[i] >= least_overlap
-        ]
+        return [self._anchor(int(i)) for i in best if shared[i] >= least_overlap]
+
+    def around(
+        self, xy_um: tuple[float, float], size_um: tuple[float, float], *, count: int
+    ) -> list[Anchor]:
+        """The nearest keyframes that do not overlap a field, less than one away."""
+        away = np.abs(self._boxes.rows[:, :2] - xy_um) / size_um
+        far = away.max(axis=1, initial=0.0)
+        order = np.argsort(np.hypot(*away.T), kind="stable")
+        beside = [int(i) for i in order if 0.8 < far[i] < 2.0]
+        return [self._anchor(i) for i in beside[:count]]
+
+    def _anchor(self, number: int) -> Anchor:
+        x_um, y_um, _, _, error_um = (float(v) for v in self._boxes.rows[number])
+        return Anchor(x_um, y_um, error_um, self._look(number))
 
     def most_shared(
         self, xy_um: tuple[float, float], size_um: tuple[float, float]
@@ -165,11 +168,14 @@ class Atlas:
 
     def _look(self, number: int) -> Look:
         if number not in self._looks:
-            self._looks[number] = self._store.look(number)
-            if len(self._looks) > _LOOKS:
-                self._looks.popitem(last=False)
+            self._hold(number, self._store.look(number))
         self._looks.move_to_end(number)
         return self._looks[number]
+
+    def _hold(self, number: int, look: Look) -> None:
+        self._looks[number] = look
+        if len(self._looks) > _LOOKS:
+            self._looks.popitem(last=False)
 
 
 class _Rows:

@@ -191,26 +191,28 @@ class Phase:
 def slides(folder: Path) -> dict[str, tuple[Path, Camera]]:
     """Slides by name, each with the camera that looks at it."""
     made = {}
-    drawn = folder / "drawn.tif"
-    if not drawn.exists():
-        write_phantom(drawn, PhantomSpec(17000, 12500, seed=5, lesions=20))
+    seed = CHOSEN.seed
+    drawn = folder / f"drawn{seed}.tif"
+    if not drawn.exists() and CHOSEN.slide in (None, "drawn"):
+        write_phantom(drawn, PhantomSpec(17000, 12500, seed=seed, lesions=20))
     made["drawn"] = (drawn, Camera(width_px=1600, height_px=1300))
     data = Path(os.environ.get("ARMICRO_DATA", ""))
     if (data / "cric").is_dir():
-        built = folder / "built.tif"
+        built = folder / f"built{seed}.tif"
         cric = data / "cric"
         tables = cric / "fields.csv", cric / "cells.csv"
-        if not built.exists():
-            spec = ConstructedSpec(*tables, 11500, 8600, seed=5, lesions=140)
+        if not built.exists() and CHOSEN.slide in (None, "constructed"):
+            spec = ConstructedSpec(*tables, 11500, 8600, seed=seed, lesions=140)
             write_constructed(built, spec)
-        made["constructed"] = (built, Camera())
+        small = Camera(width_px=1224, height_px=1024, um_per_px=0.486)
+        made["constructed"] = (built, small)
     svs = data / "wsi" / "cmu-1-small-region.svs"
     if svs.is_file():
         made["aperio"] = (svs, Camera(width_px=800, height_px=640, um_per_px=0.499))
-    return {name: made[name] for name in made if not ONLY or name in ONLY}
+    return {name: made[name] for name in made if CHOSEN.slide in (None, name)}
 
 
-ONLY: list[str] = []
+CHOSEN = argparse.Namespace(slide=None, seed=5)
 
 
 def accuracy(folder: Path, count: int) -> None:
@@ -219,7 +221,13 @@ def accuracy(folder: Path, count: int) -> None:
     for name, (slide, camera) in slides(folder).items():
         for path in ("serpentine", "freehand"):
             for overlap in (0.15, 0.3, 0.5, 0.9):
-                scan = Scan(path=path, overlap=overlap, fields=count, noise=0.01)
+                scan = Scan(
+                    path=path,
+                    overlap=overlap,
+                    fields=count,
+                    noise=0.01,
+                    seed=CHOSEN.seed,
+                )
                 rig = Rig(camera=camera, scan=scan)
                 tally = run(fields_of(slide, rig, count))
                 print(tally.row(f"{name}, {path}, {overlap:.0%}"), flush=True)
@@ -389,10 +397,11 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=300)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--slide", help="only this one")
+    parser.add_argument("--seed", type=int, default=5, help="of slides and paths")
     parser.add_argument("--folder", type=Path, help="keep the drawn slides there")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    ONLY[:] = [args.slide] if args.slide else []
+    CHOSEN.slide, CHOSEN.seed = args.slide, args.seed
     with tempfile.TemporaryDirectory() as folder:
         for name, part in PARTS.items():
             if args.part in (None, name):
