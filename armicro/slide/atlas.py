@@ -22,6 +22,8 @@ _BIN_UM = 12.0
 _ALIKE = 0.75
 """Cosine from which two landmarks may be one."""
 _LEAST_VOTES = 3.0
+_VOTES = 12_000
+"""More are not counted: where cells are all alike, the likest have to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +163,12 @@ class Atlas:
         if not len(words) or not len(landmarks.words):
             return []
         alike = words @ landmarks.words.T
-        known, seen = np.nonzero(alike > _ALIKE)
+        # Twice as fast as np.nonzero on two axes.
+        pairs = np.flatnonzero(alike > _ALIKE)
+        if len(pairs) > _VOTES:
+            strongest = np.argpartition(alike.ravel()[pairs], -_VOTES)[-_VOTES:]
+            pairs = pairs[strongest]
+        known, seen = np.divmod(pairs, alike.shape[1])
         corner_um = self._spots.rows[known] - landmarks.xy_um[seen]
         weight = (alike[known, seen] - _ALIKE) / (1 - _ALIKE)
         return _vote(corner_um, weight, count)

@@ -146,6 +146,8 @@ class Finder:
             found = self._fit_near(view, guess, is_sure)
             if found is not None:
                 return self._unstick(view.look, found, dirt_known)
+        if self._lost:
+            return self.recall(view) or self._search(view)
         return (
             self._search(view)
             or self._unstick(view.look, None, dirt_known)

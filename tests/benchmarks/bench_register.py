@@ -344,44 +344,88 @@ def replace_size(camera: Camera, width_px: int, height_px: int) -> Camera:
 
 
 def recall(folder: Path, count: int) -> None:
-    """Lost on a map of 2,000 keyframes on disk: how long until found?"""
-    size = 2000
-    made = slides(folder)
-    windows = []
-    for slide, _ in made.values():
-        scan = Scan(path="freehand", overlap=0.1, fields=size // len(made) + 1)
-        rig = Rig(camera=Camera(width_px=1224, height_px=1024), scan=scan)
-        windows.append(SlideSource(slide, rig).fields())
-    store = MapFile(folder / "map.sqlite")
-    columns = 50
-    kept: list[Pixels] = []
-    for number in range(size):
-        # Two small windows make one field that no other keyframe shares.
-        pixels = np.hstack(
-            [next(windows[(number + k) % len(windows)], _EMPTY).pixels for k in (0, 1)]
-        )
-        pixels = np.vstack([pixels, pixels[::-1, ::-1]])
-        look = look_at(pixels, 0.243)
-        x, y = number % columns * 360.0, number // columns * 300.0
-        store.add(Keyframe(x, y, 0.1, (595.0, 498.0), find_landmarks(look)), look)
-        if number % 97 == 5 and len(kept) < count:
-            kept.append(pixels)
-    cpu, found = [], 0
-    for index, pixels in enumerate(kept):
+    """Lost on a map of 2,000 keyframes on disk: how long until found?
+
+    The keyframes are fields of 595 by 498 µm at 1 µm/px, each of twelve patches of real
+    or drawn cells, drawn by lot, turned and mirrored: no two are alike in as much as a
+    quarter. The asked ones are one third outside, darker and noisier.
+    """
+    size, rng = 2000, np.random.default_rng(CHOSEN.seed)
+    patches = [_patches(slide, camera) for slide, camera in slides(folder).values()]
+    pool = np.concatenate(patches)
+    store = MapFile(folder / f"map{time.time_ns()}.sqlite")
+    kept = _fill(store, pool, rng, size)[:count]
+    cpu, found, wrong, lost = [], 0, 0, []
+    for index, light in enumerate(kept):
+        # A capture that starts anew on the slide knows nothing but its map.
         register = Register(store)
-        shown = np.ascontiguousarray(pixels[300:, 400:])
-        shown = _lit(shown, np.float32(0.9), 0.01, index)
+        shown = _lit(light[120:, 160:], np.float32(0.9), 0.01, index)
+        shown = np.pad(shown, ((0, 120), (0, 160)), mode="wrap")
+        shown[-120:], shown[:, -160:] = 235, 235
         begun = time.process_time()
-        place = register.update(Field(shown, 0.243, 0, 0)).place
+        place = register.update(Field(shown, 1.0, 0, 0)).place
         cpu.append(1e3 * (time.process_time() - begun))
+        number = 5 + 67 * index
+        true = np.array([number % 50 * 360.0 + 160, number // 50 * 300.0 + 120])
         found += place is not None
+        if place is not None:
+            wrong += bool(np.hypot(*(true - (place.x_um, place.y_um))) > WRONG_UM)
+        for _ in range(3):
+            strange = Field(_quilt(pool, rng), 1.0, 1, 0)
+            begun = time.process_time()
+            wrong += register.update(strange).place is not None
+            lost.append(1e3 * (time.process_time() - begun))
     print(
-        f"lost on {size} keyframes: {np.median(cpu):.0f} ms CPU median, "
-        f"{max(cpu):.0f} most; {found} of {len(kept)} found"
+        f"lost on {size} keyframes of {len(pool)} patches: {np.median(cpu):.0f} ms CPU "
+        f"median, {max(cpu):.0f} most; {found} of {len(kept)} found, {wrong} wrongly; "
+        f"{len(lost)} strange fields: {np.median(lost):.0f} ms, {max(lost):.0f} most"
     )
 
 
-_EMPTY = Field(np.full((1024, 1224, 3), 240, np.uint8), 0.243, 0, 0)
+def _fill(
+    store: MapFile, pool: NDArray[np.uint8], rng: np.random.Generator, size: int
+) -> list[NDArray[np.uint8]]:
+    """Make keyframes, and return every 67th field."""
+    kept = []
+    for number in range(size):
+        light = _quilt(pool, rng)
+        look = look_at(light, 1.0)
+        x, y = number % 50 * 360.0, number // 50 * 300.0
+        box = float(look.fine.shape[1]), float(look.fine.shape[0])
+        store.add(Keyframe(x, y, 0.1, box, find_landmarks(look)), look)
+        if number % 67 == 5:
+            kept.append(light)
+    return kept
+
+
+def _patches(slide: Path, camera: Camera) -> NDArray[np.uint8]:
+    """Grey squares of 150 µm of a slide, those with texture."""
+    scan = Scan(path="serpentine", overlap=0.0, fields=80, noise=0.0)
+    made = []
+    for each in fields_of(slide, Rig(camera=camera, scan=scan), 60):
+        grey = cv2.cvtColor(each.pixels, cv2.COLOR_RGB2GRAY)
+        scale = each.um_per_px
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        made += [
+            grey[y : y + 150, x : x + 150]
+            for y in range(0, grey.shape[0] - 150, 150)
+            for x in range(0, grey.shape[1] - 150, 150)
+        ]
+    return np.array([patch for patch in made if patch.std() > 4], np.uint8)
+
+
+def _quilt(pool: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A field of 600 by 450 px of patches drawn by lot."""
+    rows = []
+    for _ in range(3):
+        row = []
+        for _ in range(4):
+            patch = np.rot90(pool[rng.integers(len(pool))], int(rng.integers(4)))
+            row.append(patch[:, ::-1] if rng.random() < 0.5 else patch)
+        rows.append(np.hstack(row))
+    return np.ascontiguousarray(np.vstack(rows))
+
+
 PARTS = {
     "accuracy": accuracy,
     "loops": loops,
