@@ -140,19 +140,22 @@ class Finder:
         """Whether nothing has a place yet."""
         return not len(self.atlas) and self._last is None
 
-    def find(self, view: View, *, dirt_known: bool = True) -> Estimate | None:
+    def find(self, view: View) -> Estimate | None:
         """Find a field that comes right after the last one."""
         for guess, is_sure in self._guesses(view):
             found = self._fit_near(view, guess, is_sure)
             if found is not None:
-                return self._unstick(view.look, found, dirt_known)
+                sure = self._unstick(view.look, found)
+                return sure or self._moved(self._search(view) or self.recall(view))
         if self._lost:
             return self.recall(view) or self._search(view)
-        return (
-            self._search(view)
-            or self._unstick(view.look, None, dirt_known)
-            or self.recall(view)
-        )
+        return self._search(view) or self._unstick(view.look, None) or self.recall(view)
+
+    def _moved(self, at: Estimate | None) -> Estimate | None:
+        """A place that is not the last one, at which dirt alone may fit."""
+        last = self._last
+        stuck = at is None or last is None or way(at, last.at) <= _STILL_UM
+        return None if stuck else at
 
     def keep(self, view: View, at: Estimate, *, worthy: bool) -> bool:
         """Take a field's place for known; return whether it became a keyframe.
@@ -284,22 +287,17 @@ class Finder:
                 return self._fit_near(view, place) or place
         return None
 
-    def _unstick(
-        self, look: Look, at: Estimate | None, dirt_known: bool
-    ) -> Estimate | None:
+    def _unstick(self, look: Look, at: Estimate | None) -> Estimate | None:
         """Ask whether only dirt on the sensor stands still, and the slide moved.
 
         Args:
             look: the field.
             at: where it seems to be; returned when there is no doubt.
-            dirt_known: whether its dirt was taken away.
         """
         last = self._last
         if last is None or self._lost or last.look.fine.shape != look.fine.shape:
             return at
-        if at is not None and (
-            not self._doubtful or dirt_known or way(at, last.at) > _STILL_UM
-        ):
+        if at is not None and (not self._doubtful or way(at, last.at) > _STILL_UM):
             return at
         rest_last, rest = without_still(last.look, look)
         if textured_blocks(rest) < LEAST_BLOCKS:

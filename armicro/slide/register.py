@@ -88,7 +88,7 @@ class Register:
             # The first field with texture is where the slide's coordinates begin.
             start = view.told is None and textured_blocks(view.look) >= LEAST_BLOCKS
             return Estimate(0.0, 0.0, 0.0) if start else None
-        return self._finder.find(view, dirt_known=self._dirt.is_known)
+        return self._finder.find(view)
 
     def _sight(self, field: Field, view: View, at: Estimate) -> Sight:
         sight = field.sight or Sight()
