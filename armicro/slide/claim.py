@@ -62,8 +62,13 @@ def search_one(anchor: Anchor, look: Look, is_sure: Test) -> Estimate | None:
 
 
 def is_sure_near(found: Fit) -> bool:
-    """One cell is enough for a field that cannot be far."""
+    """One cell is enough where it was expected."""
     return is_found(found) or is_cell(found)
+
+
+def is_sure_around(found: Fit) -> bool:
+    """One cell in a narrow strip is not, for a field that was searched for."""
+    return is_found(found) or (is_cell(found) and found.overlap >= _WIDE_OVERLAP)
 
 
 def is_sure_anywhere(found: Fit) -> bool:

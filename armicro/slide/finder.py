@@ -28,6 +28,7 @@ from armicro.slide.claim import (
     estimate,
     fuse,
     is_sure_anywhere,
+    is_sure_around,
     is_sure_near,
     place_by,
     search_one,
@@ -274,9 +275,9 @@ class Finder:
         around = view.told or (self._last.at if self._last else None)
         if around is None:
             return None
-        tests = [(a, is_sure_near) for a in self._near(view, around)]
+        tests = [(a, is_sure_around) for a in self._near(view, around)]
         if self._last is not None and not self._lost:
-            tests.insert(0, (_anchor_of(self._last), is_sure_near))
+            tests.insert(0, (_anchor_of(self._last), is_sure_around))
         beside = self.atlas.around(around[:2], view.size_um, count=_BESIDE)
         tests += [(anchor, is_sure_anywhere) for anchor in beside]
         for anchor, is_sure in tests:

@@ -8,7 +8,8 @@ clean picture and the truth: the field shares texture with the map or the field 
     python tests/benchmarks/bench_register.py [--fields 300] [--part accuracy]
         [--folder DIR]
 
-Parts: accuracy, loops, degraded, speed, recall. ARMICRO_DATA adds the real slides.
+Parts: chance, accuracy, loops, degraded, speed, recall. ARMICRO_DATA adds the real
+slides.
 """
 
 import argparse
@@ -24,8 +25,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.align.agree import BLOCK_PX
+from armicro.align.agree import BLOCK_PX, fit, is_found
 from armicro.align.look import look_at, reduce_light
+from armicro.align.search import search
 from armicro.field import Field, Pixels
 from armicro.rig import Camera, Rig, Scan
 from armicro.slide.atlas import Keyframe, MemoryStore
@@ -426,7 +428,32 @@ def _quilt(pool: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint
     return np.ascontiguousarray(np.vstack(rows))
 
 
+def chance(folder: Path, count: int) -> None:
+    """The best shifts between real fields of different places: is any believed?"""
+    del folder
+    files = sorted((Path(os.environ.get("ARMICRO_DATA", "")) / "cric/images").glob("*"))
+    rng = np.random.default_rng(CHOSEN.seed)
+    looks = []
+    for number in rng.permutation(len(files))[: min(count, 60)]:
+        bgr = cv2.imread(str(files[number]))
+        assert bgr is not None
+        pixels = np.ascontiguousarray(bgr[:800, :1000, ::-1])
+        gain = np.float32(rng.uniform(0.6, 1.05))
+        noise = float(rng.choice([0.004, 0.016, 0.031]))
+        looks.append(look_at(_lit(pixels, gain, noise, int(number)), 0.2757))
+    pairs = list(itertools.permutations(looks, 2))
+    fits = [fit(a, b, shift) for a, b in pairs for shift in search(a, b)]
+    made = [found for found in fits if found is not None]
+    alike = [found.beyond for found in made if found.share >= 0.85]
+    print(
+        f"{len(pairs)} pairs, {len(fits)} shifts: {sum(map(is_found, made))} found; "
+        f"{len(alike)} with a share of 0.85, their most evidence beyond one spot "
+        f"{max(alike, default=0.0):.1f}"
+    )
+
+
 PARTS = {
+    "chance": chance,
     "accuracy": accuracy,
     "loops": loops,
     "degraded": degraded,
