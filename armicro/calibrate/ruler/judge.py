@@ -16,6 +16,8 @@ PLAIN_TICKS = 8
 ODD = 0.2
 WIDEST = 0.65
 """Of the pitch; equal lines are to be narrower than their gaps."""
+LONGEST_EQUAL = 15
+"""In pitches; equal lines that are longer are lines of print."""
 EQUAL_TICKS = 12
 """So many alike are more than a ruler of a hundred divisions has tenths."""
 
@@ -107,7 +109,9 @@ def not_divisions(ticks: Ticks, line: Line, graduation: Graduation) -> str:
     thickness = ticks.width_px / line.pitch_px
     if thickness > 0.5:
         return _too_wide(ticks, line)
-    if count >= EQUAL_TICKS and graduation.ends_in_view and thickness >= 0.06:
+    length = float(np.median((ticks.bottom_px - ticks.top_px)[ticks.seen]))
+    tick_like = thickness >= 0.06 and length <= LONGEST_EQUAL * line.pitch_px
+    if count >= EQUAL_TICKS and graduation.ends_in_view and tick_like:
         return ""
     return (
         f"ambiguous pitch: {count} equal lines, which may be divisions or every fifth "
