@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from armicro import __version__
 from armicro.errors import ArmicroError
@@ -36,6 +36,14 @@ COMMANDS = {
 NOTICE = "Research use only: not a diagnostic device."
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says wrong use in one line, as every other error; its subcommands too."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status is 0 done, 1 failed, 2 wrong use or bad input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -62,7 +70,7 @@ def _run(name: str, given: Sequence[str]) -> int:
 def parser_of(name: str) -> argparse.ArgumentParser:
     """What a command takes."""
     module = importlib.import_module(COMMANDS[name].module)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"armicro {name}",
         description=f"{COMMANDS[name].summary.capitalize()}. {NOTICE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -74,7 +82,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 def _choose(given: Sequence[str]) -> str:
     width = max(map(len, COMMANDS))
     listing = "\n".join(f"  {k:{width}}  {v.summary}" for k, v in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="armicro",
         description="Streaming augmented-reality microscope assistant for cervical "
         f"cytology.\n{NOTICE}",

@@ -254,10 +254,11 @@ def _calibrated(rig: Rig, path: Path) -> Rig:
             # Proved here, where its fault can be told; the source reads it again.
             read_flat(path.parent, certificate.light)
     except CalibrationError as error:
-        # Shown in the window and kept in reports: short, and without folders.
-        why = str(error).replace(str(path), path.name)
+        # Shown in the window and kept in reports: short, and without folders. What to
+        # do is the same for every fault, and said by whoever refuses.
+        why = str(error).replace(str(path), path.name).partition("; measure")[0]
         if not path.exists():
-            why = f"no certificate {path.name} yet: run armicro calibrate guide"
+            why = f"no certificate {path.name} yet"
         return replace(rig, certificate=str(path), calibration_fault=why)
     fault = why_not(
         certificate,

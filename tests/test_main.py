@@ -17,3 +17,24 @@ def test_ctrl_c_while_a_command_loads_is_one_line(
     monkeypatch.setattr(command_line, "COMMANDS", commands)
     assert main(["slow"]) == 1
     assert capsys.readouterr().err == "armicro slow: stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["rebuild"], "armicro: argument COMMAND: invalid choice"),
+        (["replay"], "armicro replay: the following arguments are required: SLIDE"),
+        (["replay", "a.svs", "--um-per-px", "nan"], "armicro replay: argument --um"),
+        (["calibrate", "scale", "--division"], "armicro calibrate scale: argument"),
+    ],
+)
+def test_wrong_use_is_one_line_that_names_the_help(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(given)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(said)
+    assert error.endswith(" --help\n")
+    assert error.count("\n") == 1

@@ -79,8 +79,13 @@ def run(args: argparse.Namespace) -> int:
             '"tcp://NAME:5600" on the other'
         )
     if rig.calibration_fault or rig.camera.uncalibrated:
-        why = rig.calibration_fault or "boxes at a scale that nobody measured"
-        tqdm.write(f"rig {rig.name}: {why}", file=sys.stderr)
+        why = (
+            f"{rig.calibration_fault}, no boxes"
+            if rig.calibration_fault
+            else "boxes at a scale that nobody measured"
+        )
+        todo = "measure the instrument (armicro calibrate guide)"
+        tqdm.write(f"rig {rig.name}: {why}; {todo}", file=sys.stderr)
     name = args.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
     folder = args.out / name
     if folder.exists():

@@ -1,8 +1,8 @@
 """The map that registration goes by: keyframes that never move, found by place or look.
 
 A keyframe's picture lies in a store outside; in memory are the few used last, and of
-every keyframe its place and its landmarks. So a slide of thousands of keyframes takes
-some ten megabytes, and a store on disk lets capture find its map again.
+every keyframe its place and its landmarks: some ten megabytes for each thousand. A
+store on disk lets capture find its map again.
 """
 
 from collections import OrderedDict
@@ -24,6 +24,8 @@ _ALIKE = 0.75
 _LEAST_VOTES = 3.0
 _VOTES = 12_000
 """More are not counted: where cells are all alike, the likest have to do."""
+_AT_ONCE = 1 << 16
+"""Landmarks compared at once: 17 MB, where those of a whole slide take 300."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,15 +164,18 @@ class Atlas:
         words = self._words.rows
         if not len(words) or not len(landmarks.words):
             return []
-        alike = words @ landmarks.words.T
-        # Twice as fast as np.nonzero on two axes.
-        pairs = np.flatnonzero(alike > _ALIKE)
-        if len(pairs) > _VOTES:
-            strongest = np.argpartition(alike.ravel()[pairs], -_VOTES)[-_VOTES:]
-            pairs = pairs[strongest]
-        known, seen = np.divmod(pairs, alike.shape[1])
-        corner_um = self._spots.rows[known] - landmarks.xy_um[seen]
-        weight = (alike[known, seen] - _ALIKE) / (1 - _ALIKE)
+        corners_um, weights = [], []
+        for first in range(0, len(words), _AT_ONCE):
+            alike = words[first : first + _AT_ONCE] @ landmarks.words.T
+            # Twice as fast as np.nonzero on two axes.
+            pairs = np.flatnonzero(alike > _ALIKE)
+            known, seen = np.divmod(pairs, alike.shape[1])
+            corners_um.append(self._spots.rows[first + known] - landmarks.xy_um[seen])
+            weights.append((alike.ravel()[pairs] - _ALIKE) / (1 - _ALIKE))
+        corner_um, weight = np.concatenate(corners_um), np.concatenate(weights)
+        if len(weight) > _VOTES:
+            strongest = np.argpartition(weight, -_VOTES)[-_VOTES:]
+            corner_um, weight = corner_um[strongest], weight[strongest]
         return _vote(corner_um, weight, count)
 
     def _look(self, number: int) -> Look:

@@ -18,8 +18,6 @@ from armicro.field import Field, Pixels, Sight
 
 SHARP_FOCUS = 0.7
 """As sharp as a field needs to be: no sharper view of a cell is looked for."""
-SHARP_FOCUS = 0.7
-"""As sharp as a field needs to be: no sharper view of a cell is looked for."""
 FINE_UM, COARSE_UM = 0.25, 0.6
 """The two blurs: below and above what a nucleus's edge has in focus."""
 EVEN_UM = 1.0

@@ -80,7 +80,11 @@ class Increment:
         if not plan.corners_um:
             return None
         report, observations = self._screen.analyse(last.prepared, plan.corners_um)
-        return Account(_joined(last.report, report), observations)
+        whole = _joined(last.report, report)
+        if self._last is not None:
+            # A blank field takes no part: more of this one may leave after it.
+            self._last = _Last(last.prepared, whole)
+        return Account(whole, observations)
 
     def look(self, prepared: Prepared) -> Account:
         """Look at what is new in a field and need not, or must not, wait.

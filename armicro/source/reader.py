@@ -104,7 +104,8 @@ def open_reader(path: Path) -> SlideReader:
         SourceError: the file is missing, truncated or not a slide.
     """
     if not path.is_file():
-        raise SourceError(f"slide {path}: no such file; check the path")
+        seen = "a folder, expected a file" if path.is_dir() else "no such file"
+        raise SourceError(f"slide {path}: {seen}; check the path")
     suffix = path.suffix.lower().removeprefix(".")
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=suffix):
         return _open_plugged_in(path, entry.load)

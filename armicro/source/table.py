@@ -73,7 +73,11 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
             reader = csv.DictReader(stream)
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: cannot be read as CSV ({error})") from error
+        seen = error.strerror if isinstance(error, OSError) else error
+        raise SourceError(
+            f"{path}: cannot be read ({seen}); expected a CSV table with "
+            f"{', '.join(columns)}; check the path"
+        ) from error
     missing = [name for name in columns if name not in (reader.fieldnames or ())]
     if missing:
         raise SourceError(

@@ -7,14 +7,15 @@ from armicro.train.data import Dataset
 from armicro.train.fit import Stage
 from armicro.train.location import LocationSettings
 from armicro.train.manifest import sha256_of
-from armicro.train.recipe import SEEDS, settings_of
+from armicro.train.recipe import FOVEA_PX, SEEDS, settings_of
 
 
 def describe(dataset: Dataset, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the manifest says of the training."""
     command = "armicro train all --data DATA --out OUT --init WEIGHTS"
     origin: dict[str, Any] = {}
-    if args.go_on_from is not None:
+    going_on = args.go_on_from is not None
+    if going_on:
         command += f" --go-on-from SET --blend {args.blend:g}"
         command += " --keep-lr" * args.keep_lr
         digest = sha256_of(args.go_on_from / "manifest.toml")
@@ -27,7 +28,15 @@ def describe(dataset: Dataset, args: argparse.Namespace) -> dict[str, Any]:
         "intended_use": "research only; not a diagnostic device",
         "command": command,
         "stages": stage_texts(),
-        "seeds": {name: settings_of(name, going_on=False).seed for name in SEEDS}
+        "fovea_px": FOVEA_PX,
+        "splits": "fields by their split column (CRIC: slide group), crops by a hash "
+        "of their field or case",
+        "seeds": {
+            name: settings_of(
+                name, going_on=going_on and not (name == "lr" and args.keep_lr)
+            ).seed
+            for name in SEEDS
+        }
         | {"location": LocationSettings().seed},
         "data": count_cells(dataset),
     }

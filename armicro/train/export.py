@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from armicro.field import Pixels
@@ -224,12 +224,3 @@ def run_onnx(
 def write_onnx(model: onnx.ModelProto, path: Path) -> None:
     """Write one file with its weights inside."""
     path.write_bytes(model.SerializeToString())
-
-
-def weight_bytes(model: onnx.ModelProto) -> int:
-    """Return the size of all initialisers, for the check of a set's size."""
-    return sum(
-        numpy_helper.to_array(item).nbytes
-        for item in model.graph.initializer
-        if item.data_type != TensorProto.STRING
-    )

@@ -437,7 +437,7 @@ def chance(folder: Path, count: int) -> None:
     for number in rng.permutation(len(files))[: min(count, 60)]:
         bgr = cv2.imread(str(files[number]))
         assert bgr is not None
-        pixels = np.ascontiguousarray(bgr[:800, :1000, ::-1])
+        pixels = np.asarray(bgr[:800, :1000, ::-1], np.uint8)
         gain = np.float32(rng.uniform(0.6, 1.05))
         noise = float(rng.choice([0.004, 0.016, 0.031]))
         looks.append(look_at(_lit(pixels, gain, noise, int(number)), 0.2757))

@@ -196,6 +196,22 @@ def test_what_leaves_the_view_is_found_late_and_belongs_to_its_own_field() -> No
     assert pipeline.flush() is None
 
 
+def test_what_leaves_in_two_parts_is_all_in_the_last_report() -> None:
+    pipeline = Pipeline(networks(), INCREMENTAL)
+    # The second field is too soft to show a cell, and takes no part.
+    fields = [
+        replace(at(0, 0, 0, cells=ROW), sight=Sight(0.9)),
+        replace(at(-60, 0, 1, cells=[]), sight=Sight(0.6)),
+        replace(at(3000, 0, 2, cells=[]), sight=Sight(0.9)),
+    ]
+    now, (first, second) = steps(pipeline, fields)
+    assert now[1].state == "blank"
+    assert first.seq == second.seq == 0
+    assert set(first.areas_xywh_um or ()) < set(second.areas_xywh_um or ())
+    assert set(first.findings) <= set(second.findings)
+    assert second.lr_tiles == len(second.areas_xywh_um or ())
+
+
 def test_end_of_the_session_looks_at_what_waited() -> None:
     pipeline = Pipeline(networks(), INCREMENTAL)
     steps(pipeline, [at(0, 0, 0, cells=ROW)])

@@ -82,8 +82,9 @@ def test_edited_certificate_is_void(tmp_path: Path) -> None:
         refuse_void(rig, CARD, TODAY)
     assert caught.value.exit_status == 2
     # Also where slides are read, whatever the camera is.
-    with pytest.raises(CalibrationError, match="edited"):
+    with pytest.raises(CalibrationError, match="edited") as caught:
         refuse_void(rig, None, TODAY)
+    assert str(caught.value).count("measure the instrument") == 1
 
 
 def test_scale_that_the_objective_does_not_allow_is_void(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_what_is_not_a_slide_is_refused(
         path.write_bytes(content)
     with pytest.raises(SourceError, match=message):
         open_reader(path)
-    with pytest.raises(SourceError, match="no such file"):
+    with pytest.raises(SourceError, match="a folder"):
         open_reader(tmp_path)
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def test_the_table_is_taken_up_where_it_stopped(
 ) -> None:
     monkeypatch.setattr(ablation, "ONE_SOURCE", "lab")
     monkeypatch.setattr(ablation, "ROWS", ROWS[-2:])
+    monkeypatch.setattr(ablation, "RESAMPLES", 20)
+    monkeypatch.setattr(ablation, "PLAN", replace(ablation.PLAN, tile_px=32))
     starts = []
 
     def start() -> HighResolution:

@@ -81,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
             )
         )
         if in_text:
-            ask = _yes if args.yes else input
-            _lead(guide, bench, ask=ask)
+            _lead(guide, bench, ask=_yes if args.yes else _typed)
         else:
             from armicro.overlay.procedure import run_procedure
 
@@ -151,6 +150,15 @@ def _look(guide: Guide, bench: Bench) -> None:
     raise CalibrationError(
         f"no field for {WAIT_S:.0f} s; check the camera: armicro doctor"
     )
+
+
+def _typed(question: str) -> str:
+    try:
+        return input(question)
+    except EOFError as error:
+        raise CalibrationError(
+            "nobody answers: the input has ended; answer in a terminal, or give --yes"
+        ) from error
 
 
 def _yes(question: str) -> str:

@@ -118,8 +118,9 @@ def _column(path: Path, name: str) -> list[float]:
         with path.open(newline="", encoding="utf-8") as file:
             return [float(row[name]) for row in csv.DictReader(file)]
     except (OSError, KeyError, ValueError) as error:
+        seen = error.strerror if isinstance(error, OSError) else error
         raise CalibrationError(
-            f"{path}: {error}; expected the folder of a session that ran with a window "
+            f"{path}: {seen}; expected the folder of a session that ran with a window "
             "and has ended"
         ) from error
 

@@ -177,8 +177,10 @@ def _json(answer: object) -> str:
 def _plan_text(plan: Plan) -> str:
     left, top, right, bottom = plan.limits
     reach_um = REACH * min(plan.field_wh_px) * plan.um_per_px
+    # Rounded, and 0.0 added: a stage that stands at -1e-14 is not at "-0".
+    x, y = (round(at, 3) + 0.0 for at in plan.start)
     return (
-        f"stage stands at ({plan.start[0]:.6g}, {plan.start[1]:.6g}); "
+        f"stage stands at ({x:.6g}, {y:.6g}); "
         f"limits x {left:g} to {right:g}, y {top:g} to {bottom:g}\n"
         f"first step {plan.first_step:.3g}, doubled until the picture has moved about "
         f"{reach_um:.0f} µm; some {planned_looks()} looks; nothing was moved\n"

@@ -203,8 +203,9 @@ def _read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             # A short row gives None for what it lacks.
             rows = [{k: v or "" for k, v in row.items() if k} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
+        seen = error.strerror if isinstance(error, OSError) else error
         raise SourceError(
-            f"{path} cannot be read ({error}): expected a CSV table; check the path"
+            f"{path} cannot be read ({seen}): expected a CSV table; check the path"
         ) from error
     if missing:
         raise SourceError(

@@ -1,5 +1,6 @@
 """The whole guide: a simulated microscope in text, pylon's emulator in a window."""
 
+import io
 import json
 import time
 from pathlib import Path
@@ -111,6 +112,17 @@ def test_guide_in_the_window_ends_with_the_certificate(
     held = read_certificate(path)
     assert held.scale is not None
     assert held.scale.um_per_px == pytest.approx(TRUE, rel=1e-3)
+
+
+def test_guide_whose_questions_nobody_can_answer_says_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rig = rig_of(tmp_path, "simulated")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(["calibrate", "guide", "--rig", str(rig), "--text"]) == 2
+    assert "nobody answers" in capsys.readouterr().err
 
 
 def test_guide_needs_a_camera_and_a_place_for_its_certificate(
