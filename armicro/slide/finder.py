@@ -46,7 +46,7 @@ _STILL_UM = 3.0
 LEAST_BLOCKS = 4
 """Textured blocks without which a field is no keyframe, and no start."""
 _HYPOTHESES = 6
-_BESIDE = 4
+_BESIDE = 2
 """Keyframes beyond those that the last place overlaps, to search when lost."""
 _STEPS = 3
 _MEMORY = 40
