@@ -115,7 +115,7 @@ class Register:
         if seen is not None and told is not None:
             at = self._encoder.learn(told, seen)
         elif told is not None:
-            at = told
+            at = self._begun(look, told)
         self._lost = at is None
         if at is None:
             return replace(field, place=None)
@@ -140,6 +140,15 @@ class Register:
             or self._unstick(look)
             or self._recall(look, field.size_um)
         )
+
+    def _begun(self, look: Look, told: Estimate) -> Estimate:
+        """Where only the stage knows a place: it, and no error where the map begins.
+
+        The first field with texture defines the slide's coordinates, and what the
+        stage's play leaves open there is no error between a finding and its field.
+        """
+        begins = not len(self._atlas) and textured_blocks(look) >= _LEAST_BLOCKS
+        return told._replace(standard_error_um=0.0) if begins else told
 
     def _guesses(self, field: Field, told: Estimate | None) -> list[Estimate]:
         guesses = [told] if told is not None else []
