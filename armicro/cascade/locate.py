@@ -2,7 +2,9 @@
 
 The release takes one candidate per connected region of the map above 0.7 of its
 maximum. Lesion cells lie in clusters and an operator wants each, so the default takes
-every local maximum above a threshold; the release's rule stays for parity.
+every local maximum above a threshold; the release's rule stays for parity. Two maxima
+lie two cells of the map apart, 31 µm, and nuclei in a crowd nearer: for those there is
+a third rule, which costs twice the boxes.
 """
 
 from collections.abc import Callable
@@ -16,6 +18,8 @@ Heat = NDArray[np.float32]
 Peaks = NDArray[np.float32]
 """(n, 3): x and y in cells of the map (centre of the first cell 0.5), then height."""
 
+CROWD_HEIGHT = 0.5
+"""From here on a cell of the map more likely holds a lesion than not."""
 RELEASE_SHARE = 0.7
 """Share of the map's maximum that bounds a region in the authors' release."""
 
@@ -44,8 +48,27 @@ def find_regions(heat: Heat, *, threshold: float) -> Peaks:
     return _peak_of_each_region(heat, heat >= RELEASE_SHARE * heat.max(), refine=False)
 
 
+def find_crowd(heat: Heat, *, threshold: float) -> Peaks:
+    """Every local maximum, and every other cell of the map above one half.
+
+    >>> heat = np.zeros((4, 4), np.float32); heat[1, 1:4] = 0.9, 0.6, 0.8
+    >>> len(find_peaks(heat, threshold=0.1)), len(find_crowd(heat, threshold=0.1))
+    (2, 3)
+    """
+    peaks = find_peaks(heat, threshold=threshold)
+    high = heat >= CROWD_HEIGHT
+    for x, y, _ in peaks.astype(int).tolist():
+        # The peak stands for its own cell.
+        high[y, x] = False
+    rows, columns = np.nonzero(high)
+    rest = np.column_stack([columns + 0.5, rows + 0.5, heat[rows, columns]])
+    found = np.vstack([peaks, rest.astype(np.float32)])
+    return found[np.lexsort((found[:, 0], found[:, 1], -found[:, 2]))]
+
+
 CANDIDATE_RULES: dict[str, Callable[..., Peaks]] = {
     "peaks": find_peaks,
+    "crowd": find_crowd,
     "release": find_regions,
 }
 

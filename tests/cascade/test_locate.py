@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from armicro.cascade.locate import CANDIDATE_RULES, find_peaks, find_regions
+from armicro.cascade.locate import (
+    CANDIDATE_RULES,
+    find_crowd,
+    find_peaks,
+    find_regions,
+)
 
 
 def heat_with(*peaks: tuple[int, int, float]) -> np.ndarray:
@@ -39,6 +44,15 @@ def test_plateau_is_one_candidate() -> None:
 
 def test_nothing_above_the_threshold_is_no_candidate() -> None:
     assert len(find_peaks(heat_with((3, 3, 0.4)), threshold=0.5)) == 0
+
+
+def test_crowd_rule_adds_high_cells_that_are_no_maximum() -> None:
+    heat = heat_with((5, 5, 0.9), (5, 6, 0.7), (5, 7, 0.8), (9, 9, 0.45))
+    peaks = find_peaks(heat, threshold=0.4)
+    crowd = find_crowd(heat, threshold=0.4)
+    assert (len(peaks), len(crowd)) == (3, 4)
+    assert {tuple(one) for one in peaks} < {tuple(one) for one in crowd}
+    assert (np.diff(crowd[:, 2]) <= 0).all()
 
 
 def test_release_rule_takes_the_peak_of_each_region_over_its_share() -> None:
