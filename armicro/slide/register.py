@@ -11,7 +11,7 @@ from dataclasses import replace
 import msgspec
 
 from armicro.align.agree import textured_blocks
-from armicro.align.look import Plane, band_pass, normalise, reduce_light
+from armicro.align.look import Look, Plane, band_pass, normalise, reduce_light
 from armicro.field import Field, Place, PlaceOrigin, Sight
 from armicro.slide.atlas import KeyframeStore
 from armicro.slide.choice import RegisterChoice
@@ -70,7 +70,7 @@ class Register:
         if seen is not None and told is not None:
             at = self._encoder.learn(told, seen)
         elif told is not None:
-            at = told
+            at = self._begun(look, told)
         if at is None:
             self._finder.lose()
             self._islands.track(view, worthy=self._is_worthy(field.sight or Sight()))
@@ -89,6 +89,16 @@ class Register:
             start = view.told is None and textured_blocks(view.look) >= LEAST_BLOCKS
             return Estimate(0.0, 0.0, 0.0) if start else None
         return self._finder.find(view)
+
+    def _begun(self, look: Look, told: Estimate) -> Estimate:
+        """Where only the stage knows a place: it, and no error where the map begins.
+
+        The first field with texture defines the slide's coordinates, and what the
+        stage's play leaves open there is no error between a finding and its field.
+        """
+        empty = not len(self._finder.atlas)
+        begins = empty and textured_blocks(look) >= LEAST_BLOCKS
+        return told._replace(standard_error_um=0.0) if begins else told
 
     def _sight(self, field: Field, view: View, at: Estimate) -> Sight:
         sight = field.sight or Sight()

@@ -252,3 +252,15 @@ def test_noise_of_a_field_is_not_a_place() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
     assert register.update(Field(noise, 1.0, 99, 0)).place is None
     assert cut(SCENE, 0, 0).shape == noise.shape
+
+
+def test_play_of_the_stage_is_no_error_of_a_map_that_begins_with_it() -> None:
+    register = Register(MemoryStore(), timed=False)
+    for seq, at in enumerate(loop(160)):
+        field = field_at(SCENE, *at, seq)
+        # Play of 12 µm: more than a field may be wrong by and have boxes.
+        place = Place(float(at[0]), float(at[1]), 12.0, "stage_encoder")
+        found = register.update(replace(field, place=place)).place
+        assert found is not None
+        assert found.standard_error_um < 1.5
+        assert (found.x_um, found.y_um) == pytest.approx(at, abs=1.5)
