@@ -34,11 +34,6 @@ class Dirt:
         self._fields = 0
         self._still: Plane | None = None
 
-    @property
-    def is_known(self) -> bool:
-        """Whether fields enough were seen to tell dirt from cells."""
-        return self._still is not None
-
     def clean(self, texture: Plane) -> Plane:
         """Return texture (height, width) without what is known to be dirt."""
         if self._still is None or self._still.shape != texture.shape:

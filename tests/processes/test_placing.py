@@ -1,6 +1,8 @@
 """Sessions whose source keeps to itself where its fields lie."""
 
 import contextlib
+import os
+import signal
 from pathlib import Path
 
 import msgspec
@@ -8,11 +10,16 @@ import numpy as np
 import pytest
 
 from armicro.field import Field, Place
+from armicro.processes.begin import begin, open_job_source
 from armicro.processes.job import Job
 from armicro.processes.placing import MAP_NAME, Placing
 from armicro.processes.run import run_job
+from armicro.processes.supervisor import Supervisor
 from armicro.rig import Rig
+from armicro.session.output import write_outputs
 from armicro.slide.choice import RegisterChoice
+from armicro.slide.journal import Journal
+from armicro.wire.topic import Beat
 from tests.cells import draw_cells, field_at
 
 pytestmark = pytest.mark.timeout(300)
@@ -62,3 +69,37 @@ def test_replay_with_hidden_places_still_finds_the_lesions(replay_job: Job) -> N
     assert session.score.findings > 0
     # The first field, at the slide's corner, is where the register begins to count.
     assert max(place.x_um for place in placed) > 300
+
+
+def test_capture_killed_in_a_replay_with_hidden_places_finds_its_way_again(
+    replay_job: Job, tmp_path: Path
+) -> None:
+    shown = msgspec.structs.replace(replay_job.rig.scan, overlap=0.5)
+    hidden = msgspec.structs.replace(shown, hide_place=True)
+    rigs = [msgspec.structs.replace(replay_job.rig, scan=s) for s in (shown, hidden)]
+    job = msgspec.structs.replace(replay_job, rig=rigs[0])
+    with contextlib.closing(open_job_source(job)) as source:
+        truth = {field.seq: field.place for field in source.fields()}
+    job = begin(msgspec.structs.replace(job, rig=rigs[1], out=str(tmp_path / "killed")))
+    supervisor, killed = Supervisor(job), set[int]()
+
+    def on_beat(beat: Beat) -> None:
+        pid = supervisor.pid("capture")
+        if beat.process == "infer" and beat.fields >= 8 and pid and not killed:
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+
+    supervisor.on_beat = on_beat
+    assert supervisor.run() == ""
+    assert len(killed) == 1
+    with Journal(job.journal) as journal:
+        reports = write_outputs(job.folder, journal).reports
+    offsets = []
+    for report in reports:
+        true, seen = truth[report.seq], report.place
+        if true is not None and seen is not None:
+            offsets.append((seen.x_um - true.x_um, seen.y_um - true.y_um))
+    assert len(reports) == len(truth)
+    assert len(offsets) > 0.9 * len(truth)
+    # A second origin after the kill would show here.
+    assert np.ptp(offsets, axis=0).max() < 2.0

@@ -92,6 +92,23 @@ def test_jump_to_a_known_place_is_found_at_once() -> None:
     assert max(errors) < 1.0
 
 
+def test_ground_passed_while_lost_is_known_once_it_joins_the_map() -> None:
+    register = Register(MemoryStore(), timed=False)
+    away = [(860, 700), (700, 640), (560, 520), (420, 400)]
+    errors = errors_of(register, shown([(100, 100), (200, 100), *away, (300, 200)]))
+    assert errors[2:5] == [np.inf] * 3
+    # It was never seen with a place of its own.
+    assert errors_of(register, shown([(100, 100), (850, 710)]))[1] < 1.0
+
+
+def test_step_of_a_scan_is_repeated_over_a_strip_with_few_cells() -> None:
+    sparse = draw_cells(12, cells=150)
+    register = Register(MemoryStore(), timed=False)
+    path = [(100 + 330 * column, 100) for column in range(4)]
+    errors = np.array(errors_of(register, shown(path, sparse)))
+    assert errors[np.isfinite(errors)].max() < 1.0
+
+
 def test_another_slide_is_never_given_a_place() -> None:
     register = Register(MemoryStore(), timed=False)
     errors_of(register, shown(loop(200)))

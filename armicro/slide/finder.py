@@ -1,0 +1,324 @@
+"""Finding one field after the other on a map that grows as they come.
+
+A field is fitted to the keyframes that it should overlap and, where there is none, to
+the field before. Keyframes never move, so findings never do, and errors add up along
+the shortest way from the first field and not with time. A field that fits nowhere is
+lost: the map is then asked whether it knows the cells in it. Every claim passes the
+same test (``align.agree``), stricter the less was known beforehand.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from armicro.align.agree import (
+    Fit,
+    fit,
+    is_near,
+    is_patchy,
+    textured_blocks,
+    without_still,
+)
+from armicro.align.look import Look
+from armicro.slide.atlas import Anchor, Atlas, Keyframe, KeyframeStore
+from armicro.slide.choice import RegisterChoice
+from armicro.slide.claim import (
+    Test,
+    estimate,
+    fuse,
+    is_sure_anywhere,
+    is_sure_around,
+    is_sure_near,
+    place_by,
+    search_one,
+    shift_of,
+    unrivalled,
+    way,
+)
+from armicro.slide.encoder import Estimate
+from armicro.slide.landmark import find_landmarks
+
+_LEAST_OVERLAP = 0.1
+_DOUBTLESS = 0.98
+_STILL_UM = 3.0
+"""A field that moved less may as well have stood."""
+LEAST_BLOCKS = 4
+"""Textured blocks without which a field is no keyframe, and no start."""
+_HYPOTHESES = 6
+_BESIDE = 2
+"""Keyframes beyond those that the last place overlaps, to search when lost."""
+_STEPS = 3
+_MEMORY = 40
+_STEADY_UM = 3.0
+"""By so much the steps of one scan may differ."""
+
+
+class View(NamedTuple):
+    """What is known of a field before its place is."""
+
+    look: Look
+    size_um: tuple[float, float]
+    taken_ns: int
+    told: Estimate | None = None
+    """By a stage's encoder."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """The last field that had a place."""
+
+    at: Estimate
+    look: Look
+    size_um: tuple[float, float]
+    taken_ns: int
+    step: tuple[float, float] | None = None
+    """Of the field's middle since the field before; None where that had no place."""
+    gap_s: float = 0.0
+    is_steady: bool = False
+    """Whether the step before was the same."""
+
+    @property
+    def middle_um(self) -> tuple[float, float]:
+        """Middle of the field."""
+        return self.at.x_um + self.size_um[0] / 2, self.at.y_um + self.size_um[1] / 2
+
+
+class Steps:
+    """Steps that a scan makes again and again, and back."""
+
+    def __init__(self) -> None:
+        self._recent: list[tuple[float, float]] = []
+        self._repeated: list[tuple[float, float]] = []
+
+    def add(self, step: tuple[float, float]) -> None:
+        """Learn one."""
+        if math.hypot(*step) <= _STILL_UM:
+            return
+        if any(math.dist(step, known) < _STEADY_UM for known in self._recent):
+            others = [s for s in self._repeated if math.dist(s, step) >= _STEADY_UM]
+            self._repeated = [step, *others][:_STEPS]
+        self._recent = [step, *self._recent][:_MEMORY]
+
+    def likely(self, last: tuple[float, float] | None) -> list[tuple[float, float]]:
+        """The last step, if it was one."""
+        return [last] if last is not None and math.hypot(*last) > _STILL_UM else []
+
+    def others(self, last: tuple[float, float] | None) -> list[tuple[float, float]]:
+        """Steps that were made more than once, and the same back."""
+        back = [(-dx, -dy) for dx, dy in self._repeated]
+        return [step for step in [*self._repeated, *back] if step != last]
+
+
+class Finder:
+    """Places on one map; pure but for the store.
+
+    Args:
+        store: keyframes, those of an earlier run too.
+        choice: the rig's.
+        longest_gap_s: over a longer time between fields a velocity says nothing.
+        steps: of the stage, learnt here and used here.
+    """
+
+    def __init__(
+        self,
+        store: KeyframeStore,
+        choice: RegisterChoice,
+        longest_gap_s: float,
+        steps: Steps,
+    ) -> None:
+        self.atlas = Atlas(store)
+        self._steps = steps
+        self._choice = choice
+        self._longest_gap_s = longest_gap_s
+        self._last: _Seen | None = None
+        self._doubtful = False
+        """Whether some texture of the last fit did not agree."""
+        self._lost = len(self.atlas) > 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has a place yet."""
+        return not len(self.atlas) and self._last is None
+
+    def find(self, view: View) -> Estimate | None:
+        """Find a field that comes right after the last one."""
+        for guess, is_sure in self._guesses(view):
+            found = self._fit_near(view, guess, is_sure)
+            if found is not None:
+                sure = self._unstick(view.look, found)
+                return sure or self._moved(self._search(view) or self.recall(view))
+        if self._lost:
+            return self.recall(view) or self._search(view)
+        return self._search(view) or self._unstick(view.look, None) or self.recall(view)
+
+    def _moved(self, at: Estimate | None) -> Estimate | None:
+        """A place that is not the last one, at which dirt alone may fit."""
+        last = self._last
+        stuck = at is None or last is None or way(at, last.at) <= _STILL_UM
+        return None if stuck else at
+
+    def keep(self, view: View, at: Estimate, *, worthy: bool) -> bool:
+        """Take a field's place for known; return whether it became a keyframe.
+
+        Args:
+            view: the field.
+            at: its place.
+            worthy: whether it is sharp enough for a keyframe.
+        """
+        self._last = self._seen(view, at)
+        if self._last.step is not None:
+            self._steps.add(self._last.step)
+        self._lost = False
+        if not worthy or len(self.atlas) >= self._choice.keyframes:
+            return False
+        if (
+            self.atlas.most_shared(at[:2], view.size_um)
+            >= self._choice.keyframe_overlap
+        ):
+            return False
+        if textured_blocks(view.look) < LEAST_BLOCKS:
+            return False
+        frame = Keyframe(*at, view.size_um, find_landmarks(view.look))
+        self.atlas.add(frame, view.look)
+        return True
+
+    def adopt(self, frame: Keyframe, look: Look) -> None:
+        """Take a keyframe of another map, unless its ground is known."""
+        corner_um = frame.x_um, frame.y_um
+        known = self.atlas.most_shared(corner_um, frame.size_um)
+        room = len(self.atlas) < self._choice.keyframes
+        if room and known < self._choice.keyframe_overlap:
+            self.atlas.add(frame, look)
+
+    def lose(self) -> None:
+        """Say that a field had no place."""
+        self._lost = True
+
+    def velocity(self, view: View, at: Estimate) -> tuple[float, float] | None:
+        """Of a field's middle, in µm/s; None where its clock says nothing."""
+        seen = self._seen(view, at)
+        if seen.step is None or not self._is_timed(seen):
+            return None
+        return seen.step[0] / seen.gap_s, seen.step[1] / seen.gap_s
+
+    def _seen(self, view: View, at: Estimate) -> _Seen:
+        seen = _Seen(at, view.look, view.size_um, view.taken_ns)
+        last = self._last
+        if last is None or self._lost:
+            return seen
+        before, now = last.middle_um, seen.middle_um
+        step = now[0] - before[0], now[1] - before[1]
+        return replace(
+            seen,
+            step=step,
+            gap_s=(view.taken_ns - last.taken_ns) * 1e-9,
+            is_steady=last.step is not None and math.dist(step, last.step) < _STEADY_UM,
+        )
+
+    def _guesses(self, view: View) -> Iterator[tuple[Estimate, Test]]:
+        """Where a field may be, likeliest first, each with the test that it needs."""
+        if view.told is not None:
+            yield view.told, is_near
+        last = self._last
+        if last is None or self._lost:
+            return
+        # The objective turns about the middle of the picture.
+        x, y = (last.middle_um[i] - view.size_um[i] / 2 for i in (0, 1))
+        error = last.at.standard_error_um
+        gap_s = (view.taken_ns - last.taken_ns) * 1e-9
+        if 0.0 < gap_s < self._longest_gap_s:
+            dx, dy = last.step or (0.0, 0.0)
+            ratio = gap_s / last.gap_s if self._is_timed(last) else 0.0
+            yield Estimate(x + dx * ratio, y + dy * ratio, error), is_near
+            return
+        for dx, dy in self._steps.likely(last.step):
+            # A scan repeats its steps; a hand seldom does.
+            is_sure = is_near if last.is_steady else is_sure_near
+            yield Estimate(x + dx, y + dy, error), is_sure
+        yield Estimate(x, y, error), is_near
+        for dx, dy in self._steps.others(last.step):
+            yield Estimate(x + dx, y + dy, error), is_sure_near
+
+    def _is_timed(self, seen: _Seen) -> bool:
+        return 0.0 < seen.gap_s < self._longest_gap_s
+
+    def _fit_near(
+        self, view: View, guess: Estimate, is_sure: Test = is_near
+    ) -> Estimate | None:
+        """Fit a field to what is known around a guess, and fuse what is found."""
+        links: list[tuple[Anchor, Fit]] = []
+        x_um, y_um = guess[:2]
+        for anchor in self._near(view, guess):
+            found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
+            if found is None or not is_sure(found):
+                # Where the nearest does not fit, the guess is wrong.
+                break
+            links.append((anchor, found))
+            x_um, y_um = place_by(anchor, found)
+        if not links and self._last is not None and not self._lost:
+            # Keyframes are rare where all was blurred: the field before may do.
+            anchor = _anchor_of(self._last)
+            found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
+            if found is not None and is_sure(found):
+                links.append((anchor, found))
+        self._doubtful = any(found.share < _DOUBTLESS for _, found in links)
+        return fuse(links)
+
+    def _near(self, view: View, at: Estimate, count: int = 2) -> list[Anchor]:
+        return self.atlas.near(
+            at[:2], view.size_um, count=count, least_overlap=_LEAST_OVERLAP
+        )
+
+    def _search(self, view: View) -> Estimate | None:
+        """Look for a field at every shift against the last one, or the map around."""
+        around = view.told or (self._last.at if self._last else None)
+        if around is None:
+            return None
+        tests = [(a, is_sure_around) for a in self._near(view, around)]
+        if self._last is not None and not self._lost:
+            tests.insert(0, (_anchor_of(self._last), is_sure_around))
+        beside = self.atlas.around(around[:2], view.size_um, count=_BESIDE)
+        tests += [(anchor, is_sure_anywhere) for anchor in beside]
+        for anchor, is_sure in tests:
+            if self._lost:
+                is_sure = is_sure_anywhere
+            place = search_one(anchor, view.look, is_sure)
+            if place is not None:
+                return self._fit_near(view, place) or place
+        return None
+
+    def _unstick(self, look: Look, at: Estimate | None) -> Estimate | None:
+        """Ask whether only dirt on the sensor stands still, and the slide moved.
+
+        Args:
+            look: the field.
+            at: where it seems to be; returned when there is no doubt.
+        """
+        last = self._last
+        if last is None or self._lost or last.look.fine.shape != look.fine.shape:
+            return at
+        if at is not None and (not self._doubtful or way(at, last.at) > _STILL_UM):
+            return at
+        rest_last, rest = without_still(last.look, look)
+        if textured_blocks(rest) < LEAST_BLOCKS:
+            return at
+        anchor = _anchor_of(last)._replace(look=rest_last)
+        place = search_one(anchor, rest, is_patchy)
+        return place if place and way(place, last.at) > _STILL_UM else None
+
+    def recall(self, view: View) -> Estimate | None:
+        """Ask the whole map whether it knows the cells of a field."""
+        claims: list[tuple[float, Estimate]] = []
+        landmarks = find_landmarks(view.look)
+        for x_um, y_um in self.atlas.recognise(landmarks, count=_HYPOTHESES):
+            for anchor in self._near(view, Estimate(x_um, y_um, 0.0), count=1):
+                found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
+                if found is not None and is_sure_anywhere(found):
+                    claims.append((found.evidence, estimate(anchor, found)))
+        best = unrivalled(claims)
+        return best and (self._fit_near(view, best) or best)
+
+
+def _anchor_of(seen: _Seen) -> Anchor:
+    return Anchor(*seen.at, seen.look)
