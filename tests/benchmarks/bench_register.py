@@ -405,7 +405,9 @@ def _patches(slide: Path, camera: Camera) -> NDArray[np.uint8]:
     """Grey squares of 150 µm of a slide, those with texture."""
     scan = Scan(path="serpentine", overlap=0.0, fields=80, noise=0.0)
     made = []
-    for each in fields_of(slide, Rig(camera=camera, scan=scan), 60):
+    # Once only: a patch that is there twice would be known where it should not.
+    fields = SlideSource(slide, Rig(camera=camera, scan=scan)).fields()
+    for each in itertools.islice(fields, 60):
         grey = cv2.cvtColor(each.pixels, cv2.COLOR_RGB2GRAY)
         scale = each.um_per_px
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
