@@ -96,8 +96,7 @@ class Register:
         The first field with texture defines the slide's coordinates, and what the
         stage's play leaves open there is no error between a finding and its field.
         """
-        empty = not len(self._finder.atlas)
-        begins = empty and textured_blocks(look) >= LEAST_BLOCKS
+        begins = self._finder.is_empty and textured_blocks(look) >= LEAST_BLOCKS
         return told._replace(standard_error_um=0.0) if begins else told
 
     def _sight(self, field: Field, view: View, at: Estimate) -> Sight:
