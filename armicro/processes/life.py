@@ -34,7 +34,7 @@ class Life:
         self.name = name
         self._supervisor = job.supervisor_pid
         self._folder = folder
-        self._stop = threading.Event()
+        self._stop = False
         self._reporter = Reporter(job.addresses["health"], "health")
         self._next_beat = 0.0
         signal.signal(signal.SIGTERM, self._told)
@@ -45,9 +45,7 @@ class Life:
     @property
     def stopping(self) -> bool:
         """Whether this process was told to end or has lost its supervisor."""
-        if self._orphaned:
-            self._stop.set()
-        return self._stop.is_set()
+        return self._stop or self._orphaned
 
     @property
     def _orphaned(self) -> bool:
@@ -91,15 +89,15 @@ class Life:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
+        # Signals come in bursts, one within another: a lock would wait for itself.
         del number, frame
-        self._stop.set()
         _end_within(LAST_S)
+        self._stop = True
 
     def _watch_parent(self) -> None:
         # Beside the main thread, which may hang in a library and never look.
         while not self._orphaned:
             time.sleep(BEAT_S)
-        self._stop.set()
         _end_within(LAST_S)
 
 

@@ -1,3 +1,5 @@
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,10 @@ def replay_job(small_rig: Rig, drawn_slide: Path, tmp_path: Path) -> Job:
         out=str(tmp_path / "drawn"),
         slide=str(drawn_slide),
     )
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for sockets, whose path must be short."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
