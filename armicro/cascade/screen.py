@@ -10,7 +10,7 @@ and only a ``Finding`` is in slide coordinates.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ from armicro.cascade.tile import (
     resample,
     scale_reason,
 )
-from armicro.engine.registry import NetworkSet
+from armicro.engine import Engine
+from armicro.engine.manifest import Manifest
 from armicro.errors import EngineError
 from armicro.field import Field, Pixels
 from armicro.report import (
@@ -46,6 +47,22 @@ DARKEST_GLASS = 32
 """Level of 255 that empty glass has at least in some channel when the lamp is on."""
 
 
+class Networks(Protocol):
+    """What of a network set the cascade needs."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Scales, tile sizes and thresholds."""
+
+    @property
+    def lr(self) -> Engine:
+        """Finds where to look."""
+
+    @property
+    def hr(self) -> Engine:
+        """Says what is there."""
+
+
 class _Candidate(NamedTuple):
     x_um: float
     y_um: float
@@ -56,7 +73,7 @@ class _Candidate(NamedTuple):
 class Screen:
     """The cascade with its networks; it keeps nothing between fields."""
 
-    def __init__(self, networks: NetworkSet, choice: Choice) -> None:
+    def __init__(self, networks: Networks, choice: Choice) -> None:
         """Take the networks.
 
         Raises:
@@ -243,7 +260,7 @@ class Screen:
         return resample(crop, from_um_per_px=side_px, to_um_per_px=source_px)
 
 
-def _refuse_whole(networks: NetworkSet, choice: Choice) -> None:
+def _refuse_whole(networks: Networks, choice: Choice) -> None:
     differs = networks.manifest.lr.whole_field_max_difference
     if choice.lr_mode != "whole" or (
         differs is not None and differs <= WHOLE_TOLERANCE

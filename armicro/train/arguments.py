@@ -41,7 +41,8 @@ def add_train_arguments(
         "--blend",
         type=float,
         default=0.5,
-        help="with --go-on-from: share of the new weights in what is exported",
+        help="with --go-on-from: share of the new weights in what is exported; 0: "
+        "train none, fit HR's head and the RNNs alone",
     )
     parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")

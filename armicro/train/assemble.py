@@ -1,40 +1,50 @@
 """From trained networks to a set in its folder: calibrate, export, quantise, write.
 
-The order matters: the heads are calibrated on validation data first and the temperature
-becomes part of the graph; the fp32 graphs give the golden outputs; the RNNs learn from
-features as the shipped (INT8) HR network gives them.
+The order matters. LR is finished first, since HR's head learns from what LR hands over;
+the heads are calibrated on validation data and the temperature becomes part of the
+graph; the fp32 graphs give the golden outputs; the RNNs learn from features as the
+shipped (INT8) HR network gives them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from armicro.engine.manifest import Manifest
 from armicro.engine.openvino import OpenVinoEngine, place
 from armicro.field import Pixels
-from armicro.train.calibrate import fit_platt, set_calibration
+from armicro.train.calibrate import calibrate_hr
 from armicro.train.construct import (
-    Look,
     SlideSettings,
-    build_pool,
+    calibrate_rnn,
     fit_rnn,
-    score_constructed,
 )
-from armicro.train.data import Dataset
+from armicro.train.data import Crop, Dataset
 from armicro.train.drawn import SOURCE as DRAWN
 from armicro.train.export import export_onnx, quantise, store_weights_int8
+from armicro.train.finds import (
+    Candidates,
+    Finds,
+    Look,
+    cut_samples,
+    find_in_fields,
+    join,
+    look_at,
+)
 from armicro.train.finished import Finished
 from armicro.train.gate import cut_field_tiles, set_gate
 from armicro.train.golden import golden_arrays
 from armicro.train.manifest import write_set
-from armicro.train.networks import HighResolution, LowResolution, SlideRnn
+from armicro.train.mine import MineSettings, fit_head
+from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import (
     HR_UM_PER_PX,
     LR_UM_PER_PX,
@@ -42,15 +52,14 @@ from armicro.train.sample import (
     Sample,
     TilePlan,
     cut_tile,
+    even_part,
     list_samples,
 )
 from armicro.train.whole import Gate, gate_differences
 
-HR_PLAN = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
 HR_CALIBRATION = TilePlan(256, HR_UM_PER_PX, 6.0)
 LR_CALIBRATION = TilePlan(256, LR_UM_PER_PX, 40.0)
 CALIBRATION_WEIGHTS = {"cric": 0.6, "sipakmed": 0.2, "herlev": 0.1, "phantom": 0.1}
-POOL_PLAN = TilePlan(256, HR_UM_PER_PX, 6.0)
 
 TOLERANCE = {
     "lr_probability": 0.10,
@@ -72,35 +81,32 @@ class AssembleSettings:
     calibration_tiles: int = 64
     gate_tiles_per_field: int = 1
     hr_cells: int = 480
-    pool_cells: int = 1200
+    rounds: int = 1
+    """Other stains in which the fields are searched."""
+    pool_crops: int = 800
+    """Crops that constructed slides are made of, besides the fields' finds."""
+    mined_cells: int = 1200
+    """Annotated cells that HR's head sees beside the finds."""
     constructed: int = 400
-    """Slides that the RNNs are judged on."""
+    """Slides from each half of the fields that the RNNs are judged on."""
     whole_stride: int = 4
     """Every so many validation fields is looked at whole and tile by tile."""
     int8: bool = True
     weights_7_bit: bool = True
     slides: SlideSettings = SlideSettings()  # noqa: RUF009 (frozen)
+    mine: MineSettings = MineSettings()  # noqa: RUF009 (frozen)
 
 
-@torch.no_grad()
-def calibrate_hr(
-    network: HighResolution, samples: Sequence[Sample]
-) -> dict[str, float]:
-    """Fit and bake the HR head's temperature; return it."""
-    set_calibration(network.head, 1.0, 0.0)
-    network.eval()
-    rng = np.random.default_rng(0)
-    logits = []
-    for start in tqdm(range(0, len(samples), 8), desc="HR calibration", mininterval=10):
-        part = samples[start : start + 8]
-        tiles = np.stack([cut_tile(sample, HR_PLAN, rng) for sample in part])
-        middle = network.middle(torch.from_numpy(tiles))
-        logits.append(network.logits(middle)[0].double().numpy())
-    wanted = np.array([sample.lesion for sample in samples])
-    with torch.enable_grad():
-        temperature, offset = fit_platt(np.concatenate(logits), wanted)
-    set_calibration(network.head, temperature, offset)
-    return {"hr_temperature": temperature, "hr_offset": offset}
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What HR's head and the RNNs learn from and are calibrated on."""
+
+    train: Finds
+    val: Finds
+    """Of real fields alone: what a figure is made of."""
+    crops: Finds
+    cells: Finds
+    """Annotated cells of every source."""
 
 
 def calibration_tiles(
@@ -141,20 +147,6 @@ def look_through(model: onnx.ModelProto) -> Look:
     return look
 
 
-def pool_samples(dataset: Dataset, count: int, seed: int) -> list[Sample]:
-    """Return finds for constructed slides: half lesions at most, areas repeated."""
-    rng = np.random.default_rng(seed)
-    samples = list_samples(dataset)
-    lesions = [sample for sample in samples if sample.lesion]
-    normals = [sample for sample in samples if not sample.lesion]
-    areas = [sample for sample in normals if sample.category == "area"]
-    normals += areas * 2
-    few = min(len(lesions), count * 2 // 5)
-    chosen = [lesions[i] for i in rng.choice(len(lesions), few, replace=False)]
-    rest = min(count - few, len(normals))
-    return chosen + [normals[i] for i in rng.choice(len(normals), rest, replace=False)]
-
-
 def finish_lr(
     lr: LowResolution, dataset: Dataset, settings: AssembleSettings
 ) -> Finished:
@@ -168,11 +160,36 @@ def finish_lr(
     return replace(done, figures={**figures, **whole})
 
 
+def gather(lr: Finished, dataset: Dataset, settings: AssembleSettings) -> Material:
+    """Let the LR network search the fields, cut the crops and the annotated cells."""
+    train, val = dataset.split("train"), dataset.split("val")
+    tables = set_tables(dict(lr.figures), "int8" if settings.int8 else "fp32")
+    head = {"name": settings.name, "version": "0", "created": "", "files": {}}
+    manifest = msgspec.convert(head | tables, Manifest)
+    networks = Candidates(manifest, open_graph("lr", lr.shipped))
+    rounds, seed = settings.rounds, settings.slides.seed
+    # Drawn cells are easier than real ones: no figure is made of them.
+    real = [field for field in val.fields if field.source != DRAWN]
+    every = list_samples(train, areas=False)
+    crops = [one for one in every if isinstance(one.picture, Crop)]
+    return Material(
+        find_in_fields(networks, train.fields, rounds=rounds, seed=seed),
+        find_in_fields(networks, real, rounds=rounds, seed=seed),
+        cut_samples(
+            even_part(crops, settings.pool_crops), rounds=min(rounds, 1), seed=seed
+        ),
+        cut_samples(even_part(every, settings.mined_cells), rounds=1, seed=seed + 1),
+    )
+
+
 def finish_hr(
-    hr: HighResolution, dataset: Dataset, settings: AssembleSettings
+    hr: HighResolution, material: Material, dataset: Dataset, settings: AssembleSettings
 ) -> Finished:
-    """Calibrate the probability on real validation cells, export, quantise."""
-    cells = pool_real_cells(dataset.split("val"), settings.hr_cells)
+    """Mine, calibrate the probability on real validation cells, export, quantise."""
+    look = look_through(export_onnx(hr))
+    finds = look_at(material.train, look)
+    fit_head(hr.head, finds, look_at(material.cells, look), settings.mine)
+    cells = even_part(real_cells(dataset.split("val")), settings.hr_cells)
     figures = calibrate_hr(hr, cells)
     return ship(export_onnx(hr), figures, HR_CALIBRATION, dataset, settings)
 
@@ -196,10 +213,14 @@ def ship(
 
 
 def finish_rnn(
-    hr: onnx.ModelProto, dataset: Dataset, settings: AssembleSettings
+    hr: onnx.ModelProto, material: Material, settings: AssembleSettings
 ) -> Finished:
     """Train the slide RNNs on the shipped HR network's features, export."""
-    rnn, figures = train_rnn(hr, dataset.split("train"), dataset.split("val"), settings)
+    look = look_through(hr)
+    parts = [look_at(material.train, look), look_at(material.crops, look)]
+    rnn = fit_rnn(join(parts), settings.slides)
+    unseen = look_at(material.val, look)
+    figures = calibrate_rnn(rnn, unseen, settings.constructed, settings.slides)
     plain = export_onnx(rnn)
     if not settings.int8:
         return Finished(plain, plain, figures)
@@ -232,33 +253,10 @@ def finish_set(
         write(folder, shipped, golden, tables=set_tables(metrics, "int8") | facts)
 
 
-def pool_real_cells(val: Dataset, count: int) -> list[Sample]:
-    """Return an even choice of real validation cells, each source a like share."""
-    samples = [s for s in list_samples(val, areas=False) if s.source != DRAWN]
-    sources = sorted({sample.source for sample in samples})
-    chosen = []
-    for source in sources:
-        own = [sample for sample in samples if sample.source == source]
-        chosen += own[:: max(1, len(own) * len(sources) // count)]
-    return chosen
-
-
-def train_rnn(
-    hr: onnx.ModelProto, train: Dataset, val: Dataset, settings: AssembleSettings
-) -> tuple[SlideRnn, dict[str, float]]:
-    """Train the RNNs on the training split's pool, score them on the other's."""
-    look = look_through(hr)
-    seed = settings.slides.seed
-    pool = build_pool(
-        pool_samples(train, settings.pool_cells, seed), look, POOL_PLAN, seed
-    )
-    rnn = fit_rnn(pool, settings.slides)
-    still = TilePlan(256, HR_UM_PER_PX, 3.0, augmented=False)
-    # Drawn cells are easier than real ones: no figure is made of them.
-    real = replace(val, fields=tuple(f for f in val.fields if f.source != DRAWN))
-    samples = pool_samples(real, settings.pool_cells // 3, seed)
-    unseen = build_pool(samples, look, still, seed)
-    return rnn, score_constructed(rnn, unseen, settings.constructed, settings.slides)
+def real_cells(val: Dataset) -> list[Sample]:
+    """Return the cells that nobody drew."""
+    samples = list_samples(val, areas=False)
+    return [sample for sample in samples if sample.source != DRAWN]
 
 
 def set_tables(

@@ -16,12 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from armicro.train.assemble import HR_PLAN, look_through
+from armicro.train.assemble import look_through
 from armicro.train.backbone import load_backbone
+from armicro.train.calibrate import STILL
 from armicro.train.checkpoint import read_checkpoint
-from armicro.train.construct import Look
 from armicro.train.data import Dataset
 from armicro.train.export import export_onnx
+from armicro.train.finds import Look
 from armicro.train.networks import HighResolution
 from armicro.train.sample import Sample, cut_tile, list_samples
 
@@ -60,6 +61,6 @@ def features_of(samples: Sequence[Sample], look: Look) -> NDArray[np.float32]:
     parts = []
     for start in tqdm(range(0, len(samples), 16), desc="features", mininterval=10):
         part = samples[start : start + 16]
-        tiles = np.stack([cut_tile(sample, HR_PLAN, rng) for sample in part])
+        tiles = np.stack([cut_tile(sample, STILL, rng) for sample in part])
         parts.append(look(tiles)[1])
     return np.concatenate(parts)

@@ -6,14 +6,21 @@ each class weighing a half: that prior is written in the manifest, since no data
 here has a slide's real one. The LR gate is set for recall instead, as in the paper.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from tqdm import tqdm
 
-from armicro.train.networks import Head
+from armicro.train.networks import Head, HighResolution
+from armicro.train.sample import HR_UM_PER_PX, Sample, TilePlan, cut_tile
 
 Values = NDArray[np.float64]
+
+STILL = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
+"""HR tiles as they are."""
 
 
 def fit_platt(logits: Values, wanted: NDArray[np.bool_]) -> tuple[float, float]:
@@ -60,3 +67,24 @@ def set_calibration(head: Head, temperature: float, offset: float) -> None:
     """Bake temperature and offset into a head."""
     head.temperature.fill_(temperature)
     head.offset.fill_(offset)
+
+
+@torch.no_grad()
+def calibrate_hr(
+    network: HighResolution, samples: Sequence[Sample]
+) -> dict[str, float]:
+    """Fit and bake the HR head's temperature and offset; return them."""
+    set_calibration(network.head, 1.0, 0.0)
+    network.eval()
+    rng = np.random.default_rng(0)
+    logits = []
+    for start in tqdm(range(0, len(samples), 8), desc="HR calibration", mininterval=10):
+        part = samples[start : start + 8]
+        tiles = np.stack([cut_tile(sample, STILL, rng) for sample in part])
+        middle = network.middle(torch.from_numpy(tiles))
+        logits.append(network.logits(middle)[0].double().numpy())
+    wanted = np.array([sample.lesion for sample in samples])
+    with torch.enable_grad():
+        temperature, offset = fit_platt(np.concatenate(logits), wanted)
+    set_calibration(network.head, temperature, offset)
+    return {"hr_temperature": temperature, "hr_offset": offset}

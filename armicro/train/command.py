@@ -1,12 +1,13 @@
 """``armicro train KIND``: a network set from a data folder, resumable.
 
-    DATA/*/cells.csv ── hr ──► OUT/hr/ ── rnn ──► OUT/rnn/ ─┐
-                    └── lr ──► OUT/lr/ ──────────── set ────┴─► OUT/set/
+    DATA/*/cells.csv ─┬─ hr ──► OUT/hr/ ─┐
+                      └─ lr ──► OUT/lr/ ─┴─ rnn ──► OUT/done/ ── set ──► OUT/set/
 
-``rnn`` calibrates and exports HR and trains the slide RNNs on its features; ``set``
-trains LR's location branch, calibrates, exports and writes the set; ``all`` is the
-four in turn. ``baseline``, ``ablation`` and ``fovea`` make tables of the model card;
-``record`` writes OUT/val/*/metrics.json (of ``armicro validate``) into the set.
+``rnn`` finishes the networks: LR's location branch and gate, HR's head on what LR finds
+in the training fields, the slide RNNs on HR's features of it; each is calibrated and
+exported. ``set`` writes the set; ``all`` is the four in turn. ``baseline``,
+``ablation`` and ``fovea`` make tables of the model card; ``record`` writes
+OUT/val/*/metrics.json (of ``armicro validate``) into the set.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from armicro.train.assemble import (
     finish_lr,
     finish_rnn,
     finish_set,
+    gather,
 )
 from armicro.train.backbone import load_backbone
 from armicro.train.baseline import measure_baseline
@@ -38,7 +40,13 @@ from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.describe import describe
 from armicro.train.drawn import draw_fields
-from armicro.train.finished import Finished, keep_finished, keep_lr, read_finished
+from armicro.train.finished import (
+    Finished,
+    is_finished,
+    keep_finished,
+    keep_lr,
+    read_finished,
+)
 from armicro.train.fit import fit
 from armicro.train.fovea import measure_fovea
 from armicro.train.location import LocationSettings, collect_maps, fit_location
@@ -47,6 +55,7 @@ from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
     FOVEA_PX,
     LAST_STAGES,
+    MINED_WEIGHTS,
     PHANTOM_TRAIN_SEEDS,
     PHANTOM_VAL_SEEDS,
     settings_of,
@@ -65,8 +74,10 @@ QUICK_LOCATION = LocationSettings(tiles=16, epochs=2)
 QUICK_ASSEMBLY = AssembleSettings(
     calibration_tiles=8,
     hr_cells=24,
-    pool_cells=60,
-    constructed=40,
+    rounds=0,
+    pool_crops=24,
+    mined_cells=24,
+    constructed=20,
     slides=SlideSettings(steps=3, batch=4),
 )
 ABLATION_STEPS = 120
@@ -147,9 +158,9 @@ def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
     """Train one tile network into its folder, unless it is kept as it is."""
-    if name == "lr" and args.keep_lr:
-        return
     going_on = args.go_on_from is not None
+    if (name == "lr" and args.keep_lr) or (going_on and not args.blend):
+        return
     settings = settings_of(name, going_on=going_on, most_steps=args.steps)
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,35 +194,39 @@ def assembly_of(args: argparse.Namespace) -> AssembleSettings:
     """Return how much data the last steps look at."""
     settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
     before = 0 if args.go_on_from is None else read_version(args.go_on_from)
-    return replace(settings, name=args.name, version=before + 1, int8=not args.fp32)
+    return replace(
+        settings,
+        name=args.name,
+        version=before + 1,
+        int8=not args.fp32,
+        mine=replace(settings.mine, weights=MINED_WEIGHTS),
+    )
 
 
-def write_rnn(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Calibrate and export the HR network, train the RNNs on its features."""
-    settings = assembly_of(args)
-    hr = finish_hr(trained_network("hr", args, fovea_px=FOVEA_PX), dataset, settings)
-    keep_finished(args.out / "rnn" / "hr", hr)
-    rnn = finish_rnn(hr.shipped, dataset, settings)
-    keep_finished(args.out / "rnn" / "rnn", rnn)
+def finish(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Finish LR, or take it as it is; HR on what LR finds; the RNNs on HR."""
+    settings, done = assembly_of(args), args.out / "done"
+    if args.resume and is_finished(done / "lr"):
+        lr = read_finished(done / "lr")
+    else:
+        lr = keep_lr(args.go_on_from)[0] if args.keep_lr else write_lr(dataset, args)
+        keep_finished(done / "lr", lr)
+    material = gather(lr, dataset, settings)
+    network = trained_network("hr", args, fovea_px=FOVEA_PX)
+    hr = finish_hr(network, material, dataset, settings)
+    keep_finished(done / "hr", hr)
+    keep_finished(done / "rnn", finish_rnn(hr.shipped, material, settings))
 
 
 def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Finish LR or take it as it is, and write the set."""
-    settings = assembly_of(args)
-    kept: dict[str, Any] = {}
-    if args.keep_lr:
-        lr, kept = keep_lr(args.go_on_from)
-    else:
-        lr = write_lr(dataset, args, settings)
-    networks = {"lr": lr}
-    networks |= {name: read_finished(args.out / "rnn" / name) for name in ("hr", "rnn")}
+    """Write the set of what is finished."""
+    kept = keep_lr(args.go_on_from)[1] if args.keep_lr else {}
+    networks = {n: read_finished(args.out / "done" / n) for n in ("lr", "hr", "rnn")}
     training = describe(dataset, args)
-    finish_set(args.out / "set", networks, settings, training, kept)
+    finish_set(args.out / "set", networks, assembly_of(args), training, kept)
 
 
-def write_lr(
-    dataset: Dataset, args: argparse.Namespace, settings: AssembleSettings
-) -> Finished:
+def write_lr(dataset: Dataset, args: argparse.Namespace) -> Finished:
     """Train LR's location branch, calibrate and export."""
     lr = trained_network("lr", args)
     location = QUICK_LOCATION if args.quick else LocationSettings()
@@ -219,7 +234,7 @@ def write_lr(
         location = replace(location, mosaic=LAST_STAGES["lr"][0].plan.mosaic)
     maps, targets = collect_maps(lr, training_sampler(dataset), location)
     fit_location(lr, maps, targets, location)
-    return finish_lr(lr, dataset, settings)
+    return finish_lr(lr, dataset, assembly_of(args))
 
 
 def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
@@ -228,12 +243,18 @@ def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
     After ``--go-on-from`` they are averaged with the weights that training went on
     from: the mean of both held on to what either knew (see the model card).
     """
-    network = KINDS[name](args.backbone, **options)
+    plain: Callable[..., Any] = KINDS[name]
+    kind = partial(plain, **options)
+    network = kind(args.backbone)
+    if args.go_on_from is None:
+        load_trained(network, args.out / name)
+        return network
+    start = start_network(kind, args)
+    recover(start, args.go_on_from / f"{name}.onnx")
+    if not args.blend:
+        return start
     load_trained(network, args.out / name)
-    if args.go_on_from is not None and args.blend < 1:
-        start = start_network(KINDS[name], args)
-        recover(start, args.go_on_from / f"{name}.onnx")
-        blend(network, start, args.blend)
+    blend(network, start, args.blend)
     return network
 
 
@@ -259,9 +280,9 @@ TRAIN_HR, TRAIN_LR = partial(train_network, "hr"), partial(train_network, "lr")
 STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {
     "hr": (TRAIN_HR,),
     "lr": (TRAIN_LR,),
-    "rnn": (write_rnn,),
+    "rnn": (finish,),
     "set": (write_whole,),
-    "all": (TRAIN_HR, write_rnn, TRAIN_LR, write_whole),
+    "all": (TRAIN_HR, TRAIN_LR, finish, write_whole),
     "baseline": (write_baseline,),
     "ablation": (write_ablation,),
     "fovea": (write_fovea,),

@@ -1,14 +1,13 @@
-"""Slide scoring: six RNNs trained on constructed slides.
+"""Slide scoring: six RNNs trained and calibrated on constructed slides.
 
-No slide with a label is in the data folder, so slides are constructed: a number of
-normal finds of one group (a stain style) and, when positive, from a handful to dozens
-of lesion cells of the same group. A slide is known by the features of its most
-suspicious finds, ranked by HR probability as the cascade ranks them. The paper's
-rearrangement is kept: rows of a slide change places, so that the order of near equals
-means little. Every figure from these slides says "constructed".
+No slide with a label is in the data folder, so slides are constructed: some fields of
+one laboratory with the cascade's finds of normal cells and, when positive, from a
+handful to dozens of lesions. A slide is known by the features of its most suspicious
+finds, chosen and ranked as the cascade does. The paper's rearrangement is kept: rows of
+a slide change places, so that the order of near equals means little. Every figure from
+these slides says "constructed".
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,76 +18,33 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 from tqdm import tqdm
 
-from armicro.field import Pixels
+from armicro.cascade.merge import keep_apart
+from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT
+from armicro.errors import SourceError
+from armicro.train.calibrate import fit_platt
+from armicro.train.finds import Pool
 from armicro.train.networks import SlideRnn
-from armicro.train.sample import Sample, TilePlan, cut_tile
 
-Look = Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""HR tiles (n, 256, 256, 3) to probability (n,) and features (n, 2048)."""
-
-ROWS = 30
 RESAMPLES = 300
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """Finds that slides are made of."""
-
-    features: NDArray[np.float32]
-    """(n, 2048)"""
-    probability: NDArray[np.float32]
-    lesion: NDArray[np.bool_]
-    group: NDArray[np.str_]
-
-    def groups(self) -> list[str]:
-        """Return the groups that have both lesions and normals."""
-        names = np.unique(self.group)
-        return [
-            str(name)
-            for name in names
-            if len(set(self.lesion[self.group == name].tolist())) == 2
-        ]
+CALLED = 0.5
+SPOT_UM = 10_000.0
+"""Spots of a slide lie that far apart: a find outranks those of its own field only."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlideSettings:
     """What constructed slides look like and how long the RNNs see them."""
 
-    normals: tuple[int, int] = (0, 400)
-    """Normal finds of a slide, drawn evenly between."""
+    fewest_spots: int = 4
+    """Fields (or crops) of a slide: from so many to all of a group, drawn evenly in
+    the logarithm."""
     lesions: tuple[int, int] = (3, 60)
     """Lesion finds of a positive slide, drawn evenly in the logarithm."""
-    steps: int = 160
+    steps: int = 400
     batch: int = 24
     rate: float = 6e-4
+    smoothing: float = 0.04
     seed: int = 20214
-
-
-def build_pool(
-    samples: Sequence[Sample], look: Look, plan: TilePlan, seed: int
-) -> Pool:
-    """Look at one tile of each sample through the HR network."""
-    probability, features = [], []
-    for start in tqdm(range(0, len(samples), 16), desc="slide pool", mininterval=10):
-        rng = np.random.default_rng((seed, start))
-        part = samples[start : start + 16]
-        tiles = np.stack([cut_tile(sample, plan, rng) for sample in part])
-        one, many = look(tiles)
-        probability.append(one)
-        features.append(many)
-    return Pool(
-        np.concatenate(features),
-        np.concatenate(probability),
-        np.array([sample.lesion for sample in samples]),
-        np.array([group_of(sample) for sample in samples]),
-    )
-
-
-def group_of(sample: Sample) -> str:
-    """Return the style that a constructed slide keeps to."""
-    if sample.source == "cric" or sample.source == "phantom":
-        return f"{sample.source}/{sample.picture.group}"
-    return sample.source
 
 
 def construct_slide(
@@ -99,28 +55,50 @@ def construct_slide(
     The rank of near equals is shaken by a little noise on the logit (rearrangement).
     """
     own = pool.group == group
-    normals = np.flatnonzero(own & ~pool.lesion)
-    lesions = np.flatnonzero(own & pool.lesion)
-    low, high = settings.normals
-    count = min(int(rng.integers(low, high + 1)), len(normals))
-    chosen = rng.choice(normals, count, replace=False)
+    spots = np.unique(pool.spot[own])
+    count = min(draw_count((settings.fewest_spots, len(spots)), rng), len(spots))
+    seen = np.isin(pool.spot, rng.choice(spots, count, replace=False))
+    chosen = np.flatnonzero(own & seen & ~pool.lesion)
     if positive:
-        few, many = np.log(settings.lesions)
-        size = min(round(float(np.exp(rng.uniform(few, many)))), len(lesions))
+        lesions = np.flatnonzero(own & pool.lesion)
+        size = min(draw_count(settings.lesions, rng), len(lesions))
         chosen = np.concatenate([chosen, rng.choice(lesions, size, replace=False)])
-    clipped = np.clip(pool.probability[chosen], 1e-5, 1 - 1e-5)
-    logit = np.log(clipped / (1 - clipped)) + rng.normal(0, 0.3, len(chosen))
-    best = chosen[np.argsort(-logit)][:ROWS]
-    rows = np.zeros((ROWS, pool.features.shape[1]), np.float32)
+    logit = logit_of(pool.probability[chosen]) + rng.normal(0, 0.3, len(chosen))
+    ranked = chosen[np.argsort(-logit)]
+    places = pool.xy_um[ranked]
+    places[:, 0] += pool.spot[ranked] * SPOT_UM
+    best = ranked[keep_apart(places.tolist(), apart_um=TOP_APART_UM, count=TOP_COUNT)]
+    rows = np.zeros((TOP_COUNT, pool.features.shape[1]), np.float32)
     rows[: len(best)] = pool.features[best]
     return rows
+
+
+def draw_count(bounds: tuple[int, int], rng: Generator) -> int:
+    """Return a number between two, drawn evenly in the logarithm."""
+    low, high = np.log(min(bounds)), np.log(max(bounds))
+    return round(float(np.exp(rng.uniform(low, high))))
+
+
+def logit_of(probability: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the logit of probabilities, kept off 0 and 1."""
+    clipped = np.clip(probability.astype(np.float64), 1e-5, 1 - 1e-5)
+    return np.asarray(np.log(clipped / (1 - clipped)), np.float64)
 
 
 def construct_slides(
     pool: Pool, count: int, settings: SlideSettings, rng: Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return features (count, 30, 2048) and labels, half of them positive."""
+    """Return features (count, 30, 2048) and labels, half of them positive.
+
+    Raises:
+        SourceError: no laboratory shows both lesions and normal cells.
+    """
     groups = pool.groups()
+    if not groups:
+        raise SourceError(
+            "no source has both lesions and normal cells to construct slides of; give "
+            "--data sources whose splits hold both"
+        )
     labels = np.arange(count) % 2 == 0
     slides = [
         construct_slide(
@@ -148,6 +126,7 @@ def fit_rnn(pool: Pool, settings: SlideSettings) -> SlideRnn:
         network.parameters(), settings.rate, weight_decay=1e-2
     )
     rng = np.random.default_rng(settings.seed)
+    smooth = settings.smoothing
     for step in tqdm(range(settings.steps), desc="slide RNNs", mininterval=10):
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * (1 - step / settings.steps)
@@ -158,7 +137,7 @@ def fit_rnn(pool: Pool, settings: SlideSettings) -> SlideRnn:
             logits = network.logits(torch.from_numpy(noisy), member)
             wanted = torch.from_numpy(labels.astype(np.float32))
             loss = loss + functional.binary_cross_entropy_with_logits(
-                logits, wanted * 0.96 + 0.02
+                logits, wanted * (1 - smooth) + smooth / 2
             )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -168,29 +147,92 @@ def fit_rnn(pool: Pool, settings: SlideSettings) -> SlideRnn:
 
 
 @torch.no_grad()
-def score_constructed(
-    network: SlideRnn, pool: Pool, count: int, settings: SlideSettings
-) -> dict[str, float]:
-    """Return AUC and specificity at full sensitivity on constructed slides.
+def member_logits(
+    network: SlideRnn, slides: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the logits (n, 6) of slides, before calibration."""
+    shown = torch.from_numpy(slides)
+    members = [network.logits(shown, member) for member in range(len(network.TOP))]
+    return torch.stack(members, 1).double().numpy()
 
-    The intervals draw slides; slides of one group share cells, so they are too narrow.
+
+def fit_members(
+    logits: NDArray[np.float64], labels: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return temperature and offset (2, 6) so that each RNN's score fits the labels."""
+    pairs = [fit_platt(column, labels) for column in logits.T]
+    return np.array(pairs).T
+
+
+def fused(
+    logits: NDArray[np.float64], members: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean score (n,) of calibrated members."""
+    scores = 1 / (1 + np.exp(-(logits / members[0] + members[1])))
+    return np.asarray(scores.mean(axis=1), np.float64)
+
+
+def calibrate_rnn(
+    network: SlideRnn, unseen: Pool, count: int, settings: SlideSettings
+) -> dict[str, float]:
+    """Set what a score of one half means, in place; return figures of unseen slides.
+
+    The fields are halved: what one half sets is measured on the other, and the network
+    gets what both say. The intervals draw slides; slides share fields, so they are too
+    narrow.
     """
     rng = np.random.default_rng(settings.seed + 1)
-    slides, labels = construct_slides(pool, count, settings, rng)
-    scores = network(torch.from_numpy(slides)).mean(1).numpy()
-    drawn = [rng.integers(0, count, count) for _ in range(RESAMPLES)]
-    figures = {}
+    spots = rng.permutation(np.unique(unseen.spot))
+    first = np.isin(unseen.spot, spots[::2])
+    drawn = []
+    for half in (first, ~first):
+        slides, labels = construct_slides(unseen.part(half), count, settings, rng)
+        drawn.append((member_logits(network, slides), labels))
+    (one, one_labels), (other, other_labels) = drawn
+    scores = np.concatenate(
+        [
+            fused(one, fit_members(other, other_labels)),
+            fused(other, fit_members(one, one_labels)),
+        ]
+    )
+    labels = np.concatenate([one_labels, other_labels])
+    temperature, offset = fit_members(np.concatenate([one, other]), labels)
+    network.temperature.copy_(torch.from_numpy(temperature))
+    network.offset.copy_(torch.from_numpy(offset))
+    return score_figures(labels, scores, rng)
+
+
+def score_figures(
+    labels: NDArray[np.bool_], scores: NDArray[np.float64], rng: Generator
+) -> dict[str, float]:
+    """Return AUC, sensitivity, specificity at one half and at full sensitivity."""
+    count = len(labels)
+    rounds = [rng.integers(0, count, count) for _ in range(RESAMPLES)]
+    figures: dict[str, float] = {"constructed_slides": count}
     for name, figure in (
-        ("constructed_auc", roc_auc_score),
-        ("constructed_specificity_at_full_sensitivity", full_specificity),
+        ("auc", roc_auc_score),
+        ("sensitivity", sensitivity),
+        ("specificity", specificity),
+        ("specificity_at_full_sensitivity", full_specificity),
     ):
-        values = [figure(labels[rows], scores[rows]) for rows in drawn]
+        values = [figure(labels[rows], scores[rows]) for rows in rounds]
         low, high = np.percentile(values, [2.5, 97.5])
-        figures[name] = float(figure(labels, scores))
-        figures[f"{name}_low"], figures[f"{name}_high"] = float(low), float(high)
-    return figures | {"constructed_slides": count}
+        figures[f"constructed_{name}"] = float(figure(labels, scores))
+        figures[f"constructed_{name}_low"] = float(low)
+        figures[f"constructed_{name}_high"] = float(high)
+    return figures
 
 
-def full_specificity(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+def sensitivity(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the share of positive slides called at one half."""
+    return float((scores[labels] >= CALLED).mean())
+
+
+def specificity(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the share of negative slides not called at one half."""
+    return float((scores[~labels] < CALLED).mean())
+
+
+def full_specificity(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
     """Return the share of negative slides below the lowest positive one."""
     return float((scores[~labels] < scores[labels].min()).mean())

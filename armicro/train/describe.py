@@ -22,6 +22,7 @@ def describe(dataset: Dataset, args: argparse.Namespace) -> dict[str, Any]:
         origin = {
             "went_on_from": f"{args.go_on_from.name}, manifest sha256:{digest}",
             "lr": "as it was" if args.keep_lr else "went on too",
+            "hr": "went on" if args.blend else "as it was but for its head",
         }
     return origin | {
         "paper": "Cheng et al. 2021, Nat Commun 12:5639",

@@ -31,6 +31,11 @@ def keep_finished(folder: Path, done: Finished) -> None:
     (folder / "figures.json").write_text(json.dumps(dict(done.figures)), "utf-8")
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a network was finished there."""
+    return (folder / "figures.json").exists()
+
+
 def read_finished(folder: Path) -> Finished:
     """Read a finished network.
 

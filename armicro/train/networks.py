@@ -27,6 +27,7 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, dropout: float = 0.5) -> None:
         super().__init__()
+        self.features = channels
         self.hidden = nn.Conv2d(channels, 64, 1)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Conv2d(64, 1, 1)
@@ -150,9 +151,16 @@ class LowResolution(nn.Module):
 
 
 class SlideRnn(nn.Module):
-    """Six simple RNNs of 512 ReLU units over the top 10, 20 and 30 features."""
+    """Six simple RNNs of 512 ReLU units over the top 10, 20 and 30 features.
+
+    Temperature and offset of each are fitted on constructed slides, so that one half
+    is where as many positive as negative ones lie.
+    """
 
     TOP = (10, 10, 20, 20, 30, 30)
+
+    temperature: Tensor
+    offset: Tensor
 
     def __init__(self, features: int = 2048, units: int = 512) -> None:
         super().__init__()
@@ -163,9 +171,11 @@ class SlideRnn(nn.Module):
         self.recurrent = nn.ParameterList(0.5 * torch.eye(units) for _ in self.TOP)
         self.bias = nn.ParameterList(torch.zeros(units) for _ in self.TOP)
         self.outputs = nn.ModuleList(nn.Linear(units, 1) for _ in self.TOP)
+        self.register_buffer("temperature", torch.ones(len(self.TOP)))
+        self.register_buffer("offset", torch.zeros(len(self.TOP)))
 
     def logits(self, features: Tensor, member: int) -> Tensor:
-        """Return (n,) logits of one RNN; the least suspicious row is read first."""
+        """Return plain (n,) logits of one RNN; the least suspicious row comes first."""
         top = self.TOP[member]
         wide = features[:, :top] @ self.inputs[member] + self.bias[member]
         state = functional.relu(wide[:, top - 1])
@@ -177,4 +187,4 @@ class SlideRnn(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return scores (n, 6), 0-1, of features (n, 30, 2048)."""
         logits = [self.logits(features, index) for index in range(len(self.TOP))]
-        return torch.sigmoid(torch.stack(logits, 1))
+        return torch.sigmoid(torch.stack(logits, 1) / self.temperature + self.offset)

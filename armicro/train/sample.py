@@ -78,6 +78,16 @@ def list_samples(dataset: Dataset, *, areas: bool = True) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
+def even_part(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return about ``count`` samples, each source a like share, evenly spread."""
+    sources = sorted({sample.source for sample in samples})
+    chosen = []
+    for source in sources:
+        own = [sample for sample in samples if sample.source == source]
+        chosen += own[:: max(1, len(own) * len(sources) // count)]
+    return chosen
+
+
 class BalancedSampler:
     """Draws samples: half lesions, then by source, then by category."""
 

@@ -10,7 +10,6 @@ from armicro.errors import EngineError
 from armicro.train.backbone import load_backbone
 from armicro.train.calibrate import fit_platt, recall_offset
 from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from armicro.train.construct import Pool, SlideSettings, fit_rnn, score_constructed
 from armicro.train.data import read_dataset
 from armicro.train.fit import FitSettings, Stage, fit
 from armicro.train.location import location_target
@@ -136,20 +135,6 @@ def test_the_gate_passes_the_wanted_share_of_positives() -> None:
     wanted = np.ones(1000, bool)
     offset = recall_offset(logits, wanted, 2.0, recall=0.98)
     assert (logits / 2.0 + offset > 0).mean() == pytest.approx(0.98, abs=0.005)
-
-
-def test_rnns_tell_constructed_slides_apart() -> None:
-    rng = np.random.default_rng(0)
-    lesion = np.arange(200) % 3 == 0
-    features = rng.normal(1, 0.3, (200, 16)).astype(np.float32)
-    features[lesion, :4] += 2
-    probability = np.where(lesion, 0.9, 0.2).astype(np.float32)
-    pool = Pool(features, probability, lesion, np.full(200, "one"))
-    shape = SlideSettings(
-        normals=(0, 100), lesions=(3, 20), steps=12, batch=6, rate=3e-3
-    )
-    figures = score_constructed(fit_rnn(pool, shape), pool, 60, shape)
-    assert figures["constructed_auc"] > 0.95
 
 
 def test_toml_reads_back() -> None:

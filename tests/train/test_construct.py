@@ -1,0 +1,117 @@
+"""Constructed slides: what they hold, and the networks that are trained on them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from armicro.errors import SourceError
+from armicro.train.construct import (
+    SlideSettings,
+    calibrate_rnn,
+    construct_slide,
+    fit_rnn,
+    logit_of,
+)
+from armicro.train.finds import Pool, join
+from armicro.train.mine import MineSettings, even_chances, fit_head
+from armicro.train.networks import Head
+
+SETTINGS = SlideSettings(lesions=(3, 20), steps=12, batch=6, rate=3e-3)
+
+
+def pool_of(count: int, seed: int = 0, *, shift: float = 2.0) -> Pool:
+    """Two finds a field, every third one a lesion that looks different."""
+    rng = np.random.default_rng(seed)
+    lesion = np.arange(count) % 3 == 0
+    features = rng.normal(1, 0.3, (count, 16)).astype(np.float32)
+    features[lesion, :4] += shift
+    spot = np.arange(count) // 2
+    xy_um = np.column_stack([np.arange(count) % 2 * 300.0, np.zeros(count)])
+    chance = np.where(lesion, 0.9, 0.2).astype(np.float32)
+    return Pool(features, chance, lesion, np.full(count, "lab/0"), spot, xy_um)
+
+
+def test_the_rnns_tell_slides_of_unseen_fields_apart_at_one_half() -> None:
+    network = fit_rnn(pool_of(200), SETTINGS)
+    figures = calibrate_rnn(network, pool_of(120, 1), 60, SETTINGS)
+    assert figures["constructed_slides"] == 120
+    assert figures["constructed_auc"] > 0.95
+    assert figures["constructed_sensitivity"] > 0.9
+    assert figures["constructed_specificity"] > 0.9
+    # What the figures promise is what the network that is shipped does.
+    rng = np.random.default_rng(9)
+    for positive in (True, False):
+        rows = construct_slide(
+            pool_of(120, 2), "lab/0", positive=positive, settings=SETTINGS, rng=rng
+        )
+        score = float(network(torch.from_numpy(rows[None])).detach().mean())
+        assert (score >= 0.5) is positive
+
+
+def test_calibration_moves_one_half_to_where_unseen_slides_part() -> None:
+    network = fit_rnn(pool_of(200), SETTINGS)
+    # Another laboratory, whose normal cells look half like lesions.
+    other = pool_of(120, 1)
+    other.features[~other.lesion, :4] += 1.0
+    figures = calibrate_rnn(network, other, 60, SETTINGS)
+    assert figures["constructed_sensitivity"] > 0.85
+    assert figures["constructed_specificity"] > 0.85
+    assert (network.offset.numpy() < 0).all()
+
+
+def test_a_slide_holds_no_find_within_200_um_of_a_higher_one_of_its_field() -> None:
+    pool = pool_of(40)
+    near = replace(pool, xy_um=pool.xy_um / 3)
+    rng = np.random.default_rng(0)
+    settings = replace(SETTINGS, fewest_spots=20)
+    shown = [
+        construct_slide(one, "lab/0", positive=False, settings=settings, rng=rng)
+        for one in (pool, near)
+    ]
+    counts = [int((rows.sum(axis=1) > 0).sum()) for rows in shown]
+    # 26 normal cells in 20 fields; those that share one lie 300 or 100 um apart.
+    assert counts == [26, 20]
+
+
+def test_slides_need_lesions_and_normal_cells_of_one_laboratory() -> None:
+    pool = pool_of(30)
+    with pytest.raises(SourceError, match="both lesions and normal"):
+        fit_rnn(pool.part(pool.lesion), SETTINGS)
+
+
+def test_joined_pools_keep_their_fields_apart() -> None:
+    both = join([pool_of(6), pool_of(4)])
+    assert both.spot.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_mined_head_learns_the_finds_and_keeps_the_cells() -> None:
+    torch.manual_seed(0)
+    head = Head(16)
+    cells = pool_of(200)
+    # What LR hands over: normal finds with a look that no annotated cell has.
+    finds = pool_of(200, 3)
+    finds.features[~finds.lesion, 8:12] += 2.0
+    finds.features[~finds.lesion, :4] += 1.5
+    settings = MineSettings(steps=150, rate=5e-3, noise=0.02)
+    fit_head(head, finds, cells, settings)
+    for pool in (finds, cells):
+        with torch.no_grad():
+            shown = torch.from_numpy(pool.features)[:, :, None, None]
+            called = head(shown)[:, 0, 0].numpy() > 0
+        assert (called == pool.lesion).mean() > 0.95
+
+
+def test_each_class_and_source_gets_its_share_of_the_draws() -> None:
+    pool = pool_of(30)
+    group = np.where(np.arange(30) < 24, "one/0", "two/1")
+    chance = even_chances(replace(pool, group=group), {"one": 1.0, "two": 3.0})
+    assert chance.sum() == pytest.approx(1.0)
+    assert chance[pool.lesion].sum() == pytest.approx(0.5)
+    two = chance[group == "two/1"]
+    assert two.sum() == pytest.approx(0.75)
+
+
+def test_logits_of_certain_finds_are_finite() -> None:
+    assert np.isfinite(logit_of(np.array([0.0, 1.0], np.float32))).all()
