@@ -14,7 +14,6 @@ from armicro.processes.job import Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job
 from armicro.rig import read_rig
-from armicro.source.drawn import drawn
 
 EXAMPLE = """\
 examples:
@@ -99,9 +98,7 @@ def run(args: argparse.Namespace) -> int:
         record=args.record,
         part=args.part,
     )
-    with drawn(rig) as drawn_rig:
-        job = msgspec.structs.replace(job, rig=drawn_rig)
-        session, ended = run_job(job, quiet=args.json, seconds=args.seconds)
+    session, ended = run_job(job, quiet=args.json, seconds=args.seconds)
     if args.part != "microscope":
         show(session, folder, as_json=args.json)
     if not args.json and ended:

@@ -1,7 +1,6 @@
 """A picture on a whole screen, pixel for pixel: what the camera is to look at."""
 
 import time
-from types import TracebackType
 from typing import Self
 
 from PySide6.QtCore import Qt
@@ -52,12 +51,7 @@ class FullScreen(QWidget):
         self.showFullScreen()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def show_picture(self, picture: Pixels) -> int:

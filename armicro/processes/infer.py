@@ -53,7 +53,13 @@ TELL_S = 0.25
 class Spent(msgspec.Struct, frozen=True):
     """Sums of a session, over all lives of this process."""
 
+    run: str = ""
+    """Identity of the run on the wire; a session that is resumed has another."""
+    begun_ns: int = 0
+    """Monotonic clock where ``wall_s`` was 0, had no pause lain before the run."""
     wall_s: float = 0.0
+    """From the start of infer's first life in each run; its deaths and restarts within
+    a run are part of it, the time between two runs is not."""
     inference_s: float = 0.0
     fields_dropped: int = 0
 
@@ -109,8 +115,8 @@ class _Session:
         timed = replace(networks, lr=lr, hr=hr, rnn=rnn)
         live = job.mode == "live"
         self._pipeline = Pipeline(timed, job.rig.cascade, live=live)
-        self._begun_ns = time.monotonic_ns()
         self._before = journal.get("spent", Spent) or Spent()
+        self._begun_ns = begun_ns(self._before, job.session, time.monotonic_ns())
         self._recent_ms: deque[float] = deque(maxlen=32)
         self._last: FieldReport | None = None
         self._tell_at = self._revisit_at = 0.0
@@ -126,6 +132,8 @@ class _Session:
         self._score = self._pipeline.score()
         self._writer = Writer(journal)
         self._intake = Intake(job, self._pipeline.screen, kept)
+        # Kept before the first field: a life that sees none has taken its time too.
+        journal.set("spent", self._spent())
 
     def run(self) -> None:
         """Work until there is nothing left, or until told to end."""
@@ -249,12 +257,24 @@ class _Session:
         return sum(engine.spent_ns for engine in self._engines)
 
     def _spent(self) -> Spent:
-        wall_s = (time.monotonic_ns() - self._begun_ns) / 1e9
         return Spent(
-            wall_s=self._before.wall_s + wall_s,
+            run=self._job.session,
+            begun_ns=self._begun_ns,
+            wall_s=(time.monotonic_ns() - self._begun_ns) / 1e9,
             inference_s=self._before.inference_s + self._spent_ns() / 1e9,
             fields_dropped=self._before.fields_dropped + self._intake.skipped,
         )
+
+
+def begun_ns(before: Spent, run: str, now_ns: int) -> int:
+    """Where ``wall_s`` counts from: a run counts on, another adds to those before it.
+
+    >>> begun_ns(Spent("a", begun_ns=100, wall_s=2e-9), "a", 900)
+    100
+    >>> begun_ns(Spent("a", begun_ns=100, wall_s=2e-9), "b", 900)
+    898
+    """
+    return before.begun_ns if before.run == run else now_ns - round(before.wall_s * 1e9)
 
 
 class SeenFields:

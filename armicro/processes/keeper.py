@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import cv2
@@ -62,16 +61,9 @@ class Keeper:
             self._stitcher = Stitcher(path)
 
     def __enter__(self) -> Self:
-        """Return the keeper; leaving the block writes all and closes the file."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def take(self, field: Field, *, at_once: bool = False) -> None:

@@ -210,6 +210,8 @@ class Supervisor:
         child.process = subprocess.Popen(
             [*command, str(run / "job.json")],
             stdin=subprocess.DEVNULL,
+            # What a child leaves, however it ends, goes with the run.
+            env=os.environ | {"TMPDIR": str(run)},
             pass_fds=ring.pass_fds,
             # Ctrl-C is the supervisor's; it tells the children in order.
             process_group=0 if sys.platform != "win32" else None,

@@ -15,11 +15,9 @@ No clock is read here: times are passed in. One thread at a time may use a journ
 """
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 import msgspec
@@ -28,7 +26,8 @@ import numpy as np
 from armicro.errors import SourceError
 from armicro.report import Account, FieldReport, Finding, Observation
 from armicro.slide.crop import decode_crop, encode_crop
-from armicro.slide.schema import prepare
+from armicro.slide.database import Database
+from armicro.slide.schema import JOURNAL
 
 Kind = TypeVar("Kind")
 
@@ -63,7 +62,7 @@ class Event:
     text: str
 
 
-class Journal:
+class Journal(Database):
     """One slide's journal, open for writing and reading.
 
     Args:
@@ -76,44 +75,12 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, must_exist: bool = False) -> None:
-        self._path = path
         if must_exist and not path.is_file():
             raise SourceError(
                 f"{path}: no journal there; expected a folder that replay, demo or "
                 "live wrote"
             )
-        try:
-            # The writer thread of a process may differ from the one that opens.
-            self._database = sqlite3.connect(
-                path, isolation_level=None, timeout=10.0, check_same_thread=False
-            )
-        except sqlite3.Error as error:
-            raise SourceError(
-                f"{path}: {error}; check that its folder exists and may be written"
-            ) from error
-        try:
-            with self._told():
-                prepare(self._database, path)
-        except BaseException:
-            self._database.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Return the journal itself; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
-
-    def close(self) -> None:
-        """Fold the write-ahead log into the file and close it; may be called twice."""
-        self._database.close()
+        super().__init__(path, JOURNAL)
 
     def write(
         self,
@@ -288,22 +255,6 @@ class Journal:
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what SQLite reports into an error that says what to do."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise SourceError(
-                f"{self._path}: {error}; check free space and write permission, and "
-                "that no other armicro uses this folder"
-            ) from error
-        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError) as error:
-            raise SourceError(
-                f"{self._path}: damaged or not a journal ({error}); move it away to "
-                "start afresh, or restore it from a copy"
-            ) from error
 
 
 def _value_of(fact: object) -> bytes | str:

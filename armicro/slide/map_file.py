@@ -4,8 +4,6 @@ What was added survives every crash of the process. A picture is kept as JPEG, w
 errors are far below those of a camera; a keyframe takes some 100 kB.
 """
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,21 +13,29 @@ import numpy as np
 from armicro.align.look import Look
 from armicro.errors import SourceError
 from armicro.slide.atlas import Keyframe
+from armicro.slide.database import Database, Schema
 from armicro.slide.landmark import WORDS, Landmarks
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS keyframes (
+_MAP = Schema(
+    noun="map",
+    # Maps carry none: their version tells them from other programs' files.
+    application_id=0,
+    version=1,
+    tables="""
+CREATE TABLE keyframes (
     number INTEGER PRIMARY KEY, x_um REAL NOT NULL, y_um REAL NOT NULL,
     standard_error_um REAL NOT NULL, width_um REAL NOT NULL, height_um REAL NOT NULL,
-    spots BLOB NOT NULL, words BLOB NOT NULL, picture BLOB NOT NULL)
-"""
-_VERSION = 1
+    spots BLOB NOT NULL, words BLOB NOT NULL, picture BLOB NOT NULL);
+""",
+    refused="move it away, and the slide is mapped anew",
+    damaged="move it away, and the slide is mapped anew",
+)
 _QUALITY = 95
 _SCALE = 31.0
 """Grey levels a unit of texture, which lies between -4 and 4."""
 
 
-class MapFile:
+class MapFile(Database):
     """A ``KeyframeStore`` in a file."""
 
     def __init__(self, path: Path) -> None:
@@ -38,20 +44,7 @@ class MapFile:
         Raises:
             SourceError: here and from every method, when it cannot be used.
         """
-        self._path = path
-        with self._told():
-            self._database = sqlite3.connect(path, isolation_level=None)
-            version = self._database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise SourceError(
-                    f"map {path}: of version {version}, this armicro reads {_VERSION}; "
-                    "move it away, and the slide is mapped anew"
-                )
-            # As the journal: NORMAL in WAL survives every crash of the process.
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(_SCHEMA)
-            self._database.execute(f"PRAGMA user_version = {_VERSION}")
+        super().__init__(path, _MAP)
 
     def add(self, keyframe: Keyframe, look: Look) -> None:
         """Keep one more."""
@@ -86,8 +79,7 @@ class MapFile:
             levels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
         if levels is None:
             raise SourceError(
-                f"map {self._path}: keyframe {number} is missing or damaged; move the "
-                "map away, and the slide is mapped anew"
+                f"{self._path}: keyframe {number} is missing or damaged; {_MAP.damaged}"
             )
         return Look((levels.astype(np.float32) - 128) / np.float32(_SCALE))
 
@@ -107,17 +99,3 @@ class MapFile:
                 )
                 size_um = width_um, height_um
                 yield Keyframe(x_um, y_um, error_um, size_um, landmarks)
-
-    def close(self) -> None:
-        """Close the file; may be called twice."""
-        self._database.close()
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, ValueError) as error:
-            raise SourceError(
-                f"map {self._path}: {error}; check free space and write permission, or "
-                "move it away, and the slide is mapped anew"
-            ) from error

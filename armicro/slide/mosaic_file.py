@@ -6,33 +6,33 @@ not at all: after any crash the file holds what was written, and a session that 
 goes on from there. One thread at a time may use it.
 """
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.slide.database import Database, Schema
 from armicro.slide.mosaic import Spot, Tile
 
 MOSAIC = "mosaic.sqlite"
 """Its name in a session folder."""
-APPLICATION_ID = 0x41524D4D
-"""``ARMM`` in the file's head."""
-_TABLES = f"""
-BEGIN IMMEDIATE;
+_MOSAIC = Schema(
+    noun="mosaic",
+    # ``ARMM``
+    application_id=0x41524D4D,
+    version=0,
+    tables="""
 CREATE TABLE scale (um_per_px REAL NOT NULL);
 CREATE TABLE tiles (
     x INTEGER NOT NULL, y INTEGER NOT NULL, jpeg BLOB NOT NULL, rank BLOB NOT NULL,
     PRIMARY KEY (x, y));
-PRAGMA application_id = {APPLICATION_ID};
-COMMIT;
-"""
+""",
+    refused="move it away: a session that goes on begins a new one",
+    damaged="move it away: a session that goes on begins a new one",
+)
 _JPEG = (
     *(cv2.IMWRITE_JPEG_QUALITY, 95),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
@@ -40,7 +40,7 @@ _JPEG = (
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
-class MosaicFile:
+class MosaicFile(Database):
     """Tiles by their place.
 
     Args:
@@ -52,34 +52,7 @@ class MosaicFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._told():
-            self._database = sqlite3.connect(
-                path, isolation_level=None, timeout=10.0, check_same_thread=False
-            )
-        try:
-            with self._told():
-                self._prepare()
-        except BaseException:
-            self._database.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Return the file itself; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; may be called twice."""
-        self._database.close()
+        super().__init__(path, _MOSAIC)
 
     def fix_scale(self, um_per_px: float) -> float:
         """The grid's scale: what was fixed before, else ``um_per_px`` from now on."""
@@ -138,29 +111,3 @@ class MosaicFile:
             raise SourceError(f"{self._path}: no tile {spot}; run armicro report again")
         tile.pixels[tile.rank == 0] = paper_rgb
         return tile.pixels
-
-    def _prepare(self) -> None:
-        # As the journal: a crash of the process costs nothing that was written.
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
-            self._database.execute(f"PRAGMA {pragma}")
-        if not self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[
-            0
-        ]:
-            self._database.executescript(_TABLES)
-        found = self._database.execute("PRAGMA application_id").fetchone()[0]
-        if found != APPLICATION_ID:
-            raise sqlite3.DatabaseError("of another program")
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise SourceError(
-                f"{self._path}: {error}; check free space and write permission"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise SourceError(
-                f"{self._path}: damaged or not a mosaic ({error}); move it away: a "
-                "session that goes on begins a new one"
-            ) from error

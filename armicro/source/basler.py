@@ -16,6 +16,7 @@ from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field, Place
 from armicro.rig import Camera
 from armicro.source import Card
+from armicro.source.drawn import drawn
 from armicro.source.node import pace, set_up
 from armicro.source.pan import pan_xy
 from armicro.source.raw import apply_gains, to_rgb
@@ -63,12 +64,15 @@ class BaslerSource:
         self._pylon = _import_pylon()
         self._camera = camera
         self._clock = clock
+        self._drawn = contextlib.ExitStack()
         self._device = self._find()
         info = self._device.GetDeviceInfo()
         name = f"{info.GetModelName()} {info.GetSerialNumber()}"
         try:
             self._device.Open()
-            self._setting = set_up(self._device, camera)
+            # Pylon reads the picture again whenever it starts.
+            shown = self._drawn.enter_context(drawn(camera))
+            self._setting = set_up(self._device, shown)
             if camera.emulated_image:
                 self._try_image()
             width, height = self._device.Width.Value, self._device.Height.Value
@@ -274,6 +278,7 @@ class BaslerSource:
         with contextlib.suppress(self._pylon.GenericException):
             self._device.Close()
             self._device.DestroyDevice()
+        self._drawn.close()
 
 
 def _first_line(error: Exception) -> str:

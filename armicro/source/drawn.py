@@ -9,7 +9,7 @@ import cv2
 import msgspec
 
 from armicro.field import Pixels
-from armicro.rig import Camera, Rig
+from armicro.rig import Camera
 from armicro.source.phantom import UM_PER_PX, lesions_that_fit, paint_field
 
 DRAWN = "drawn"
@@ -18,18 +18,18 @@ _LESIONS = 40
 
 
 @contextlib.contextmanager
-def drawn(rig: Rig) -> Iterator[Rig]:
-    """Draw the picture where the rig asks for it, and name its file in the rig."""
-    camera = rig.camera
-    # The simulated microscope draws for itself: it needs no file.
-    if camera.emulated_image != DRAWN or camera.driver == "simulated":
-        yield rig
+def drawn(camera: Camera) -> Iterator[Camera]:
+    """Draw the picture where the camera asks for it, and name its file in the camera.
+
+    The file is there until the block ends.
+    """
+    if camera.emulated_image != DRAWN:
+        yield camera
         return
     with tempfile.TemporaryDirectory(prefix="armicro-drawn-") as folder:
         path = Path(folder) / "drawn.bmp"
         cv2.imwrite(str(path), cv2.cvtColor(paint_slide(camera), cv2.COLOR_RGB2BGR))
-        replace = msgspec.structs.replace
-        yield replace(rig, camera=replace(camera, emulated_image=str(path)))
+        yield msgspec.structs.replace(camera, emulated_image=str(path))
 
 
 def paint_slide(camera: Camera) -> Pixels:

@@ -63,7 +63,7 @@ class CropRow:
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a CSV file that has these columns.
+    """Return the rows of a CSV file that has these columns; what a row lacks is empty.
 
     Raises:
         SourceError: it cannot be read, is empty, or lacks a column.
@@ -71,35 +71,41 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            rows = list(reader)
+            names = reader.fieldnames or ()
+            rows = [{k: v or "" for k, v in row.items() if k} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         seen = error.strerror if isinstance(error, OSError) else error
         raise SourceError(
             f"{path}: cannot be read ({seen}); expected a CSV table with "
             f"{', '.join(columns)}; check the path"
         ) from error
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    missing = [name for name in columns if name not in names]
     if missing:
         raise SourceError(
-            f"{path}: has no column {', '.join(missing)}; expected {', '.join(columns)}"
+            f"{path}: has no column {', '.join(missing)}; expected "
+            f"{', '.join(columns)}; add what is missing"
         )
     if not rows:
-        raise SourceError(f"{path}: has no rows; expected at least one")
+        raise SourceError(f"{path}: has no rows; expected at least one; fill it")
     return rows
 
 
 def number(row: dict[str, str], name: str, path: Path) -> float:
-    """Return a finite number of a row.
+    """Return a finite number of a row, which its first column names.
 
     Raises:
         SourceError: it is none.
     """
     try:
         value = float(row[name])
-    except (TypeError, ValueError):
+    except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise SourceError(f"{path}: {name} is {row[name]!r}; expected a number")
+        first = next(iter(row.values()))
+        raise SourceError(
+            f"{path}: {name} of {first} is {row[name]!r}; expected a number; correct "
+            "the table"
+        )
     return value
 
 

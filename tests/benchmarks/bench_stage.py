@@ -42,7 +42,6 @@ from armicro.calibrate.walk import Walk, walk
 from armicro.field import Field, Pixels
 from armicro.rig import Camera, Matrix, Mechanics, Rig, Scan, Stage, read_rig
 from armicro.source import Card
-from armicro.source.drawn import drawn
 from armicro.source.instrument import Instrument, carry_out, open_instrument
 
 RIGS = Path(__file__).parents[2] / "hardware/rigs"
@@ -157,7 +156,7 @@ def cases(*, quick: bool) -> list[Case]:
 
 def measure(case: Case) -> dict[str, Any]:
     """Calibrate one instrument both ways."""
-    with drawn(case.rig) as rig, open_instrument(rig) as instrument:
+    with open_instrument(case.rig) as instrument:
         card, stage = instrument.source.card, instrument.stage
         smaller_px = min(card.width_px, card.height_px)
         scale = case.rig.camera.um_per_px

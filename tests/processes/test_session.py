@@ -128,6 +128,10 @@ def test_killed_child_is_started_again_and_nothing_is_lost(
         session = write_outputs(job.folder, journal)
     assert findings_of(job.folder) == expected
     assert session.score.fields == len(session.reports)
+    # Neither a death nor what it takes to start again is left out.
+    analysed = [stations["analysed"] for _, stations in session.stations]
+    assert session.wall_s is not None
+    assert session.wall_s >= (max(analysed) - min(analysed)) / 1e9
     if display == "offscreen":
         assert (job.folder / "window.png").stat().st_size > 10_000
         painted = (job.folder / "painted.csv").read_text().splitlines()

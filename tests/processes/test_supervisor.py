@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal, cast
 
 import pytest
@@ -98,3 +99,19 @@ def test_child_that_dies_once_an_hour_is_started_again(bench: Bench) -> None:
         bench.now += 3600.0
         bench.watch()
     assert len(bench.supervisor.events) == 10
+
+
+def test_what_a_child_leaves_behind_goes_with_the_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = bench.folder / "child"
+    child.write_text('#!/bin/sh\nmktemp -d > "$(dirname "$0")/made"\n')
+    child.chmod(0o700)
+    run = bench.folder / "run"
+    run.mkdir()
+    monkeypatch.setattr(sys, "executable", str(child))
+    ring = cast(Ring, SimpleNamespace(pass_fds=()))
+    bench.supervisor._start(bench.child, run, ring)
+    assert bench.child.process is not None
+    assert bench.child.process.wait(10) == 0
+    assert Path((bench.folder / "made").read_text().strip()).parent == run

@@ -1,6 +1,7 @@
 """The Basler source on pylon's emulated camera."""
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -18,6 +19,7 @@ from armicro.rig import Camera
 pytest.importorskip("pypylon", reason="pypylon is not installed")
 
 from armicro.source.basler import BaslerSource
+from armicro.source.drawn import paint_slide
 
 Draw = Callable[[int, int], Pixels]
 
@@ -62,6 +64,32 @@ def test_every_frame_shows_what_lies_at_its_encoder_place(
             places.append((x, y))
     # The stage has moved, or the place would be right by doing nothing.
     assert len(set(places)) > 5
+
+
+def test_a_slide_that_the_rig_asks_for_is_drawn_and_goes_with_the_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    camera = panning(Path("drawn"), width_px=320, height_px=240)
+    with contextlib.closing(BaslerSource(camera)) as source:
+        field = next(source.fields())
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert field.place is not None
+    x, y = round(field.place.x_um / 0.5), round(field.place.y_um / 0.5)
+    np.testing.assert_array_equal(
+        field.pixels, paint_slide(camera)[y : y + 240, x : x + 320]
+    )
+
+
+def test_a_drawn_slide_that_the_camera_refuses_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    camera = panning(Path("drawn"), width_px=320, height_px=240, exposure_us=1e12)
+    with pytest.raises(SourceError):
+        BaslerSource(camera)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_count_up_and_a_slow_reader_sees_the_gap(image: Path) -> None:

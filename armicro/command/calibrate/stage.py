@@ -22,7 +22,6 @@ from armicro.calibrate.walk import REACH, Walk, planned_looks, walk
 from armicro.certificate import begun_for, now
 from armicro.command.calibrate.picture import keep, write_picture
 from armicro.rig import Rig, read_rig
-from armicro.source.drawn import drawn
 from armicro.source.identity import instrument_of
 from armicro.source.instrument import Instrument, carry_out, open_instrument
 from armicro.stage.limit import Limits
@@ -91,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         args.certificate = Path(rig.certificate)
     beside = args.certificate.parent if args.certificate else Path()
     args.picture = args.picture or beside / "stage.png"
-    with drawn(rig) as rig, open_instrument(rig) as instrument:
+    with open_instrument(rig) as instrument:
         this = instrument_of(rig, instrument.source.card)
         # Asked before, so that nobody waits for a result that cannot be kept.
         um_per_px = _scale(rig, this, args.certificate)

@@ -26,7 +26,7 @@ from armicro.source.phantom.background import (
 from armicro.source.phantom.collage import Collage, Placed
 from armicro.source.phantom.cutout import Workshop
 from armicro.source.phantom.glass import Rgb, patch_glass
-from armicro.source.phantom.material import NORMAL_CLASS, RealField, read_material
+from armicro.source.phantom.material import RealField, read_material
 from armicro.source.phantom.noise import Floats
 from armicro.source.phantom.optics import Scanner
 from armicro.source.phantom.output import slide_file
@@ -38,6 +38,7 @@ from armicro.source.phantom.specification import (
     check_optics,
 )
 from armicro.source.phantom.truth import Truth, write_truth
+from armicro.source.table import NORMAL_CLASS
 
 GLASS_FIELDS = 12
 """So many fields are looked at for the glass of a slide."""

@@ -3,7 +3,6 @@
 Coordinates here are pixels of a field after it has been resampled to 0.243 µm/px.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,7 @@ from numpy.typing import NDArray
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.source.phantom.specification import UM_PER_PX
-
-NORMAL_CLASS = "NILM"
-"""The Bethesda class that is no lesion; every other is."""
+from armicro.source.table import NORMAL_CLASS, find_image, number, read_rows
 
 FIELD_COLUMNS = ("image", "um_per_px", "slide_group")
 CELL_COLUMNS = ("image", "bethesda", "x_px", "y_px")
@@ -58,7 +55,8 @@ class RealField:
         Raises:
             SourceError: the file is no picture.
         """
-        return _thumbnail(self.path)
+        picture = _picture(self.path, cv2.IMREAD_REDUCED_COLOR_8)
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
     def read(self) -> Pixels:
         """Read the file, (height, width, 3) uint8 RGB at its own scale.
@@ -76,24 +74,14 @@ class RealField:
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _thumbnail(path: Path) -> Pixels:
-    """A picture file at an eighth of its size, (height, width, 3) RGB."""
-    picture = cv2.imread(str(path), cv2.IMREAD_REDUCED_COLOR_8)
+def _picture(path: Path, flags: int) -> Pixels:
+    """A picture file, (height, width, 3) BGR."""
+    picture = cv2.imread(str(path), flags)
     if picture is None:
         raise SourceError(
             f"{path} cannot be read: expected a picture; copy it there again"
         )
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _file_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture file."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise SourceError(
-            f"{path} cannot be read: expected a picture; copy it there again"
-        )
-    return picture.shape[1], picture.shape[0]
+    return np.asarray(picture, np.uint8)
 
 
 def scaled_size(width_px: int, height_px: int, scale: float) -> tuple[int, int]:
@@ -113,14 +101,14 @@ def read_material(fields_csv: Path, cells_csv: Path, split: str) -> list[RealFie
         SourceError: a file, column, number or image is missing or wrong.
     """
     columns = (*FIELD_COLUMNS, "split") if split else FIELD_COLUMNS
-    rows = _read_table(fields_csv, columns)
+    rows = read_rows(fields_csv, columns)
     cells: dict[str, list[dict[str, str]]] = {row["image"]: [] for row in rows}
     if len(cells) < len(rows):
         raise SourceError(
             f"{fields_csv} names an image twice: expected one row a field, so that no "
             "cell is used twice; take the second out"
         )
-    for cell in _read_table(cells_csv, CELL_COLUMNS):
+    for cell in read_rows(cells_csv, CELL_COLUMNS):
         if cell["image"] in cells:
             cells[cell["image"]].append(cell)
     if split:
@@ -140,13 +128,13 @@ def _field_of(
     fields_csv: Path,
     cells_csv: Path,
 ) -> RealField:
-    um_per_px = _number(row, "um_per_px", fields_csv)
+    um_per_px = number(row, "um_per_px", fields_csv)
     if not 0.02 <= um_per_px <= 2:
         raise SourceError(
             f"{row['image']} in {fields_csv} has {um_per_px} µm/px: expected 0.02 to "
             "2; correct the table"
         )
-    xy = [(_number(c, "x_px", cells_csv), _number(c, "y_px", cells_csv)) for c in cells]
+    xy = [(number(c, "x_px", cells_csv), number(c, "y_px", cells_csv)) for c in cells]
     # The centre of pixel 0 is at 0.5 on both scales.
     xy_px = (np.array(xy, float).reshape(-1, 2) + 0.5) * (um_per_px / UM_PER_PX) - 0.5
     path = _image_path(row["image"], fields_csv)
@@ -166,52 +154,18 @@ def _size_of(row: dict[str, str], path: Path, table: Path) -> tuple[int, int]:
     """A picture's size from the table, or from the file where the table lacks it."""
     if row.get("width") and row.get("height"):
         return (
-            round(_number(row, "width", table)),
-            round(_number(row, "height", table)),
+            round(number(row, "width", table)),
+            round(number(row, "height", table)),
         )
-    return _file_size(path)
+    height_px, width_px = _picture(path, cv2.IMREAD_COLOR).shape[:2]
+    return width_px, height_px
 
 
 def _image_path(name: str, fields_csv: Path) -> Path:
-    for folder in (fields_csv.parent / "images", fields_csv.parent):
-        if name and (folder / name).is_file():
-            return folder / name
+    path = find_image(fields_csv.parent, name)
+    if path.is_file():
+        return path
     raise SourceError(
         f"image {name!r} of {fields_csv} is missing: expected it in images/ beside the "
         "table, or beside it; copy it there or take its row out"
     )
-
-
-def _number(row: dict[str, str], column: str, table: Path) -> float:
-    try:
-        number = float(row[column])
-    except ValueError:
-        number = float("nan")
-    if not np.isfinite(number):
-        raise SourceError(
-            f"{column} of {row['image']} in {table} is {row[column]!r}: expected a "
-            "number; correct the table"
-        )
-    return number
-
-
-def _read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [c for c in columns if c not in (reader.fieldnames or ())]
-            # A short row gives None for what it lacks.
-            rows = [{k: v or "" for k, v in row.items() if k} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        seen = error.strerror if isinstance(error, OSError) else error
-        raise SourceError(
-            f"{path} cannot be read ({seen}): expected a CSV table; check the path"
-        ) from error
-    if missing:
-        raise SourceError(
-            f"{path} has no column {', '.join(missing)}: expected "
-            f"{', '.join(columns)}; add what is missing"
-        )
-    if not rows:
-        raise SourceError(f"{path} has no rows: expected one a field or cell; fill it")
-    return rows

@@ -155,7 +155,7 @@ def test_what_cannot_be_built_is_said(
         ("fields.csv", "um_per_px", "scale", "no column um_per_px"),
         ("fields.csv", "slide_group", "stain", "no column slide_group"),
         ("cells.csv", "bethesda", "class", "no column bethesda"),
-        ("fields.csv", "0.27", "fine", "expected a number"),
+        ("fields.csv", "0.27", "fine", "um_per_px of field0.bmp is 'fine'; expected"),
         ("fields.csv", "0.27", "27", "expected 0.02 to 2"),
         ("cells.csv", "110", "", "expected a number"),
         ("fields.csv", "field1.bmp", "gone.bmp", "'gone.bmp' .* is missing"),
@@ -181,7 +181,7 @@ def test_missing_tables_and_broken_pictures_are_named(
     tmp_path: Path, make_material: MakeMaterial
 ) -> None:
     spec = specification(make_material(), 1)
-    with pytest.raises(SourceError, match=r"none\.csv cannot be read"):
+    with pytest.raises(SourceError, match=r"none\.csv: cannot be read"):
         write_constructed(
             tmp_path / "slide.tif", replace(spec, cells_csv=tmp_path / "none.csv")
         )

@@ -1,0 +1,139 @@
+"""One SQLite file of a known schema: opened, checked and closed in one way.
+
+A file of another program or version is refused before anything in it is changed. It is
+made, or brought up to date, in one transaction: killed half-way, it is as it was. No
+clock is read here, and one thread at a time may use a file.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from armicro.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What tells a kind of file from others, and what to do where it is none."""
+
+    noun: str
+    """What it is, in the errors: ``journal``."""
+    application_id: int
+    """In the file's head; tells our files from those of other programs."""
+    version: int
+    """Raised when a table changes; a file of another version is refused."""
+    tables: str
+    """The statements that make them."""
+    upgrades: Mapping[int, str] = field(default_factory=dict)
+    """The statements that bring an older version to this one."""
+    refused: str
+    """What to do with a file of another program or version."""
+    damaged: str
+    """What to do with one that is no whole file."""
+    checked: bool = False
+    """Whether its pages are checked when it is opened, which reads the whole file."""
+
+
+class Database:
+    """A file of a schema, open for writing and reading.
+
+    Args:
+        path: the SQLite file; made when it is not there.
+        schema: what it is, or is made as.
+
+    Raises:
+        SourceError: here and from every method, when the file is damaged, of another
+            program or version, or cannot be written.
+    """
+
+    def __init__(self, path: Path, schema: Schema) -> None:
+        self._path = path
+        self._schema = schema
+        with contextlib.ExitStack() as undo:
+            with self._told():
+                # The writer thread of a process may differ from the one that opens.
+                self._database = sqlite3.connect(
+                    path, isolation_level=None, timeout=10.0, check_same_thread=False
+                )
+                undo.callback(self._database.close)
+                self._prepare()
+            undo.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close it; may be called twice."""
+        self._database.close()
+
+    def _prepare(self) -> None:
+        schema = self._schema
+        if not self._read("SELECT count(*) FROM sqlite_master"):
+            self._configure()
+            self._change(
+                f"{schema.tables} PRAGMA application_id = {schema.application_id};"
+            )
+            return
+        if self._read("PRAGMA application_id") != schema.application_id:
+            raise SourceError(
+                f"{self._path}: an SQLite file of another program, not a "
+                f"{schema.noun}; {schema.refused}"
+            )
+        version = self._read("PRAGMA user_version")
+        if version in schema.upgrades:
+            self._change(schema.upgrades[version])
+        elif version != schema.version:
+            raise SourceError(
+                f"{self._path}: a {schema.noun} of schema {version}, this armicro "
+                f"reads {schema.version}; use the version that wrote it, or "
+                f"{schema.refused}"
+            )
+        self._configure()
+        if schema.checked:
+            found = self._database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+
+    def _read(self, statement: str) -> int:
+        return int(self._database.execute(statement).fetchone()[0])
+
+    def _change(self, statements: str) -> None:
+        """Make or upgrade the tables, whole or not at all."""
+        self._database.executescript(
+            f"BEGIN IMMEDIATE; {statements} "
+            f"PRAGMA user_version = {self._schema.version}; COMMIT;"
+        )
+
+    def _configure(self) -> None:
+        # NORMAL in WAL survives every crash of the process; a power cut may cost what
+        # was written last, which is then made again, never the file.
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "foreign_keys = ON",
+        ):
+            self._database.execute(f"PRAGMA {pragma}")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what SQLite reports into an error that says what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise SourceError(
+                f"{self._path}: {error}; check that its folder exists and may be "
+                "written, free space, and that no other armicro uses it"
+            ) from error
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
+            raise SourceError(
+                f"{self._path}: damaged or not a {self._schema.noun} ({error}); "
+                f"{self._schema.damaged}"
+            ) from error

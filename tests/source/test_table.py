@@ -1,0 +1,50 @@
+"""A bad table is one line that says what was seen, what was expected and what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from armicro.errors import SourceError
+from armicro.source.table import number, read_cells, read_rows
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a\n1\n", r"t\.csv: has no column b; expected a, b; add what is missing"),
+        (b"", r"t\.csv: has no column a, b; expected a, b; add what is missing"),
+        (b"a,b\n", r"t\.csv: has no rows; expected at least one; fill it"),
+        (b"a,b\n\xff\n", r"t\.csv: cannot be read \(.*\); expected a CSV .* a, b; ch"),
+        (None, r"t\.csv: cannot be read \(No such file.*\); expected a CSV table"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_told(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "t.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SourceError, match=said) as told:
+        read_rows(path, ("a", "b"))
+    assert "\n" not in str(told.value)
+
+
+def test_a_short_row_is_empty_where_it_ends_and_a_long_one_is_cut(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1\n1,2,3\n")
+    assert read_rows(path, ("a", "b")) == [{"a": "1", "b": ""}, {"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize("value", ["", "x", "nan", "inf"])
+def test_what_is_no_number_is_told_with_its_row(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"image,bethesda,x_px,y_px\nf1.png,NILM,3,{value}\n")
+    said = rf"t\.csv: y_px of f1\.png is '{value}'; expected a number; correct"
+    with pytest.raises(SourceError, match=said):
+        read_cells(path)
+
+
+def test_a_number_is_read() -> None:
+    assert number({"image": "f", "x_px": " 2.5"}, "x_px", Path("t.csv")) == 2.5
