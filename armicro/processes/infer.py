@@ -11,7 +11,6 @@ so an infer that is killed gets it again after its restart.
 
 import os
 import queue
-import struct
 import sys
 import time
 from collections import deque
@@ -24,21 +23,19 @@ import msgspec
 
 from armicro.engine.registry import Backend, NetworkSet, open_set
 from armicro.errors import EngineError
-from armicro.pipeline import SEEN, Pipeline
+from armicro.pipeline import Pipeline
 from armicro.processes.begin import overview_of
 from armicro.processes.intake import Intake, Ready
 from armicro.processes.job import Job
 from armicro.processes.life import Life
+from armicro.processes.seen import SeenFields
 from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
 from armicro.report import Account, FieldReport, Observation, Revisit, SlideScore
-from armicro.slide.coverage import BIN_UM
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
 
-MOST_SEEN = 50_000
-"""Places of fields that the display is told of: 1 MB a message at the most."""
 DRAWN = 2000
 """Findings that the display is told of, the most suspicious first."""
 PART_OF: Mapping[Backend, int] = {"openvino": 8, "tensorrt": 64, "recorded": 64}
@@ -275,35 +272,6 @@ def begun_ns(before: Spent, run: str, now_ns: int) -> int:
     898
     """
     return before.begun_ns if before.run == run else now_ns - round(before.wall_s * 1e9)
-
-
-class SeenFields:
-    """Where fields were seen, as the display is told: each place once."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.rows = b""
-        self._pipeline = pipeline
-        self._known: set[tuple[int, ...]] = set()
-        self._last: FieldReport | None = None
-
-    def add(self, report: FieldReport) -> None:
-        """Take a field's place; one that differs by less than a bin is not news."""
-        # A moving or blurred field tells nothing of the slide that would last.
-        if report.place is None or report.state in ("moving", "out_of_focus"):
-            return
-        # What waited in the field before may have been seen since.
-        if self._last is not None:
-            self._add(self._last)
-        self._add(report)
-        self._last = report
-
-    def _add(self, report: FieldReport) -> None:
-        readable = report.state in SEEN
-        for box in self._pipeline.seen_boxes(report):
-            key = (*(round(value / BIN_UM) for value in box), int(readable))
-            if key not in self._known and len(self._known) < MOST_SEEN:
-                self._known.add(key)
-                self.rows += struct.pack("<5f", *box, readable)
 
 
 def provenance(networks: NetworkSet) -> dict[str, str]:
