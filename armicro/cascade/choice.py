@@ -13,9 +13,9 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``incremental`` gives only what was not yet analysed to the LR network, which
     makes the answer depend a little on the path; ``auto``: incremental in live, field
     by field in a replay."""
-    candidates: Literal["peaks", "crowd", "release"] = "peaks"
-    """Every local maximum of the location map; ``crowd`` also every other high cell of
-    it; ``release`` one a region, as the authors' release does."""
+    candidates: Literal["peaks", "crowd", "release"] = "crowd"
+    """``peaks``: every local maximum of the location map; ``crowd``: also every other
+    high cell of it; ``release``: one a region, as the authors' release does."""
     fusion: Literal["mean", "release"] = "mean"
     lr_mode: Literal["tiles", "whole"] = "tiles"
     """``whole`` runs LR once over the whole field instead of tile by tile: less work,

@@ -1,10 +1,10 @@
 """From the location map to candidates: where in a tile the HR network shall look.
 
 The release takes one candidate per connected region of the map above 0.7 of its
-maximum. Lesion cells lie in clusters and an operator wants each, so the default takes
-every local maximum above a threshold; the release's rule stays for parity. Two maxima
-lie two cells of the map apart, 31 µm, and nuclei in a crowd nearer: for those there is
-a third rule, which costs twice the boxes.
+maximum. Lesion cells lie in clusters and an operator wants each, so ``peaks`` takes
+every local maximum above a threshold. Two maxima lie two cells of the map apart, 31 µm,
+and nuclei in a crowd nearer, so the default, ``crowd``, takes every other high cell
+too, and leaves it to HR which are lesions. The release's rule stays for parity.
 """
 
 from collections.abc import Callable

@@ -123,7 +123,8 @@ def find_in_fields(
     Raises:
         EngineError: the engine failed.
     """
-    screen = Screen(networks, Choice())
+    # One a place: neighbours of it would be the same sample again.
+    screen = Screen(networks, Choice(candidates="peaks"))
     rows: list[_Row] = []
     shown = [(picture, turn) for turn in range(rounds + 1) for picture in pictures]
     for spot, (picture, turn) in enumerate(tqdm(shown, desc="finds", mininterval=10)):

@@ -32,6 +32,6 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
     parser.add_argument("--split", default="", help="only fields of this split")
     parser.add_argument(
-        "--candidates", choices=("peaks", "crowd", "release"), default="peaks"
+        "--candidates", choices=("peaks", "crowd", "release"), default="crowd"
     )
     parser.add_argument("--lr-mode", choices=("tiles", "whole"), default="tiles")

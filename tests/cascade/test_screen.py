@@ -128,7 +128,7 @@ PLACES_UM = [(40.0, 40.0), (306.0, 256.0), (580.0, 480.0), (306.0, 310.0)]
 def test_findings_lie_on_their_cells_at_every_scale(
     um_per_px: float, lr_mode: Literal["tiles", "whole"]
 ) -> None:
-    screen = Screen(networks(), Choice(lr_mode=lr_mode))
+    screen = Screen(networks(), Choice(lr_mode=lr_mode, candidates="peaks"))
     report, observations = run(screen, field_with(*PLACES_UM, um_per_px=um_per_px))
     assert report.state == "analysed"
     found = [(s.finding.x_um - 1000, s.finding.y_um - 2000) for s in observations]
