@@ -104,6 +104,10 @@ class Steps:
         """The last step, if it was one."""
         return [last] if last is not None and math.hypot(*last) > _STILL_UM else []
 
+    def usual(self) -> tuple[float, float]:
+        """The step that was repeated last; none where there is none."""
+        return self._repeated[0] if self._repeated else (0.0, 0.0)
+
     def others(self, last: tuple[float, float] | None) -> list[tuple[float, float]]:
         """Steps that were made more than once, and the same back."""
         back = [(-dx, -dy) for dx, dy in self._repeated]
@@ -194,6 +198,15 @@ class Finder:
     def lose(self) -> None:
         """Say that a field had no place."""
         self._lost = True
+
+    def reckon(self, view: View) -> tuple[float, float] | None:
+        """Where a field may lie that comes after the last one; None where none did."""
+        last = self._last
+        if last is None:
+            return None
+        dx, dy = last.step or self._steps.usual()
+        x, y = (last.middle_um[i] - view.size_um[i] / 2 for i in (0, 1))
+        return x + dx, y + dy
 
     def velocity(self, view: View, at: Estimate) -> tuple[float, float] | None:
         """Of a field's middle, in µm/s; None where its clock says nothing."""
