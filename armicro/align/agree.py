@@ -82,9 +82,14 @@ def textured_blocks(look: Look) -> int:
     return int(np.count_nonzero(_block_means(look.fine * look.fine) > _TEXTURE))
 
 
+def is_alike(found: Fit) -> bool:
+    """Whether two pictures do not contradict each other where they meet."""
+    return found.share >= _NEAR_SHARE
+
+
 def is_near(found: Fit) -> bool:
     """Whether a fit that starts where it was expected is no chance fit."""
-    return found.share >= _NEAR_SHARE and found.evidence >= _EVIDENCE
+    return is_alike(found) and found.evidence >= _EVIDENCE
 
 
 def is_found(found: Fit, *, beyond: float = _BEYOND) -> bool:

@@ -27,7 +27,7 @@ _KEYFRAMES = 180
 """Of all islands: some 75 MB."""
 _MOST = 120
 """Of one."""
-_NEAREST = 4
+_NEAREST = 6
 """Keyframes of another map on which a new one is searched."""
 
 
