@@ -6,6 +6,7 @@ a chance fit of two dark blobs leaves their neighbours unmatched.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -55,6 +56,8 @@ class Fit(NamedTuple):
     (tests/benchmarks/bench_register.py --part chance --fields 60 --seed 123)."""
     overlap: float
     """Share of the smaller picture."""
+    texture: float
+    """Weight of the share: mean squares of the blocks, added up."""
 
 
 def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
@@ -79,9 +82,14 @@ def textured_blocks(look: Look) -> int:
     return int(np.count_nonzero(_block_means(look.fine * look.fine) > _TEXTURE))
 
 
+def is_alike(found: Fit) -> bool:
+    """Whether two pictures do not contradict each other where they meet."""
+    return found.share >= _NEAR_SHARE
+
+
 def is_near(found: Fit) -> bool:
     """Whether a fit that starts where it was expected is no chance fit."""
-    return found.share >= _NEAR_SHARE and found.evidence >= _EVIDENCE
+    return is_alike(found) and found.evidence >= _EVIDENCE
 
 
 def is_found(found: Fit, *, beyond: float = _BEYOND) -> bool:
@@ -97,6 +105,23 @@ def is_patchy(found: Fit) -> bool:
 def is_cell(found: Fit) -> bool:
     """Whether a fit rests on one cell, which agrees in all its parts."""
     return found.share >= _FOUND_SHARE and found.evidence >= _CELL
+
+
+def pooled(fits: Sequence[Fit]) -> Fit:
+    """What fits say together that stand or fall by one and the same shift.
+
+    The first with the word of all: their texture, evidence and overlaps add up.
+    """
+    texture = sum(each.texture for each in fits)
+    agreed = sum(each.share * each.texture for each in fits)
+    evidence = sum(each.evidence for each in fits)
+    return fits[0]._replace(
+        share=agreed / max(texture, 1e-9),
+        evidence=evidence,
+        beyond=evidence - max(each.evidence - each.beyond for each in fits),
+        overlap=sum(each.overlap for each in fits),
+        texture=texture,
+    )
 
 
 def without_still(a: Look, b: Look) -> tuple[Look, Look]:
@@ -181,26 +206,28 @@ def _window(
     )
 
 
-def _judge(a: Plane, b: Plane, dx: int, dy: int) -> tuple[float, float, float, float]:
-    """Share, evidence, evidence beyond the best spot, and overlap at a whole shift."""
+def _judge(
+    a: Plane, b: Plane, dx: int, dy: int
+) -> tuple[float, float, float, float, float]:
+    """Share, evidence, that beyond the best spot, overlap, texture; a whole shift."""
     window = _window(a, b, (dx, dy), _EDGE_PX)
     if window is None or min(a[window[0]].shape) < BLOCK_PX:
-        return 0.0, 0.0, 0.0, 0.0
+        return 0.0, 0.0, 0.0, 0.0, 0.0
     part_a, part_b = a[window[0]], b[window[1]]
     overlap = part_a.size / min(a.size, b.size)
     both, weight = _block_products(part_a, part_b)
-    total = float(weight.sum())
-    if total <= 0:
-        return 0.0, 0.0, 0.0, overlap
+    texture = float(weight.sum())
+    if texture <= 0:
+        return 0.0, 0.0, 0.0, overlap, 0.0
     similar = np.clip(both / np.maximum(weight, _TEXTURE / 2), 0.0, _MOST_SIMILAR)
     similar[weight == 0] = 0.0
-    share = float(weight[similar > _SIMILAR].sum()) / total
+    share = float(weight[similar > _SIMILAR].sum()) / texture
     evidence = -np.log1p(-similar * similar)
     spots = cv2.boxFilter(
         evidence, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
     )
     total = float(evidence.sum())
-    return share, total, total - float(spots.max()), overlap
+    return share, total, total - float(spots.max()), overlap, texture
 
 
 def _block_products(

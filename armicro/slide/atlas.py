@@ -125,14 +125,31 @@ class Atlas:
         return [self._anchor(int(i)) for i in best if shared[i] >= least_overlap]
 
     def around(
-        self, xy_um: tuple[float, float], size_um: tuple[float, float], *, count: int
+        self,
+        xy_um: tuple[float, float],
+        size_um: tuple[float, float],
+        *,
+        count: int,
+        least: float = 0.8,
     ) -> list[Anchor]:
-        """The nearest keyframes that do not overlap a field, less than one away."""
+        """The nearest keyframes less than a field away from a field.
+
+        Args:
+            xy_um: corner of the field.
+            size_um: its width and height.
+            count: at most so many.
+            least: less far away in fields, corner to corner, are left out.
+        """
         away = np.abs(self._boxes.rows[:, :2] - xy_um) / size_um
         far = away.max(axis=1, initial=0.0)
         order = np.argsort(np.hypot(*away.T), kind="stable")
-        beside = [int(i) for i in order if 0.8 < far[i] < 2.0]
+        beside = [int(i) for i in order if least < far[i] < 2.0]
         return [self._anchor(i) for i in beside[:count]]
+
+    def keyframes(self) -> Iterator[tuple[Keyframe, Look]]:
+        """Yield every keyframe and its picture, in order."""
+        for number, keyframe in enumerate(self._store.keyframes()):
+            yield keyframe, self._look(number)
 
     def _anchor(self, number: int) -> Anchor:
         x_um, y_um, _, _, error_um = (float(v) for v in self._boxes.rows[number])

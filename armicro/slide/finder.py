@@ -15,8 +15,10 @@ from typing import NamedTuple
 from armicro.align.agree import (
     Fit,
     fit,
+    is_alike,
     is_near,
     is_patchy,
+    pooled,
     textured_blocks,
     without_still,
 )
@@ -103,6 +105,10 @@ class Steps:
     def likely(self, last: tuple[float, float] | None) -> list[tuple[float, float]]:
         """The last step, if it was one."""
         return [last] if last is not None and math.hypot(*last) > _STILL_UM else []
+
+    def usual(self) -> tuple[float, float]:
+        """The step that was repeated last; none where there is none."""
+        return self._repeated[0] if self._repeated else (0.0, 0.0)
 
     def others(self, last: tuple[float, float] | None) -> list[tuple[float, float]]:
         """Steps that were made more than once, and the same back."""
@@ -195,6 +201,15 @@ class Finder:
         """Say that a field had no place."""
         self._lost = True
 
+    def reckon(self, view: View) -> tuple[float, float] | None:
+        """Where a field may lie that comes after the last one; None where none did."""
+        last = self._last
+        if last is None:
+            return None
+        dx, dy = last.step or self._steps.usual()
+        x, y = (last.middle_um[i] - view.size_um[i] / 2 for i in (0, 1))
+        return x + dx, y + dy
+
     def velocity(self, view: View, at: Estimate) -> tuple[float, float] | None:
         """Of a field's middle, in µm/s; None where its clock says nothing."""
         seen = self._seen(view, at)
@@ -251,19 +266,28 @@ class Finder:
         x_um, y_um = guess[:2]
         for anchor in self._near(view, guess):
             found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
-            if found is None or not is_sure(found):
+            if found is None or not found.texture:
+                continue
+            if not is_alike(found):
                 # Where the nearest does not fit, the guess is wrong.
                 break
             links.append((anchor, found))
             x_um, y_um = place_by(anchor, found)
-        if not links and self._last is not None and not self._lost:
-            # Keyframes are rare where all was blurred: the field before may do.
-            anchor = _anchor_of(self._last)
-            found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
-            if found is not None and is_sure(found):
-                links.append((anchor, found))
+        # Strips with half a cell each may say enough together.
+        if not links or not is_sure(pooled([found for _, found in links])):
+            links = self._fit_last(view, (x_um, y_um), is_sure)
         self._doubtful = any(found.share < _DOUBTLESS for _, found in links)
         return fuse(links)
+
+    def _fit_last(
+        self, view: View, guess: tuple[float, float], is_sure: Test
+    ) -> list[tuple[Anchor, Fit]]:
+        """Fit a field to the one before: keyframes are rare where all was blurred."""
+        if self._last is None or self._lost:
+            return []
+        anchor = _anchor_of(self._last)
+        found = fit(anchor.look, view.look, shift_of(anchor, *guess))
+        return [(anchor, found)] if found is not None and is_sure(found) else []
 
     def _near(self, view: View, at: Estimate, count: int = 2) -> list[Anchor]:
         return self.atlas.near(

@@ -49,7 +49,7 @@ class Register:
         longest_gap_s = _LONGEST_GAP_S if timed else 0.0
         steps = Steps()
         self._finder = Finder(store, self._choice, longest_gap_s, steps)
-        self._islands = Islands(self._choice, longest_gap_s, steps)
+        self._islands = Islands(self._choice, longest_gap_s, steps, self._finder)
         self._encoder = Encoder(self._choice, mapped=not self._finder.is_empty)
         self._dirt = Dirt()
         self._dirt_at = Estimate(math.inf, math.inf, 0.0)
@@ -73,11 +73,13 @@ class Register:
             at = self._begun(look, told)
         if at is None:
             self._finder.lose()
-            self._islands.track(view, worthy=self._is_worthy(field.sight or Sight()))
+            worthy = self._is_worthy(field.sight or Sight())
+            at = seen = self._islands.track(view, worthy=worthy)
+        if at is None:
             return replace(field, place=None)
         sight = self._sight(field, view, at)
         new = self._finder.keep(view, at, worthy=self._is_worthy(sight))
-        self._islands.join(view, at, self._finder, new=new)
+        self._islands.join(view, at, new=new)
         self._learn_dirt(texture, at)
         origin: PlaceOrigin = "image_registration" if seen else "stage_encoder"
         return replace(field, place=Place(*at, origin), sight=sight)
