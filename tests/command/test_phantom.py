@@ -43,7 +43,7 @@ def test_a_small_slide_gets_as_many_lesions_as_it_holds(
         (["--megapixels", "1", "--split", "val"], "--fields and --cells"),
         (["--megapixels", "1", "--fields", "f.csv"], "give the other too"),
         ([*TABLES, "--stain", "blue"], "the stain of its fields"),
-        (TABLES, "f.csv cannot be read"),
+        (TABLES, "f.csv: cannot be read"),
         (["--megapixels", "1", "--defocus", "-2"], "expected 0 to 20"),
     ],
 )
