@@ -37,7 +37,7 @@ class _Sheet:
 
     finder: Finder
     base: "_Sheet | None" = None
-    """Where the way was before; None for the slide's map."""
+    """Where the field before its first lay; the slide's map has none."""
     away_um: Point | None = (0.0, 0.0)
     """Its origin on the base, as reckoned; None where nothing is known."""
 
@@ -140,14 +140,15 @@ class Islands:
         finder = Finder(MemoryStore(), self._choice, self._longest_gap_s, self._steps)
         away_um = self._front.finder.reckon(view)
         island = _Sheet(finder, self._front, away_um)
-        while self._islands and (
-            len(self._islands) >= _ISLANDS
-            or sum(len(each.finder.atlas) for each in self._islands) >= _KEYFRAMES
-        ):
-            least = min(self._islands, key=lambda each: len(each.finder.atlas))
-            self._leave(least, least.base, least.away_um)
         self._sheets.append(island)
+        while len(self._islands) > _ISLANDS or self._keyframes() >= _KEYFRAMES:
+            # An island alone has fewer than all may have.
+            least = min(self._islands[:-1], key=lambda each: len(each.finder.atlas))
+            self._leave(least, least.base, least.away_um)
         return island
+
+    def _keyframes(self) -> int:
+        return sum(len(each.finder.atlas) for each in self._islands)
 
     def _tie(self, view: View, at: Estimate) -> Estimate | None:
         """Tie the map in front to the others by a new keyframe; return its place."""

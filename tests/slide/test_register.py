@@ -109,6 +109,18 @@ def test_step_of_a_scan_is_repeated_over_a_strip_with_few_cells() -> None:
     assert errors[np.isfinite(errors)].max() < 1.0
 
 
+def test_first_field_alone_is_tied_to_the_rest_by_all_that_meets_it() -> None:
+    # Nothing in the strip to the right of the first field: a second map begins there,
+    # and comes back a row below over strips of a few cells each.
+    scene = draw_cells(47, width=2300, cells=180)
+    columns = [20 + 340 * number for number in range(6)]
+    rows = [columns, columns[::-1], columns]
+    path = [(x, 20 + 272 * row) for row, xs in enumerate(rows) for x in xs]
+    errors = errors_of(Register(MemoryStore(), timed=False), shown(path, scene))
+    assert errors[1] == np.inf
+    assert max(errors[11:]) < 1.0
+
+
 def test_another_slide_is_never_given_a_place() -> None:
     register = Register(MemoryStore(), timed=False)
     errors_of(register, shown(loop(200)))
