@@ -20,8 +20,9 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr_mode: Literal["tiles", "whole"] = "tiles"
     """``whole`` runs LR once over the whole field instead of tile by tile: less work,
     and allowed only for a network set whose manifest says that the answers agree."""
-    merge_um: Annotated[float, Meta(gt=0)] = 15.0
-    """Candidates and findings nearer than this are one cell."""
+    merge_um: Annotated[float, Meta(gt=0)] = 18.0
+    """Candidates and findings nearer than this are one cell: more than the 15.6 µm of
+    a cell of the location map, less than its diagonal."""
     most_per_field: Annotated[int, Meta(gt=0)] = 100
     """Candidates of one field that the HR network looks at, the best first."""
     place_error_um: Annotated[float, Meta(gt=0)] = 10.0
