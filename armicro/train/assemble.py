@@ -175,9 +175,7 @@ def gather(lr: Finished, dataset: Dataset, settings: AssembleSettings) -> Materi
     return Material(
         find_in_fields(networks, train.fields, rounds=rounds, seed=seed),
         find_in_fields(networks, real, rounds=rounds, seed=seed),
-        cut_samples(
-            even_part(crops, settings.pool_crops), rounds=min(rounds, 1), seed=seed
-        ),
+        cut_samples(even_part(crops, settings.pool_crops), rounds=rounds, seed=seed),
         cut_samples(even_part(every, settings.mined_cells), rounds=1, seed=seed + 1),
     )
 

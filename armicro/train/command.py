@@ -245,16 +245,16 @@ def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
     """
     plain: Callable[..., Any] = KINDS[name]
     kind = partial(plain, **options)
+    start = None
+    if args.go_on_from is not None:
+        start = start_network(kind, args)
+        recover(start, args.go_on_from / f"{name}.onnx")
+        if not args.blend:
+            return start
     network = kind(args.backbone)
-    if args.go_on_from is None:
-        load_trained(network, args.out / name)
-        return network
-    start = start_network(kind, args)
-    recover(start, args.go_on_from / f"{name}.onnx")
-    if not args.blend:
-        return start
     load_trained(network, args.out / name)
-    blend(network, start, args.blend)
+    if start is not None:
+        blend(network, start, args.blend)
     return network
 
 
