@@ -1,5 +1,7 @@
 """A card of the side panel, and a line of text on it."""
 
+from typing import Generic, TypeVar
+
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QPainter
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -10,6 +12,7 @@ LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 CENTRE = Qt.AlignmentFlag.AlignCenter
 _PAD = 14.0
+Words = TypeVar("Words")
 
 
 class Card(QWidget):
@@ -37,6 +40,20 @@ class Card(QWidget):
         write(painter, line, heading, theme.MUTED, theme.font(12, bold=True))
         write(painter, line, right, theme.MUTED, align=RIGHT)
         return painter, room.adjusted(0, 22, 0, 0)
+
+
+class WordCard(Card, Generic[Words]):
+    """A card that shows frozen words, and repaints only when they change."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__(height)
+        self._words: Words | None = None
+
+    def say(self, words: Words) -> None:
+        """Show other words."""
+        if words != self._words:
+            self._words = words
+            self.update()
 
 
 def write(

@@ -8,22 +8,15 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
 
 from armicro.overlay import theme
-from armicro.overlay.card import CENTRE, LEFT, RIGHT, Card, write
+from armicro.overlay.card import CENTRE, LEFT, RIGHT, WordCard, write
 from armicro.overlay.status import CoverageWords, ScoreWords
 
 
-class ScoreCard(Card):
+class ScoreCard(WordCard[ScoreWords]):
     """The running slide score: a large number, a bar with the six scores, the six."""
 
     def __init__(self) -> None:
         super().__init__(172)
-        self._words: ScoreWords | None = None
-
-    def say(self, words: ScoreWords) -> None:
-        """Show a score."""
-        if words != self._words:
-            self._words = words
-            self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Paint the card."""
@@ -80,19 +73,12 @@ class ScoreCard(Card):
             write(painter, pair, text, theme.TEXT, theme.font(13), CENTRE)
 
 
-class CoverageCard(Card):
+class CoverageCard(WordCard[CoverageWords]):
     """How much of the cell area was seen."""
 
     def __init__(self, least_coverage: float) -> None:
         super().__init__(56)
         self._least = least_coverage
-        self._words: CoverageWords | None = None
-
-    def say(self, words: CoverageWords) -> None:
-        """Show a coverage."""
-        if words != self._words:
-            self._words = words
-            self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Paint the card; the notch is the share from which a score counts."""

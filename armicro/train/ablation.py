@@ -46,6 +46,8 @@ class Row:
     all_sources: bool = True
     stain: bool = True
     smoothing: float = 0.05
+    found: bool = False
+    """Learn from what LR took for lesions too."""
     mean: bool = False
     """Judge the running mean of the weights instead of the last ones."""
 
@@ -58,12 +60,14 @@ ROWS = (
     Row("+ further sources", True, True, 0.5, True, False, 0.0),
     Row("+ stain mixing", smoothing=0.0),
     Row("+ label smoothing"),
-    Row("+ running mean of the weights", mean=True),
+    Row("+ what LR found", found=True),
+    Row("+ running mean of the weights", found=True, mean=True),
 )
 
 
 def run_ablation(
     dataset: Dataset,
+    found: Sequence[Sample],
     start: Callable[[], TileNetwork],
     out: Path,
     *,
@@ -74,7 +78,7 @@ def run_ablation(
 
     A training whose logits are there already is not run again.
     """
-    val = validation_samples(dataset)
+    samples, val = list_samples(dataset.split("train")), validation_samples(dataset)
     table = []
     for row in ROWS:
         runs = []
@@ -83,9 +87,9 @@ def run_ablation(
             folder = out / f"row{ROWS.index(replace_mean(row))}-seed{seed}"
             done = folder / ("mean.npz" if row.mean else "last.npz")
             if not done.exists():
-                train_row(
-                    replace_mean(row), dataset, start(), folder, steps=steps, seed=seed
-                )
+                used = settings_of(row, steps, seed)
+                train = [*samples, *(found if row.found else ())]
+                train_row(replace_mean(row), train, val, start(), folder, used)
             runs.append(dict(np.load(done)))
         table.append({"row": row.name, "steps": steps, "seeds": len(seeds)})
         table[-1] |= judge_row(runs, val)
@@ -98,32 +102,33 @@ def replace_mean(row: Row) -> Row:
     return next(one for one in ROWS if replace(row, name=one.name, mean=False) == one)
 
 
+def settings_of(row: Row, steps: int, seed: int) -> FitSettings:
+    """Return a row's settings."""
+    plan = replace(PLAN, augmented=row.augmented, stain=row.stain)
+    stage = Stage(steps, plan, frozen=5, hard_share=row.hard_share, rate=2e-4)
+    return FitSettings(
+        (stage,), seed, row.smoothing, mine_every=10, checkpoint_every=steps
+    )
+
+
 def train_row(
     row: Row,
-    dataset: Dataset,
+    train: Sequence[Sample],
+    val: Sequence[Sample],
     network: TileNetwork,
     folder: Path,
-    *,
-    steps: int,
-    seed: int,
+    settings: FitSettings,
 ) -> None:
     """Train one row and write its logits on every source's validation cells."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = [
-        sample
-        for sample in list_samples(dataset.split("train"))
-        if row.all_sources or sample.source == ONE_SOURCE
+        sample for sample in train if row.all_sources or sample.source == ONE_SOURCE
     ]
     sampler = BalancedSampler(
         samples, source_weights=SOURCE_WEIGHTS, balanced=row.balanced
     )
-    plan = replace(PLAN, augmented=row.augmented, stain=row.stain)
-    stage = Stage(steps, plan, frozen=5, hard_share=row.hard_share, rate=2e-4)
-    settings = FitSettings(
-        (stage,), seed, row.smoothing, mine_every=10, checkpoint_every=steps
-    )
     trained = fit(network, sampler, (), settings, folder)
-    tiles = cut_validation(validation_samples(dataset), PLAN)
+    tiles = cut_validation(val, PLAN)
     saved = read_checkpoint(folder / "checkpoint.safetensors")
     wanted = {"model": "last"}
     if any(one.mean and replace_mean(one) == row for one in ROWS):

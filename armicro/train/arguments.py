@@ -26,24 +26,6 @@ def add_train_arguments(
         "--out", type=Path, required=True, help="checkpoints, logs, set"
     )
     parser.add_argument("--init", type=Path, help="start weights of the backbone")
-    parser.add_argument(
-        "--go-on-from",
-        type=Path,
-        metavar="SET",
-        help="take a set's trained weights and run the last stage alone",
-    )
-    parser.add_argument(
-        "--keep-lr",
-        action="store_true",
-        help="with --go-on-from: take the LR network as it is",
-    )
-    parser.add_argument(
-        "--blend",
-        type=float,
-        default=0.5,
-        help="with --go-on-from: share of the new weights in what is exported; 0: "
-        "train none, fit HR's head and the RNNs alone",
-    )
     parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
     parser.add_argument("--sources", default="", help="names, with commas; default all")
@@ -58,6 +40,7 @@ def add_train_arguments(
     parser.add_argument("--seeds", default="20211", help="of the ablation, with commas")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")
+    parser.add_argument("--version", type=int, default=1, help="version of the set")
     parser.add_argument(
         "--quick", action="store_true", help="few tiles everywhere: a trial, no network"
     )

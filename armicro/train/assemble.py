@@ -1,12 +1,12 @@
 """From trained networks to a set in its folder: calibrate, export, quantise, write.
 
-The order matters. LR is finished first, since HR's head learns from what LR hands over;
+The order matters. LR is finished first, since HR learns from what LR hands over;
 the heads are calibrated on validation data and the temperature becomes part of the
 graph; the fp32 graphs give the golden outputs; the RNNs learn from features as the
 shipped (INT8) HR network gives them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from armicro.engine.manifest import Manifest
 from armicro.engine.openvino import OpenVinoEngine, place
@@ -27,7 +26,7 @@ from armicro.train.construct import (
     calibrate_rnn,
     fit_rnn,
 )
-from armicro.train.data import Crop, Dataset
+from armicro.train.data import AnnotatedField, Crop, Dataset
 from armicro.train.drawn import SOURCE as DRAWN
 from armicro.train.export import export_onnx, quantise, store_weights_int8
 from armicro.train.finds import (
@@ -160,21 +159,30 @@ def finish_lr(
     return replace(done, figures={**figures, **whole})
 
 
-def gather(lr: Finished, dataset: Dataset, settings: AssembleSettings) -> Material:
-    """Let the LR network search the fields, cut the crops and the annotated cells."""
-    train, val = dataset.split("train"), dataset.split("val")
+def search(
+    lr: Finished, pictures: Sequence[AnnotatedField], settings: AssembleSettings
+) -> Finds:
+    """Let the LR network search fields."""
     tables = set_tables(dict(lr.figures), "int8" if settings.int8 else "fp32")
     head = {"name": settings.name, "version": "0", "created": "", "files": {}}
     manifest = msgspec.convert(head | tables, Manifest)
     networks = Candidates(manifest, open_graph("lr", lr.shipped))
+    return find_in_fields(
+        networks, pictures, rounds=settings.rounds, seed=settings.slides.seed
+    )
+
+
+def gather(lr: Finished, dataset: Dataset, settings: AssembleSettings) -> Material:
+    """Let the LR network search the fields, and cut the crops."""
+    train, val = dataset.split("train"), dataset.split("val")
     rounds, seed = settings.rounds, settings.slides.seed
     # Drawn cells are easier than real ones: no figure is made of them.
     real = [field for field in val.fields if field.source != DRAWN]
     every = list_samples(train, areas=False)
     crops = [one for one in every if isinstance(one.picture, Crop)]
     return Material(
-        find_in_fields(networks, train.fields, rounds=rounds, seed=seed),
-        find_in_fields(networks, real, rounds=rounds, seed=seed),
+        search(lr, train.fields, settings),
+        search(lr, real, settings),
         cut_samples(even_part(crops, settings.pool_crops), rounds=rounds, seed=seed),
         cut_samples(even_part(every, settings.mined_cells), rounds=1, seed=seed + 1),
     )
@@ -183,12 +191,12 @@ def gather(lr: Finished, dataset: Dataset, settings: AssembleSettings) -> Materi
 def finish_hr(
     hr: HighResolution, material: Material, dataset: Dataset, settings: AssembleSettings
 ) -> Finished:
-    """Mine, calibrate the probability on real validation cells, export, quantise."""
+    """Fit the head again, calibrate on real validation cells, export, quantise."""
     look = look_through(export_onnx(hr))
     finds = look_at(material.train, look)
     fit_head(hr.head, finds, look_at(material.cells, look), settings.mine)
-    cells = even_part(real_cells(dataset.split("val")), settings.hr_cells)
-    figures = calibrate_hr(hr, cells)
+    shown = even_part(real_cells(dataset.split("val")), settings.hr_cells)
+    figures = calibrate_hr(hr, shown)
     return ship(export_onnx(hr), figures, HR_CALIBRATION, dataset, settings)
 
 
@@ -231,16 +239,15 @@ def finish_set(
     networks: Mapping[str, Finished],
     settings: AssembleSettings,
     training: Mapping[str, Any],
-    kept: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Write the set; ``kept`` are golden arrays that stay as they were.
+    """Write the set.
 
     The fp32 graphs are written beside an INT8 set, as ``FOLDER-fp32``, so that the two
     can be measured side by side; only an INT8 set is ever small enough to be committed.
     """
     plain = {name: one.fp32 for name, one in networks.items()}
     shipped = {name: one.shipped for name, one in networks.items()}
-    golden = golden_arrays(plain) | dict(kept)
+    golden = golden_arrays(plain)
     metrics = {key: v for one in networks.values() for key, v in one.figures.items()}
     facts = {"training": dict(training), "metrics": metrics}
     beside = folder.with_name(f"{folder.name}-fp32") if settings.int8 else folder

@@ -1,13 +1,14 @@
 """``armicro train KIND``: a network set from a data folder, resumable.
 
-    DATA/*/cells.csv ─┬─ hr ──► OUT/hr/ ─┐
-                      └─ lr ──► OUT/lr/ ─┴─ rnn ──► OUT/done/ ── set ──► OUT/set/
+    DATA/*/cells.csv ── lr ──► OUT/lr/, OUT/done/lr/, OUT/found.csv ── hr ──► OUT/hr/
+                    ── rnn ──► OUT/done/hr/, OUT/done/rnn/ ── set ──► OUT/set/
 
-``rnn`` finishes the networks: LR's location branch and gate, HR's head on what LR finds
-in the training fields, the slide RNNs on HR's features of it; each is calibrated and
-exported. ``set`` writes the set; ``all`` is the four in turn. ``baseline``,
-``ablation`` and ``fovea`` make tables of the model card; ``record`` writes
-OUT/val/*/metrics.json (of ``armicro validate``) into the set.
+``lr`` trains LR and then its location branch, sets the gate, exports it, and lets it
+search the training fields. ``hr`` trains HR on annotated cells and on what was found.
+``rnn`` fits HR's head again, calibrates and exports it, and trains the slide RNNs on
+its features of what was found. ``set`` writes the set; ``all`` is the four in turn.
+``baseline``, ``ablation`` and ``fovea`` make tables of the model card; ``record``
+writes OUT/val/*/metrics.json (of ``armicro validate``) into the set.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from armicro.train.assemble import (
     finish_rnn,
     finish_set,
     gather,
+    search,
 )
 from armicro.train.backbone import load_backbone
 from armicro.train.baseline import measure_baseline
@@ -41,20 +42,18 @@ from armicro.train.data import Dataset, read_dataset
 from armicro.train.describe import describe
 from armicro.train.drawn import draw_fields
 from armicro.train.finished import (
-    Finished,
     is_finished,
     keep_finished,
-    keep_lr,
     read_finished,
 )
 from armicro.train.fit import fit
+from armicro.train.found import read_found, samples_of, write_found
 from armicro.train.fovea import measure_fovea
 from armicro.train.location import LocationSettings, collect_maps, fit_location
-from armicro.train.manifest import read_version, record_folder
+from armicro.train.manifest import record_folder
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import (
     FOVEA_PX,
-    LAST_STAGES,
     MINED_WEIGHTS,
     PHANTOM_TRAIN_SEEDS,
     PHANTOM_VAL_SEEDS,
@@ -62,7 +61,7 @@ from armicro.train.recipe import (
     training_sampler,
     validation_samples,
 )
-from armicro.train.recover import blend, recover
+from armicro.train.sample import BalancedSampler
 from armicro.train.watch import TileNetwork
 
 KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
@@ -95,8 +94,6 @@ def run(args: argparse.Namespace) -> int:
         SourceError: the data folder cannot be used.
         EngineError: start weights or a checkpoint cannot be used.
     """
-    if args.keep_lr and args.go_on_from is None:
-        raise EngineError("--keep-lr needs --go-on-from: the set whose LR is kept")
     if args.threads:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
@@ -125,6 +122,7 @@ def write_ablation(dataset: Dataset, args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     table = run_ablation(
         dataset,
+        read_found(args.out / "found.csv", dataset.split("train").fields),
         lambda: start_network(HighResolution, args),
         args.out,
         steps=args.steps or ABLATION_STEPS,
@@ -156,20 +154,40 @@ def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
 
-def train_network(name: str, dataset: Dataset, args: argparse.Namespace) -> None:
-    """Train one tile network into its folder, unless it is kept as it is."""
-    going_on = args.go_on_from is not None
-    if (name == "lr" and args.keep_lr) or (going_on and not args.blend):
-        return
-    settings = settings_of(name, going_on=going_on, most_steps=args.steps)
+def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Train LR, finish it, and let it search the training fields."""
+    train_network("lr", training_sampler(dataset), dataset, args)
+    settings, folder = assembly_of(args), args.out / "done" / "lr"
+    if args.resume and is_finished(folder):
+        lr = read_finished(folder)
+    else:
+        network = trained_network("lr", args)
+        location = QUICK_LOCATION if args.quick else LocationSettings()
+        maps, targets = collect_maps(network, training_sampler(dataset), location)
+        fit_location(network, maps, targets, location)
+        lr = finish_lr(network, dataset, settings)
+        keep_finished(folder, lr)
+    pictures = dataset.split("train").fields
+    finds = search(lr, pictures, settings)
+    write_found(args.out / "found.csv", samples_of(finds, pictures))
+
+
+def train_hr(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Train HR on annotated cells and on what LR found."""
+    found = read_found(args.out / "found.csv", dataset.split("train").fields)
+    train_network("hr", training_sampler(dataset, found), dataset, args)
+
+
+def train_network(
+    name: str, sampler: BalancedSampler, dataset: Dataset, args: argparse.Namespace
+) -> None:
+    """Train one tile network into its folder."""
+    settings = settings_of(name, stop_at=args.steps)
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
-    network = start_network(KINDS[name], args)
-    if args.go_on_from is not None:
-        recover(network, args.go_on_from / f"{name}.onnx")
     fit(
-        network,
-        training_sampler(dataset),
+        start_network(KINDS[name], args),
+        sampler,
         validation_samples(dataset),
         replace(settings, threads=args.threads, patience=args.patience),
         folder,
@@ -193,25 +211,19 @@ def start_network(kind: Callable[[str], TileNetwork], args: argparse.Namespace) 
 def assembly_of(args: argparse.Namespace) -> AssembleSettings:
     """Return how much data the last steps look at."""
     settings = QUICK_ASSEMBLY if args.quick else AssembleSettings()
-    before = 0 if args.go_on_from is None else read_version(args.go_on_from)
     return replace(
         settings,
         name=args.name,
-        version=before + 1,
+        version=args.version,
         int8=not args.fp32,
         mine=replace(settings.mine, weights=MINED_WEIGHTS),
     )
 
 
 def finish(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Finish LR, or take it as it is; HR on what LR finds; the RNNs on HR."""
+    """Finish HR; train the RNNs on its features of what LR finds."""
     settings, done = assembly_of(args), args.out / "done"
-    if args.resume and is_finished(done / "lr"):
-        lr = read_finished(done / "lr")
-    else:
-        lr = keep_lr(args.go_on_from)[0] if args.keep_lr else write_lr(dataset, args)
-        keep_finished(done / "lr", lr)
-    material = gather(lr, dataset, settings)
+    material = gather(read_finished(done / "lr"), dataset, settings)
     network = trained_network("hr", args, fovea_px=FOVEA_PX)
     hr = finish_hr(network, material, dataset, settings)
     keep_finished(done / "hr", hr)
@@ -220,41 +232,14 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
     """Write the set of what is finished."""
-    kept = keep_lr(args.go_on_from)[1] if args.keep_lr else {}
     networks = {n: read_finished(args.out / "done" / n) for n in ("lr", "hr", "rnn")}
-    training = describe(dataset, args)
-    finish_set(args.out / "set", networks, assembly_of(args), training, kept)
-
-
-def write_lr(dataset: Dataset, args: argparse.Namespace) -> Finished:
-    """Train LR's location branch, calibrate and export."""
-    lr = trained_network("lr", args)
-    location = QUICK_LOCATION if args.quick else LocationSettings()
-    if args.go_on_from is not None:
-        location = replace(location, mosaic=LAST_STAGES["lr"][0].plan.mosaic)
-    maps, targets = collect_maps(lr, training_sampler(dataset), location)
-    fit_location(lr, maps, targets, location)
-    return finish_lr(lr, dataset, assembly_of(args))
+    finish_set(args.out / "set", networks, assembly_of(args), describe(dataset))
 
 
 def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
-    """Return a network with its trained weights.
-
-    After ``--go-on-from`` they are averaged with the weights that training went on
-    from: the mean of both held on to what either knew (see the model card).
-    """
-    plain: Callable[..., Any] = KINDS[name]
-    kind = partial(plain, **options)
-    start = None
-    if args.go_on_from is not None:
-        start = start_network(kind, args)
-        recover(start, args.go_on_from / f"{name}.onnx")
-        if not args.blend:
-            return start
-    network = kind(args.backbone)
+    """Return a network with its trained weights."""
+    network = KINDS[name](args.backbone, **options)
     load_trained(network, args.out / name)
-    if start is not None:
-        blend(network, start, args.blend)
     return network
 
 
@@ -276,13 +261,12 @@ def load_trained(network: TileNetwork, folder: Path) -> None:
         ) from error
 
 
-TRAIN_HR, TRAIN_LR = partial(train_network, "hr"), partial(train_network, "lr")
 STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {
-    "hr": (TRAIN_HR,),
-    "lr": (TRAIN_LR,),
+    "lr": (train_lr,),
+    "hr": (train_hr,),
     "rnn": (finish,),
     "set": (write_whole,),
-    "all": (TRAIN_HR, TRAIN_LR, finish, write_whole),
+    "all": (train_lr, train_hr, finish, write_whole),
     "baseline": (write_baseline,),
     "ablation": (write_ablation,),
     "fovea": (write_fovea,),

@@ -1,44 +1,27 @@
 """What a set's manifest says of its training."""
 
-import argparse
 from typing import Any
 
 from armicro.train.data import Dataset
 from armicro.train.fit import Stage
 from armicro.train.location import LocationSettings
-from armicro.train.manifest import sha256_of
-from armicro.train.recipe import FOVEA_PX, SEEDS, settings_of
+from armicro.train.recipe import FOVEA_PX, SEEDS, STAGES
 
 
-def describe(dataset: Dataset, args: argparse.Namespace) -> dict[str, Any]:
+def describe(dataset: Dataset) -> dict[str, Any]:
     """Return what the manifest says of the training."""
-    command = "armicro train all --data DATA --out OUT --init WEIGHTS"
-    origin: dict[str, Any] = {}
-    going_on = args.go_on_from is not None
-    if going_on:
-        command += f" --go-on-from SET --blend {args.blend:g}"
-        command += " --keep-lr" * args.keep_lr
-        digest = sha256_of(args.go_on_from / "manifest.toml")
-        origin = {
-            "went_on_from": f"{args.go_on_from.name}, manifest sha256:{digest}",
-            "lr": "as it was" if args.keep_lr else "went on too",
-            "hr": "went on" if args.blend else "as it was but for its head",
-        }
-    return origin | {
+    return {
         "paper": "Cheng et al. 2021, Nat Commun 12:5639",
         "intended_use": "research only; not a diagnostic device",
-        "command": command,
-        "stages": stage_texts(),
+        "command": "armicro train all --data DATA --out OUT --init WEIGHTS",
+        "stages": {
+            name: [stage_text(stage) for stage in stages]
+            for name, stages in STAGES.items()
+        },
         "fovea_px": FOVEA_PX,
         "splits": "fields by their split column (CRIC: slide group), crops by a hash "
         "of their field or case",
-        "seeds": {
-            name: settings_of(
-                name, going_on=going_on and not (name == "lr" and args.keep_lr)
-            ).seed
-            for name in SEEDS
-        }
-        | {"location": LocationSettings().seed},
+        "seeds": SEEDS | {"location": LocationSettings().seed},
         "data": count_cells(dataset),
     }
 
@@ -58,14 +41,6 @@ def count_cells(dataset: Dataset) -> dict[str, dict[str, int]]:
     return sources
 
 
-def stage_texts() -> dict[str, list[str]]:
-    """Return the stages of each network in words, the last ones last."""
-    return {
-        name: [stage_text(stage) for stage in settings_of(name, going_on=False).stages]
-        for name in SEEDS
-    }
-
-
 def stage_text(stage: Stage) -> str:
     """Return a stage in words."""
     plan = stage.plan
@@ -74,4 +49,5 @@ def stage_text(stage: Stage) -> str:
         f"{stage.rate:g}, first {stage.frozen} layers frozen, mining "
         f"{stage.hard_share:g}"
     )
-    return text + f", mosaics {plan.mosaic:g}" * bool(plan.mosaic)
+    text += f", mosaics {plan.mosaic:g}" * bool(plan.mosaic)
+    return text + f", without {' and '.join(stage.without)}" * bool(stage.without)

@@ -43,11 +43,9 @@ _BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finds:
-    """HR tiles with what is in them."""
+class Labels:
+    """What finds are and where they lie."""
 
-    tiles: Pixels
-    """(n, 256, 256, 3)"""
     lesion: NDArray[np.bool_]
     group: NDArray[np.str_]
     """(n,) laboratory and round: a slide keeps to one."""
@@ -58,16 +56,20 @@ class Finds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pool:
+class Finds(Labels):
+    """HR tiles with what is in them."""
+
+    tiles: Pixels
+    """(n, 256, 256, 3)"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool(Labels):
     """Finds as the HR network sees them."""
 
     features: NDArray[np.float32]
     """(n, 2048)"""
     probability: NDArray[np.float32]
-    lesion: NDArray[np.bool_]
-    group: NDArray[np.str_]
-    spot: NDArray[np.int64]
-    xy_um: NDArray[np.float64]
 
     def groups(self) -> list[str]:
         """Return the groups that have both lesions and normals."""
@@ -174,12 +176,9 @@ def look_at(finds: Finds, look: Look) -> Pool:
         )
     ]
     return Pool(
-        np.concatenate([features for _, features in parts]),
-        np.concatenate([probability for probability, _ in parts]),
-        finds.lesion,
-        finds.group,
-        finds.spot,
-        finds.xy_um,
+        **{one.name: getattr(finds, one.name) for one in fields(Labels)},
+        features=np.concatenate([features for _, features in parts]),
+        probability=np.concatenate([probability for probability, _ in parts]),
     )
 
 
@@ -211,9 +210,9 @@ def _stain_of(group: str, seed: int) -> Generator:
 def _finds_of(rows: Sequence[_Row]) -> Finds:
     tiles = [row[0] for row in rows]
     return Finds(
-        np.stack(tiles) if tiles else np.zeros((0, 256, 256, 3), np.uint8),
-        np.array([row[1] for row in rows], np.bool_),
-        np.array([row[2] for row in rows], np.str_),
-        np.array([row[3] for row in rows], np.int64),
-        np.array([row[4] for row in rows], np.float64).reshape(-1, 2),
+        lesion=np.array([row[1] for row in rows], np.bool_),
+        group=np.array([row[2] for row in rows], np.str_),
+        spot=np.array([row[3] for row in rows], np.int64),
+        xy_um=np.array([row[4] for row in rows], np.float64).reshape(-1, 2),
+        tiles=np.stack(tiles) if tiles else np.zeros((0, 256, 256, 3), np.uint8),
     )

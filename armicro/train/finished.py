@@ -1,15 +1,11 @@
 """A network ready to ship, and how it is kept between the steps of ``train all``."""
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from armicro.errors import EngineError
 
@@ -51,22 +47,3 @@ def read_finished(folder: Path) -> Finished:
             "with rnn first"
         ) from error
     return Finished(graphs[0], graphs[1], figures)
-
-
-def keep_lr(folder: Path) -> tuple[Finished, dict[str, NDArray[Any]]]:
-    """Return a set's LR network as it is, and its part of the golden arrays.
-
-    Its fp32 reference is the one that the set recorded: the golden outputs stay.
-    """
-    manifest = tomllib.loads((folder / "manifest.toml").read_text("utf-8"))
-    figures = {
-        key: value
-        for key, value in manifest["metrics"].items()
-        if key.startswith(("lr_", "whole_")) and isinstance(value, float)
-    }
-    figures["peak_threshold"] = manifest["lr"]["peak_threshold"]
-    figures["whole_max"] = manifest["lr"]["whole_field_max_difference"]
-    graph = onnx.load(folder / "lr.onnx")
-    with np.load(folder / "golden.npz") as arrays:
-        golden = {key: arrays[key] for key in arrays if key.startswith("lr_")}
-    return Finished(graph, graph, figures), golden

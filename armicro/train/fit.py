@@ -8,6 +8,7 @@ it would otherwise learn the mixture. The exported weights are the running mean.
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,11 +77,18 @@ class FitSettings:
     """Checks without a better mean AUC after which training stops; 0: never."""
     threads: int = 0
     """CPU threads; 0 leaves torch's own choice."""
+    stop_at: int | None = None
+    """Step to stop at, for a trial; stages and rates stay those of a whole run."""
 
     @property
     def steps(self) -> int:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def last(self) -> int:
+        """The step after which training stops."""
+        return self.steps if self.stop_at is None else min(self.stop_at, self.steps)
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """Return the stage of a step and its index."""
@@ -132,12 +140,12 @@ def fit(
         load_run(run, read_checkpoint(path))
     plan = replace(settings.stages[0].plan, tile_px=settings.val_tile_px)
     val_tiles = cut_validation(val, plan)
-    bar = tqdm(total=settings.steps, initial=run.step, desc=folder.name, mininterval=10)
-    while run.step < settings.steps and not run.patience.is_out:
+    bar = tqdm(total=settings.last, initial=run.step, desc=folder.name, mininterval=10)
+    while run.step < settings.last and not run.patience.is_out:
         take_step(run, sampler, settings)
         bar.update()
         bar.set_postfix(loss=f"{run.loss:.3f}")
-        last = run.step == settings.steps
+        last = run.step == settings.last
         if val and (run.step % settings.validate_every == 0 or last):
             check(run, val_tiles, settings, folder)
         if run.step % settings.checkpoint_every == 0 or last or run.patience.is_out:
@@ -210,8 +218,9 @@ def make_optimiser(
 
 
 def set_rate(run: Run, stage: Stage, settings: FitSettings) -> None:
-    """Set the learning rates; the first 100 steps warm up."""
+    """Set the learning rates: 100 steps of warm-up, then half a cosine to nothing."""
     rate = stage.rate * min(1.0, (run.step + 1) / 100)
+    rate *= 0.5 + 0.5 * math.cos(math.pi * run.step / settings.steps)
     for group, factor in zip(
         run.optimiser.param_groups, (1.0, HEAD_RATE_FACTOR), strict=True
     ):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from armicro.train.batch import draw_batch
 from armicro.train.networks import LowResolution
 from armicro.train.sample import LR_UM_PER_PX, BalancedSampler, TilePlan
+from armicro.train.watch import fast_arithmetic
 
 STRIDE_PX = 32
 SIGMA_PX = 16.0
@@ -28,9 +29,9 @@ SIGMA_PX = 16.0
 class LocationSettings:
     """How the branch is trained."""
 
-    tiles: int = 560
+    tiles: int = 2400
     tile_px: int = 256
-    mosaic: float = 0.0
+    mosaic: float = 0.25
     epochs: int = 12
     batch: int = 32
     rate: float = 1e-3
@@ -81,7 +82,8 @@ def collect_maps(
         rng = np.random.default_rng((settings.seed, start))
         batch = draw_batch(sampler, plan, 8, rng)
         tiles = torch.from_numpy(batch.tiles)
-        maps.append(network.backbone(network.normalise(tiles)).half())
+        with fast_arithmetic(tiles.device.type):
+            maps.append(network.backbone(network.normalise(tiles)).half())
         targets += [location_target(places, plan.tile_px) for places in batch.places]
     return torch.cat(maps), torch.from_numpy(np.stack(targets))
 

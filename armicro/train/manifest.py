@@ -71,11 +71,6 @@ def write_manifest(
     (folder / "manifest.toml").write_text(text, encoding="utf-8")
 
 
-def read_version(folder: Path) -> int:
-    """Return the version of a set."""
-    return int(tomllib.loads((folder / "manifest.toml").read_text("utf-8"))["version"])
-
-
 def sha256_of(path: Path) -> str:
     """Return the hex digest of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

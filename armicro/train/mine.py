@@ -1,10 +1,10 @@
 """Hard-sample mining for HR: its head learns from what the LR network hands over.
 
 An annotated normal cell is mostly an easy one; what HR must tell apart are the places
-that LR took for lesions, seldom centred. So after training the head is fitted again on
-features of such finds in the training fields, mixed with annotated cells of every
-source so that it keeps what it knew. The backbone rests, and each tile is looked at
-once.
+that LR took for lesions, seldom centred. Training draws them among the cells
+(``found``); at its end the head alone is fitted again on features of such finds in the
+training fields, which now weigh more than annotated cells of every source. The backbone
+rests, and each tile is looked at once.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from armicro.train.networks import Head
 class MineSettings:
     """How the head is fitted again."""
 
-    share: float = 0.4
+    share: float = 0.8
     """Of finds in a batch; the rest are annotated cells."""
     weights: Mapping[str, float] | None = None
     """Of the annotated cells' sources; None: the same for each."""

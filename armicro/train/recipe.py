@@ -1,15 +1,16 @@
 """The shipped set's training: which data, which stages, which seeds.
 
-The tables below are what ``armicro train`` runs and what the manifest records. Lesion
-cells are told by nucleus and the cytoplasm around it, so most steps see small tiles: on
-a CPU a 128-px tile costs a quarter of a 256-px one, and the global max pool accepts
-both.
+The tables below are what ``armicro train`` runs and what the manifest records. LR comes
+first, since HR's last stage also sees what LR hands over. A lesion cell is told by its
+nucleus and the cytoplasm around it, so most steps see small tiles; the global max pool
+accepts any size.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 from armicro.train.data import Dataset
 from armicro.train.fit import FitSettings, Stage
+from armicro.train.found import FOUND
 from armicro.train.sample import (
     HR_UM_PER_PX,
     LR_UM_PER_PX,
@@ -19,68 +20,50 @@ from armicro.train.sample import (
     list_samples,
 )
 
-SOURCE_WEIGHTS = {"cric": 0.47, "sipakmed": 0.29, "herlev": 0.19, "phantom": 0.05}
-
-FIRST_STAGES = {
-    "hr": (
-        Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=3),
-        Stage(300, TilePlan(128, HR_UM_PER_PX, 4.0), frozen=4, hard_share=0.3),
-        Stage(
-            250, TilePlan(160, HR_UM_PER_PX, 8.0), frozen=4, hard_share=0.5, rate=6e-5
-        ),
-    ),
-    "lr": (
-        Stage(300, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=3),
-        Stage(500, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=4, hard_share=0.15),
-    ),
+SOURCE_WEIGHTS = {
+    "cric": 0.47,
+    "sipakmed": 0.29,
+    "herlev": 0.19,
+    "phantom": 0.05,
+    FOUND: 0.5,
 }
-LAST_STAGES = {
-    "hr": (
-        Stage(
-            450, TilePlan(160, HR_UM_PER_PX, 7.0), frozen=4, hard_share=0.4, rate=6e-5
-        ),
-    ),
+"""Relative; what the cascade found is a third where it takes part."""
+
+STAGES = {
     "lr": (
+        Stage(1400, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=0, hard_share=0.15),
         Stage(
-            100,
+            700,
             TilePlan(256, LR_UM_PER_PX, 40.0, by_cell=False, mosaic=0.25),
             batch=8,
-            frozen=4,
+            frozen=0,
             hard_share=0.15,
-            rate=6e-5,
         ),
     ),
+    "hr": (
+        Stage(
+            2000,
+            TilePlan(160, HR_UM_PER_PX, 6.0),
+            frozen=3,
+            hard_share=0.3,
+            without=(FOUND,),
+        ),
+        Stage(1500, TilePlan(160, HR_UM_PER_PX, 4.0), frozen=3, hard_share=0.5),
+    ),
 }
-"""What a set's weights go on with (``--go-on-from``). A new HR network runs both. LR's
-last stage is on trial: 100 steps of it left the figures where they were, and the INT8
-map of a drawn tile off by more than the engine's check allows.
-"""
-WHOLE = {"hr": FIRST_STAGES["hr"] + LAST_STAGES["hr"], "lr": FIRST_STAGES["lr"]}
 SEEDS = {"hr": 20211, "lr": 20212}
+VALIDATE_EVERY = 350
 
 
-def settings_of(
-    name: str, *, going_on: bool, most_steps: int | None = None
-) -> FitSettings:
-    """Return the settings of a network: all stages, or the last of a set's weights.
-
-    ``most_steps`` ends the training early, for trials.
-    """
-    stages = LAST_STAGES[name] if going_on else WHOLE[name]
-    if most_steps is not None:
-        before = [sum(one.steps for one in stages[:n]) for n in range(len(stages))]
-        left = [most_steps - count for count in before]
-        stages = tuple(
-            replace(stage, steps=min(stage.steps, rest))
-            for stage, rest in zip(stages, left, strict=True)
-            if rest > 0
-        )
-    # Another seed than the stages that the weights have seen: other draws.
-    return FitSettings(stages, seed=SEEDS[name] + 100 * going_on, validate_every=150)
+def settings_of(name: str, *, stop_at: int | None = None) -> FitSettings:
+    """Return the settings of a network; ``stop_at`` ends the training early."""
+    return FitSettings(
+        STAGES[name], seed=SEEDS[name], validate_every=VALIDATE_EVERY, stop_at=stop_at
+    )
 
 
 MINED_WEIGHTS = {"cric": 0.42, "sipakmed": 0.26, "herlev": 0.32, "phantom": 0.04}
-"""Of the annotated cells that HR's head sees beside the cascade's finds."""
+"""Of the annotated cells that HR's head sees beside the cascade's finds at the end."""
 
 FOVEA_PX = 160
 """The middle of an HR tile that the network looks at; chosen on validation cells."""
@@ -92,10 +75,12 @@ VAL_CELLS_PER_SOURCE = 160
 """Cells a source in the checks during training; the figures of the card use all."""
 
 
-def training_sampler(dataset: Dataset, *, area_share: float = 0.25) -> BalancedSampler:
-    """Return the balanced sampler over the training split."""
+def training_sampler(
+    dataset: Dataset, found: Sequence[Sample] = (), *, area_share: float = 0.25
+) -> BalancedSampler:
+    """Return the balanced sampler over the training split and what was found there."""
     return BalancedSampler(
-        list_samples(dataset.split("train")),
+        [*list_samples(dataset.split("train")), *found],
         source_weights=SOURCE_WEIGHTS,
         area_share=area_share,
     )

@@ -9,7 +9,9 @@ import torch
 from armicro.train import ablation
 from armicro.train.ablation import ROWS, Row, auc_interval, replace_mean, run_ablation
 from armicro.train.data import read_dataset
+from armicro.train.found import FOUND
 from armicro.train.networks import HighResolution
+from armicro.train.sample import list_samples
 
 
 def test_a_row_of_averaged_weights_is_not_another_training() -> None:
@@ -51,7 +53,8 @@ def test_the_table_is_taken_up_where_it_stopped(
         return HighResolution("resnet18")
 
     dataset = read_dataset(lab_folder)
-    first = run_ablation(dataset, start, tmp_path, steps=1)
-    assert run_ablation(dataset, start, tmp_path, steps=1) == first
+    found = [replace(list_samples(dataset)[0], source=FOUND)]
+    first = run_ablation(dataset, found, start, tmp_path, steps=1)
+    assert run_ablation(dataset, found, start, tmp_path, steps=1) == first
     assert len(starts) == 1
     assert {"auc_lab", "auc_crops_low"} <= set(first[0])

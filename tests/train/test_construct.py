@@ -30,7 +30,8 @@ def pool_of(count: int, seed: int = 0, *, shift: float = 2.0) -> Pool:
     spot = np.arange(count) // 2
     xy_um = np.column_stack([np.arange(count) % 2 * 300.0, np.zeros(count)])
     chance = np.where(lesion, 0.9, 0.2).astype(np.float32)
-    return Pool(features, chance, lesion, np.full(count, "lab/0"), spot, xy_um)
+    group = np.full(count, "lab/0")
+    return Pool(lesion, group, spot, xy_um, features=features, probability=chance)
 
 
 def test_the_rnns_tell_slides_of_unseen_fields_apart_at_one_half() -> None:

@@ -22,9 +22,9 @@ def settings(steps: int) -> FitSettings:
     plan = TilePlan(32, HR_UM_PER_PX, 2.0)
     stages = (
         Stage(2, plan, batch=2, frozen=3),
-        Stage(steps - 2, plan, batch=2, frozen=4, hard_share=0.5),
+        Stage(2, plan, batch=2, frozen=4, hard_share=0.5),
     )
-    return FitSettings(stages, checkpoint_every=3, validate_every=100)
+    return FitSettings(stages, checkpoint_every=3, validate_every=100, stop_at=steps)
 
 
 def train(data: Path, folder: Path, steps: int, *, resume: bool) -> HighResolution:
