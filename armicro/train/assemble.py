@@ -178,7 +178,7 @@ def search(
 
 
 def gather(lr: Finished, dataset: Dataset, settings: AssembleSettings) -> Material:
-    """Let the LR network search the fields, and cut the crops."""
+    """Let the LR network search the fields, cut the crops and the annotated cells."""
     train, val = dataset.split("train"), dataset.split("val")
     rounds, seed = settings.rounds, settings.slides.seed
     # Drawn cells are easier than real ones: no figure is made of them.

@@ -26,7 +26,11 @@ COLUMNS = ("source", "image", "x_px", "y_px", "lesion")
 
 
 def samples_of(finds: Finds, pictures: Sequence[AnnotatedField]) -> list[Sample]:
-    """Return the finds as samples; lesions at the rim of HR's view are left out."""
+    """Return the finds as samples; lesions at the rim of HR's view are left out.
+
+    ``pictures`` are those that were searched: each round counts its spots on from the
+    one before.
+    """
     samples = []
     for lesion, spot, xy_um in zip(finds.lesion, finds.spot, finds.xy_um, strict=True):
         picture = pictures[spot % len(pictures)]
