@@ -60,9 +60,14 @@ CALIBRATION_PLANS = {
     "hr": TilePlan(256, HR_UM_PER_PX, 6.0),
     "lr": TilePlan(256, LR_UM_PER_PX, 40.0),
 }
-CALIBRATION_SEEDS = {"lr": 20215, "hr": 20217}
-"""Ranges of INT8 follow the tiles' extremes, so the draw matters: of four for HR (64
-tiles twice, 160, 32) the features differed by 0.16 to 0.37; the nearest was taken."""
+CALIBRATION_SEEDS = (20215, 20217, 20218)
+"""Ranges of INT8 follow the tiles' extremes, so the draw matters: of several, the one
+that comes nearest to fp32 on other training tiles is shipped."""
+JUDGED_PLANS = {
+    "hr": TilePlan(256, HR_UM_PER_PX, 6.0),
+    "lr": TilePlan(512, LR_UM_PER_PX, 80.0),
+}
+JUDGED_SEED = 20219
 CALIBRATION_WEIGHTS = {"cric": 0.6, "sipakmed": 0.2, "herlev": 0.1, "phantom": 0.1}
 
 TOLERANCE = {
@@ -83,6 +88,8 @@ class AssembleSettings:
     name: str = "cervical-r50"
     version: int = 1
     calibration_tiles: int = 64
+    draws: int = len(CALIBRATION_SEEDS)
+    """Sets of calibration tiles that INT8 is tried with."""
     gate_tiles_per_field: int = 1
     hr_cells: int = 480
     rounds: int = 1
@@ -218,10 +225,30 @@ def ship(
     sampler = BalancedSampler(
         list_samples(dataset.split("train")), source_weights=CALIBRATION_WEIGHTS
     )
-    plan, seed = CALIBRATION_PLANS[name], CALIBRATION_SEEDS[name]
-    shown = calibration_tiles(sampler, plan, settings.calibration_tiles, seed=seed)
-    int8 = quantise(fp32, shown, weights_7_bit=settings.weights_7_bit)
-    return Finished(fp32, int8, figures)
+    draw = partial(calibration_tiles, sampler, count=settings.calibration_tiles)
+    others = draw(JUDGED_PLANS[name], seed=JUDGED_SEED)
+    tried = []
+    for seed in CALIBRATION_SEEDS[: settings.draws]:
+        shown = draw(CALIBRATION_PLANS[name], seed=seed)
+        int8 = quantise(fp32, shown, weights_7_bit=settings.weights_7_bit)
+        tried.append((difference(fp32, int8, others), int8))
+    least, int8 = min(tried, key=lambda one: one[0])
+    return Finished(fp32, int8, {**figures, f"{name}_int8_difference": least})
+
+
+def difference(
+    fp32: onnx.ModelProto, int8: onnx.ModelProto, tiles: Sequence[Pixels]
+) -> float:
+    """Return how far INT8 lies from fp32: each output's mean difference by its mean."""
+    engines = [open_graph("one", model) for model in (fp32, int8)]
+    said = [
+        [engine.infer({"tiles": tile[None]}) for tile in tiles] for engine in engines
+    ]
+    gaps = []
+    for name in said[0][0]:
+        plain, coarse = (np.stack([one[name] for one in outputs]) for outputs in said)
+        gaps.append(np.abs(plain - coarse).mean() / np.abs(plain).mean())
+    return float(np.mean(gaps))
 
 
 def finish_rnn(

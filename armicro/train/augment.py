@@ -120,8 +120,8 @@ PAPER: Steps = ((0.6, vary_hsv), (0.6, vary_contrast), (0.5, vary_channels))
 STAIN: Steps = (
     (0.5, mix_density),
     (0.5, vary_stain),
-    (0.06, swap_channels),
-    (0.1, drop_colour),
+    (0.15, swap_channels),
+    (0.35, drop_colour),
 )
 TEXTURE: Steps = (
     (0.3, blur),

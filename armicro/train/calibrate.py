@@ -2,8 +2,10 @@
 
 A network trained with balanced draws and smoothed labels is not calibrated. A logit is
 divided by a temperature and shifted (Platt scaling), fitted on validation samples with
-each class weighing a half: that prior is written in the manifest, since no data set
-here has a slide's real one. The LR gate is set for recall instead, as in the paper.
+each class weighing a half, since no data set here has a slide's real prior. HR's shown
+probability then counts a missed lesion as two false ones: one half is what the overlay
+draws a box at, and a box too many costs a look. The LR gate is set for recall alone, as
+in the paper.
 """
 
 from collections.abc import Sequence
@@ -19,14 +21,19 @@ from armicro.train.sample import HR_UM_PER_PX, Sample, TilePlan, cut_tile
 
 Values = NDArray[np.float64]
 
+MISS_COST = 2.0
+"""False boxes that a missed lesion is as bad as, in HR's probability."""
+
 STILL = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
 """HR tiles as they are."""
 
 
-def fit_platt(logits: Values, wanted: NDArray[np.bool_]) -> tuple[float, float]:
+def fit_platt(
+    logits: Values, wanted: NDArray[np.bool_], *, miss_cost: float = 1.0
+) -> tuple[float, float]:
     """Return (temperature, offset) so that sigmoid(logit / temperature + offset) fits.
 
-    Each class weighs a half.
+    The classes weigh ``miss_cost`` to 1, positives first, however many there are.
 
     >>> temperature, offset = fit_platt(np.array([-2.0, -1, 1, 2]),
     ...                                 np.array([False, True, False, True]))
@@ -35,7 +42,8 @@ def fit_platt(logits: Values, wanted: NDArray[np.bool_]) -> tuple[float, float]:
     """
     x, y = torch.from_numpy(logits), torch.from_numpy(wanted.astype(np.float64))
     share = float(wanted.mean())
-    weight = torch.where(y > 0, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9))
+    high, low = miss_cost / (1 + miss_cost), 1 / (1 + miss_cost)
+    weight = torch.where(y > 0, high / max(share, 1e-9), low / max(1 - share, 1e-9))
     gain = torch.ones(1, dtype=torch.float64, requires_grad=True)
     offset = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([gain, offset], max_iter=100)
@@ -85,6 +93,8 @@ def calibrate_hr(
         logits.append(network.logits(middle)[0].double().numpy())
     wanted = np.array([sample.lesion for sample in samples])
     with torch.enable_grad():
-        temperature, offset = fit_platt(np.concatenate(logits), wanted)
+        temperature, offset = fit_platt(
+            np.concatenate(logits), wanted, miss_cost=MISS_COST
+        )
     set_calibration(network.head, temperature, offset)
     return {"hr_temperature": temperature, "hr_offset": offset}

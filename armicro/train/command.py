@@ -72,6 +72,7 @@ INITIAL_SEED = 1
 QUICK_LOCATION = LocationSettings(tiles=16, epochs=2)
 QUICK_ASSEMBLY = AssembleSettings(
     calibration_tiles=8,
+    draws=1,
     hr_cells=24,
     rounds=0,
     pool_crops=24,

@@ -40,7 +40,8 @@ class SlideSettings:
     the logarithm."""
     lesions: tuple[int, int] = (3, 60)
     """Lesion finds of a positive slide, drawn evenly in the logarithm."""
-    steps: int = 400
+    steps: int = 60
+    """Few: the finds of the training fields are soon known by heart."""
     batch: int = 24
     rate: float = 6e-4
     smoothing: float = 0.04

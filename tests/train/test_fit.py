@@ -129,6 +129,16 @@ def test_calibration_makes_overconfident_logits_mild() -> None:
     assert abs(offset) < 0.1
 
 
+def test_a_missed_lesion_costs_two_false_boxes() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.random(20000) < 0.3
+    logits = np.where(wanted, 1.0, -1.0) * 1.5 + rng.normal(0, 1.5, 20000)
+    even, even_offset = fit_platt(logits, wanted)
+    dear, dear_offset = fit_platt(logits, wanted, miss_cost=2.0)
+    assert dear == pytest.approx(even, rel=0.05)
+    assert dear_offset - even_offset == pytest.approx(np.log(2.0), abs=0.05)
+
+
 def test_the_gate_passes_the_wanted_share_of_positives() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 1, 1000)
