@@ -43,8 +43,9 @@ class Row:
     augmented: bool = True
     balanced: bool = True
     hard_share: float = 0.5
-    all_sources: bool = True
     stain: bool = True
+    fade: bool = True
+    all_sources: bool = True
     smoothing: float = 0.05
     found: bool = False
     """Learn from what LR took for lesions too."""
@@ -53,12 +54,13 @@ class Row:
 
 
 ROWS = (
-    Row("plain: one source, as it comes", False, False, 0.0, False, False, 0.0),
-    Row("+ augmentation in HSV and RGB", True, False, 0.0, False, False, 0.0),
-    Row("+ balancing", True, True, 0.0, False, False, 0.0),
-    Row("+ mining", True, True, 0.5, False, False, 0.0),
-    Row("+ further sources", True, True, 0.5, True, False, 0.0),
-    Row("+ stain mixing", smoothing=0.0),
+    Row("plain: one source, as it comes", False, False, 0, False, False, False, 0),
+    Row("+ augmentation in HSV and RGB", True, False, 0, False, False, False, 0),
+    Row("+ balancing", True, True, 0, False, False, False, 0),
+    Row("+ mining", True, True, 0.5, False, False, False, 0),
+    Row("+ stain mixing", True, True, 0.5, True, False, False, 0),
+    Row("+ fading of colour", True, True, 0.5, True, True, False, 0),
+    Row("+ further sources", smoothing=0),
     Row("+ label smoothing"),
     Row("+ what LR found", found=True),
     Row("+ running mean of the weights", found=True, mean=True),
@@ -104,7 +106,7 @@ def replace_mean(row: Row) -> Row:
 
 def settings_of(row: Row, steps: int, seed: int) -> FitSettings:
     """Return a row's settings."""
-    plan = replace(PLAN, augmented=row.augmented, stain=row.stain)
+    plan = replace(PLAN, augmented=row.augmented, stain=row.stain, fade=row.fade)
     stage = Stage(steps, plan, frozen=5, hard_share=row.hard_share, rate=2e-4)
     return FitSettings(
         (stage,), seed, row.smoothing, mine_every=10, checkpoint_every=steps

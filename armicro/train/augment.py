@@ -117,12 +117,9 @@ def add_jpeg(image: Unit, rng: Generator) -> Unit:
 
 
 PAPER: Steps = ((0.6, vary_hsv), (0.6, vary_contrast), (0.5, vary_channels))
-STAIN: Steps = (
-    (0.5, mix_density),
-    (0.5, vary_stain),
-    (0.15, swap_channels),
-    (0.35, drop_colour),
-)
+STAIN: Steps = ((0.5, mix_density), (0.5, vary_stain))
+FADE: Steps = ((0.15, swap_channels), (0.35, drop_colour))
+"""Often enough that form and darkness must do without colour."""
 TEXTURE: Steps = (
     (0.3, blur),
     (0.2, sharpen),
@@ -131,19 +128,22 @@ TEXTURE: Steps = (
 )
 
 
-def augment(tile: Pixels, rng: Generator, *, stain: bool = True) -> Pixels:
+def augment(
+    tile: Pixels, rng: Generator, *, stain: bool = True, fade: bool = True
+) -> Pixels:
     """Return the tile as another laboratory might show it.
 
     Args:
         tile: (h, w, 3) uint8 RGB.
         rng: consumed in a fixed order, so a seed names a picture.
         stain: mix dyes too, beyond what the paper did.
+        fade: take colour away too, likewise.
 
     Returns:
         (h, w, 3) uint8 RGB.
     """
     image = tile.astype(np.float32) / np.float32(255)
-    colour = STAIN + PAPER if stain else PAPER
+    colour = STAIN * stain + FADE * fade + PAPER
     order = rng.permutation(len(colour))
     for share, step in [colour[index] for index in order] + list(TEXTURE):
         if rng.random() < share:

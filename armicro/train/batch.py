@@ -14,9 +14,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from armicro.field import Pixels
-from armicro.train.augment import augment
 from armicro.train.data import Crop
-from armicro.train.sample import BalancedSampler, TilePlan, cut_tile_with_lesions
+from armicro.train.sample import (
+    BalancedSampler,
+    TilePlan,
+    colour_tile,
+    cut_tile_with_lesions,
+)
 
 Places = NDArray[np.float64]
 """(n, 2) x and y in pixels of a tile."""
@@ -102,5 +106,5 @@ def cut_mosaic(
         places.append(lesions[within(lesions, side, 0.0)] + (x, y))
     coloured = plan.augmented and plan.coloured
     if coloured:
-        tile = augment(tile, rng, stain=plan.stain)
+        tile = colour_tile(tile, plan, rng)
     return tile, np.concatenate(places)

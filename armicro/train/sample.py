@@ -53,6 +53,7 @@ class TilePlan:
     """Turn, scale and colour the tile."""
     coloured: bool = True
     stain: bool = True
+    fade: bool = True
     by_cell: bool = True
     """The tile's label is its sample's; else a lesion anywhere in it counts."""
     mosaic: float = 0.0
@@ -179,7 +180,12 @@ def cut_tile_with_lesions(
     else:
         tile, lesions = _cut_crop(sample.picture, plan, rng)
     coloured = plan.augmented and plan.coloured
-    return (augment(tile, rng, stain=plan.stain) if coloured else tile), lesions
+    return (colour_tile(tile, plan, rng) if coloured else tile), lesions
+
+
+def colour_tile(tile: Pixels, plan: TilePlan, rng: Generator) -> Pixels:
+    """Return a tile in another laboratory's colours, as far as the plan goes."""
+    return augment(tile, rng, stain=plan.stain, fade=plan.fade)
 
 
 def _cut_field(
