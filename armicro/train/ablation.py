@@ -89,7 +89,7 @@ def run_ablation(
             folder = out / f"row{ROWS.index(replace_mean(row))}-seed{seed}"
             done = folder / ("mean.npz" if row.mean else "last.npz")
             if not done.exists():
-                used = settings_of(row, steps, seed)
+                used = row_settings(row, steps, seed)
                 train = [*samples, *(found if row.found else ())]
                 train_row(replace_mean(row), train, val, start(), folder, used)
             runs.append(dict(np.load(done)))
@@ -104,7 +104,7 @@ def replace_mean(row: Row) -> Row:
     return next(one for one in ROWS if replace(row, name=one.name, mean=False) == one)
 
 
-def settings_of(row: Row, steps: int, seed: int) -> FitSettings:
+def row_settings(row: Row, steps: int, seed: int) -> FitSettings:
     """Return a row's settings."""
     plan = replace(PLAN, augmented=row.augmented, stain=row.stain, fade=row.fade)
     stage = Stage(steps, plan, frozen=5, hard_share=row.hard_share, rate=2e-4)

@@ -44,6 +44,6 @@ def read_finished(folder: Path) -> Finished:
     except OSError as error:
         raise EngineError(
             f"{folder}: no finished network ({error.strerror}); run armicro train "
-            "with rnn first"
+            "lr, hr and rnn first"
         ) from error
     return Finished(graphs[0], graphs[1], figures)
