@@ -23,5 +23,5 @@ def test_a_finished_network_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_network_that_is_not_finished_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="with rnn first"):
+    with pytest.raises(EngineError, match="lr, hr and rnn first"):
         read_finished(tmp_path / "hr")
