@@ -1,10 +1,10 @@
 """Batches for training: tiles with the places of the lesions in them, and their labels.
 
-Tiles of 128 px show one cell, so its label is the tile's. Larger ones show neighbours,
-so a tile is a lesion tile when any lesion lies in it, and a lesion at the very rim,
-which may be seen or not, takes the tile out of the loss. Some are mosaics: four smaller
-tiles of different samples side by side, which puts lesions of every source among normal
-cells of every source. With mosaics, crops of single cells come in them alone.
+A small tile shows one cell and little of others, so its label is the tile's. Larger
+ones show neighbours, so a tile is a lesion tile when a lesion lies in it, and a lesion
+at the rim, which may be seen or not, takes the tile out of the loss. Some are mosaics:
+four smaller tiles of different samples side by side, which puts lesions of every source
+among normal cells of every source. With mosaics, crops of cells come in them alone.
 """
 
 from dataclasses import dataclass, replace

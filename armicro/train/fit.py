@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from armicro.errors import EngineError
 from armicro.train.batch import Batch, draw_batch
 from armicro.train.checkpoint import (
     Checkpoint,
@@ -32,6 +33,7 @@ from armicro.train.watch import (
     Patience,
     TileNetwork,
     append_log,
+    bfloat16_is_fast,
     cut_validation,
     tile_logits,
     validate,
@@ -77,6 +79,8 @@ class FitSettings:
     """Checks without a better mean AUC after which training stops; 0: never."""
     threads: int = 0
     """CPU threads; 0 leaves torch's own choice."""
+    origin: str = "random"
+    """Start weights, as the manifest will name them."""
     stop_at: int | None = None
     """Step to stop at, for a trial; stages and rates stay those of a whole run."""
 
@@ -113,6 +117,9 @@ class Run:
     sample_loss: dict[int, float] = field(default_factory=dict)
     """Last loss of each sample drawn, for mining."""
     patience: Patience = field(default_factory=lambda: Patience(0))
+    bfloat16: bool = False
+    """Arithmetic of the first start; a resumed run keeps to it."""
+    origin: str = "random"
 
 
 def fit(
@@ -137,7 +144,11 @@ def fit(
     run.patience.limit = settings.patience
     path, best = (folder / f"{name}.safetensors" for name in ("checkpoint", "best"))
     if resume and path.exists():
-        load_run(run, read_checkpoint(path))
+        load_run(run, sampler, path)
+    else:
+        run.bfloat16, run.origin = bfloat16_is_fast(device.type), settings.origin
+        for old in (path, best, folder / "log.csv"):
+            old.unlink(missing_ok=True)
     plan = replace(settings.stages[0].plan, tile_px=settings.val_tile_px)
     val_tiles = cut_validation(val, plan)
     bar = tqdm(total=settings.last, initial=run.step, desc=folder.name, mininterval=10)
@@ -149,9 +160,9 @@ def fit(
         if val and (run.step % settings.validate_every == 0 or last):
             check(run, val_tiles, settings, folder)
         if run.step % settings.checkpoint_every == 0 or last or run.patience.is_out:
-            write_checkpoint(path, save_run(run))
+            write_checkpoint(path, save_run(run, sampler))
     bar.close()
-    if settings.patience:
+    if settings.patience and best.exists():
         run.mean.load_state_dict(read_checkpoint(best).part("mean"))
     return run.mean
 
@@ -195,7 +206,8 @@ def learn(run: Run, batch: Batch, settings: FitSettings) -> Tensor:
     """Take one gradient step; return the loss of each tile."""
     device = next(run.network.parameters()).device
     wanted = torch.from_numpy(batch.lesion).to(device)
-    logits = tile_logits(run.network, torch.from_numpy(batch.tiles).to(device))
+    tiles = torch.from_numpy(batch.tiles).to(device)
+    logits = tile_logits(run.network, tiles, bfloat16=run.bfloat16)
     smooth = wanted * (1 - settings.smoothing) + settings.smoothing / 2
     losses = functional.binary_cross_entropy_with_logits(
         logits, smooth, torch.from_numpy(batch.weight).to(device), reduction="none"
@@ -255,30 +267,52 @@ def update_mean(run: Run, decay: float) -> None:
         mean.lerp_(now, 1 - decay)
 
 
-def save_run(run: Run) -> Checkpoint:
+def save_run(run: Run, sampler: BalancedSampler) -> Checkpoint:
     """Return the run as a checkpoint."""
     parts: dict[str, Callable[[], dict[str, Tensor]]] = {
         "model": lambda: dict(run.network.state_dict()),
         "mean": lambda: dict(run.mean.state_dict()),
         "optimiser": lambda: flatten_optimiser(run.optimiser),
+        "sampler": lambda: {"difficulty": torch.from_numpy(sampler.difficulty)},
     }
     tensors = {
         f"{part}.{key}": value.cpu()
         for part, read in parts.items()
         for key, value in read().items()
     }
-    losses = {str(key): round(value, 5) for key, value in run.sample_loss.items()}
+    losses = {str(key): value for key, value in run.sample_loss.items()}
     facts = {"step": run.step, "loss": run.loss, "sample_loss": losses}
     waiting = {"best": run.patience.best, "waited": run.patience.waited}
-    return Checkpoint(tensors, facts | waiting)
+    start = {"bfloat16": run.bfloat16, "origin": run.origin}
+    return Checkpoint(tensors, facts | waiting | start)
 
 
-def load_run(run: Run, saved: Checkpoint) -> None:
-    """Continue from a checkpoint."""
-    run.network.load_state_dict(saved.part("model"))
-    run.mean.load_state_dict(saved.part("mean"))
+def load_run(run: Run, sampler: BalancedSampler, path: Path) -> None:
+    """Continue from a checkpoint.
+
+    Raises:
+        EngineError: it is none, or is of another network or other data.
+    """
+    saved = read_checkpoint(path)
+    facts = saved.facts
+    difficulty = saved.part("sampler").get("difficulty", torch.zeros(0)).numpy()
+    if len(difficulty) != len(sampler.samples):
+        raise EngineError(
+            f"{path}: knows {len(difficulty)} samples, the data folder has "
+            f"{len(sampler.samples)}; resume with the same --data and --sources, or "
+            "start anew without --resume"
+        )
+    try:
+        run.network.load_state_dict(saved.part("model"))
+        run.mean.load_state_dict(saved.part("mean"))
+    except RuntimeError as error:
+        raise EngineError(
+            f"{path}: does not fit the network ({str(error).splitlines()[0]}); "
+            "resume with the same --backbone, or start anew without --resume"
+        ) from error
     restore_optimiser(run.optimiser, saved.part("optimiser"))
-    run.step, run.loss = int(saved.facts["step"]), float(saved.facts["loss"])
-    run.patience.best = float(saved.facts.get("best", 0.0))
-    run.patience.waited = int(saved.facts.get("waited", 0))
-    run.sample_loss = {int(k): v for k, v in saved.facts["sample_loss"].items()}
+    sampler.difficulty = difficulty
+    run.step, run.loss = int(facts["step"]), float(facts["loss"])
+    run.patience.best, run.patience.waited = facts["best"], int(facts["waited"])
+    run.sample_loss = {int(key): loss for key, loss in facts["sample_loss"].items()}
+    run.bfloat16, run.origin = bool(facts["bfloat16"]), str(facts["origin"])

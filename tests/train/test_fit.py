@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from armicro.errors import EngineError
+from armicro.train import fit as training
 from armicro.train.backbone import load_backbone
 from armicro.train.calibrate import fit_platt, recall_offset
 from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -21,10 +22,12 @@ from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_s
 def settings(steps: int) -> FitSettings:
     plan = TilePlan(32, HR_UM_PER_PX, 2.0)
     stages = (
-        Stage(2, plan, batch=2, frozen=3),
-        Stage(2, plan, batch=2, frozen=4, hard_share=0.5),
+        Stage(2, plan, batch=2, frozen=3, hard_share=1.0),
+        Stage(6, plan, batch=2, frozen=4, hard_share=1.0),
     )
-    return FitSettings(stages, checkpoint_every=3, validate_every=100, stop_at=steps)
+    return FitSettings(
+        stages, mine_every=2, checkpoint_every=3, validate_every=100, stop_at=steps
+    )
 
 
 def train(data: Path, folder: Path, steps: int, *, resume: bool) -> HighResolution:
@@ -42,12 +45,62 @@ def train(data: Path, folder: Path, steps: int, *, resume: bool) -> HighResoluti
 
 
 def test_a_resumed_run_equals_an_unbroken_one(lab_folder: Path, tmp_path: Path) -> None:
-    unbroken = train(lab_folder, tmp_path / "a", 4, resume=False).state_dict()
-    train(lab_folder, tmp_path / "b", 3, resume=False)
-    resumed = train(lab_folder, tmp_path / "b", 4, resume=True).state_dict()
+    unbroken = train(lab_folder, tmp_path / "a", 8, resume=False).state_dict()
+    # Off the steps at which hard samples are told anew.
+    for steps in (3, 5):
+        train(lab_folder, tmp_path / "b", steps, resume=steps > 3)
+    resumed = train(lab_folder, tmp_path / "b", 8, resume=True).state_dict()
     for key, value in unbroken.items():
         torch.testing.assert_close(value, resumed[key], rtol=0, atol=1e-6)
-    assert (tmp_path / "b" / "log.csv").read_text().startswith("step,stage,loss,auc_")
+    log, other = ((tmp_path / one / "log.csv").read_text() for one in "ab")
+    assert log.startswith("step,stage,loss,auc_")
+    assert (
+        other.splitlines()[-1].split(",")[:-1] == log.splitlines()[-1].split(",")[:-1]
+    )
+
+
+def test_a_resumed_run_keeps_to_its_arithmetic(
+    lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(lab_folder, tmp_path / "a", 2, resume=False)
+    path = tmp_path / "a" / "checkpoint.safetensors"
+    first = read_checkpoint(path).facts["bfloat16"]
+    monkeypatch.setattr(training, "bfloat16_is_fast", lambda _: not first)
+    train(lab_folder, tmp_path / "a", 3, resume=True)
+    assert read_checkpoint(path).facts["bfloat16"] == first
+
+
+def test_a_fresh_run_leaves_nothing_of_an_older_one(
+    lab_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for name in ("best.safetensors", "log.csv"):
+        (folder / name).write_text("of another run", "utf-8")
+    train(lab_folder, folder, 2, resume=False)
+    assert not (folder / "best.safetensors").exists()
+    assert "another" not in (folder / "log.csv").read_text("utf-8")
+
+
+def test_a_checkpoint_of_other_data_or_another_network_is_not_resumed(
+    lab_folder: Path, tmp_path: Path
+) -> None:
+    train(lab_folder, tmp_path / "a", 2, resume=False)
+    samples = list_samples(read_dataset(lab_folder).split("train"))
+    weights = {"lab": 1.0, "crops": 1.0}
+    for kept, backbone, reason in (
+        (samples[1:], "resnet18", "samples"),
+        (samples, "resnet34", "--backbone"),
+    ):
+        with pytest.raises(EngineError, match=reason):
+            fit(
+                HighResolution(backbone),
+                BalancedSampler(kept, source_weights=weights),
+                (),
+                settings(4),
+                tmp_path / "a",
+                resume=True,
+            )
 
 
 def test_training_stops_early_and_returns_the_best(
@@ -60,7 +113,7 @@ def test_training_stops_early_and_returns_the_best(
     scores = iter([0.7, 0.9, 0.8, 0.85, 0.99])
     monkeypatch.setattr("armicro.train.fit.validate", lambda *_: {"lab": next(scores)})
     stage = Stage(9, TilePlan(32, HR_UM_PER_PX, 2.0), batch=2, frozen=6)
-    settings = FitSettings((stage,), validate_every=1, patience=1)
+    settings = FitSettings((stage,), validate_every=1, patience=2)
     val = list_samples(dataset.split("val"), areas=False)[:2]
     folder = tmp_path / "early"
     folder.mkdir()
