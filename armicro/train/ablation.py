@@ -86,7 +86,8 @@ def run_ablation(
         runs = []
         for seed in seeds:
             # The mean belongs to the very training of the row above it.
-            folder = out / f"row{ROWS.index(replace_mean(row))}-seed{seed}"
+            name = replace_mean(row).name.split(":")[0].strip("+ ").replace(" ", "-")
+            folder = out / f"{name}-steps{steps}-seed{seed}"
             done = folder / ("mean.npz" if row.mean else "last.npz")
             if not done.exists():
                 used = row_settings(row, steps, seed)

@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 import torch
 
+from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError
 from armicro.train.ablation import run_ablation
 from armicro.train.arguments import add_train_arguments
@@ -69,6 +70,7 @@ KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
     "lr": LowResolution,
 }
 INITIAL_SEED = 1
+CHECKPOINT = "checkpoint.safetensors"
 QUICK_LOCATION = LocationSettings(tiles=16, epochs=2)
 QUICK_ASSEMBLY = AssembleSettings(
     calibration_tiles=8,
@@ -159,7 +161,8 @@ def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
     """Train LR, finish it, and let it search the training fields."""
     train_network("lr", training_sampler(dataset), dataset, args)
     settings, folder = assembly_of(args), args.out / "done" / "lr"
-    if args.resume and is_finished(folder):
+    trained = args.out / "lr" / CHECKPOINT
+    if args.resume and is_finished(folder, trained):
         lr = read_finished(folder)
     else:
         network = trained_network("lr", args)
@@ -184,13 +187,14 @@ def train_network(
 ) -> None:
     """Train one tile network into its folder."""
     settings = settings_of(name, stop_at=args.steps)
+    origin = sha256_of(args.init.read_bytes()) if args.init else "random"
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
     fit(
         start_network(KINDS[name], args),
         sampler,
         validation_samples(dataset),
-        replace(settings, threads=args.threads, patience=args.patience),
+        replace(settings, threads=args.threads, patience=args.patience, origin=origin),
         folder,
         resume=args.resume,
     )
@@ -234,7 +238,23 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
 def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
     """Write the set of what is finished."""
     networks = {n: read_finished(args.out / "done" / n) for n in ("lr", "hr", "rnn")}
-    finish_set(args.out / "set", networks, assembly_of(args), describe(dataset))
+    trained = {n: read_checkpoint(args.out / n / CHECKPOINT) for n in ("lr", "hr")}
+    told = describe(dataset, command_of(args), trained)
+    finish_set(args.out / "set", networks, assembly_of(args), told)
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """Return the command that makes such a set, without anybody's paths."""
+    words = ["train all --data DATA --out OUT --init WEIGHTS"]
+    if args.backbone != "resnet50":
+        words.append(f"--backbone {args.backbone}")
+    if args.sources:
+        words.append(f"--sources {args.sources}")
+    if args.patience:
+        words.append(f"--patience {args.patience}")
+    switches = ("no_phantom", "quick", "fp32")
+    words += [f"--{n.replace('_', '-')}" for n in switches if getattr(args, n)]
+    return " ".join(words)
 
 
 def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
@@ -251,7 +271,7 @@ def load_trained(network: TileNetwork, folder: Path) -> None:
         EngineError: the checkpoint is missing or is of another network.
     """
     best = folder / "best.safetensors"
-    path = best if best.exists() else folder / "checkpoint.safetensors"
+    path = best if best.exists() else folder / CHECKPOINT
     saved = read_checkpoint(path)
     try:
         network.load_state_dict(saved.part("mean"))

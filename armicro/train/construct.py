@@ -183,8 +183,8 @@ def calibrate_rnn(
     narrow.
     """
     rng = np.random.default_rng(settings.seed + 1)
-    spots = rng.permutation(np.unique(unseen.spot))
-    first = np.isin(unseen.spot, spots[::2])
+    pictures = rng.permutation(np.unique(unseen.picture))
+    first = np.isin(unseen.picture, pictures[::2])
     drawn = []
     for half in (first, ~first):
         slides, labels = construct_slides(unseen.part(half), count, settings, rng)

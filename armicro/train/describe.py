@@ -1,19 +1,32 @@
 """What a set's manifest says of its training."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from armicro.train.checkpoint import Checkpoint
 from armicro.train.data import Dataset
 from armicro.train.fit import Stage
 from armicro.train.location import LocationSettings
 from armicro.train.recipe import FOVEA_PX, SEEDS, STAGES
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Return what the manifest says of the training."""
+def describe(
+    dataset: Dataset, command: str, trained: Mapping[str, Checkpoint]
+) -> dict[str, Any]:
+    """Return what the manifest says of the training.
+
+    Args:
+        dataset: what it saw.
+        command: the words after ``armicro``.
+        trained: the last checkpoint of each tile network.
+    """
     return {
         "paper": "Cheng et al. 2021, Nat Commun 12:5639",
         "intended_use": "research only; not a diagnostic device",
-        "command": "armicro train all --data DATA --out OUT --init WEIGHTS",
+        "command": f"armicro {command}",
+        "steps_done": {name: one.facts["step"] for name, one in trained.items()},
+        "start_weights": {name: one.facts["origin"] for name, one in trained.items()},
+        "bfloat16": {name: one.facts["bfloat16"] for name, one in trained.items()},
         "stages": {
             name: [stage_text(stage) for stage in stages]
             for name, stages in STAGES.items()

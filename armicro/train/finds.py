@@ -22,7 +22,7 @@ from armicro.engine import Array, Engine
 from armicro.engine.manifest import Manifest
 from armicro.field import Field, Pixels, Place
 from armicro.train.augment import augment
-from armicro.train.data import AnnotatedField, Dataset
+from armicro.train.data import AnnotatedField, Crop, Dataset
 from armicro.train.sample import (
     HR_UM_PER_PX,
     Sample,
@@ -50,7 +50,9 @@ class Labels:
     group: NDArray[np.str_]
     """(n,) laboratory and round: a slide keeps to one."""
     spot: NDArray[np.int64]
-    """(n,) the field or crop of a find."""
+    """(n,) the field or crop of a find, in the stain of its round."""
+    picture: NDArray[np.int64]
+    """(n,) the field or crop, whatever its stain."""
     xy_um: NDArray[np.float64]
     """(n, 2) place in its spot."""
 
@@ -130,6 +132,7 @@ def find_in_fields(
     rows: list[_Row] = []
     shown = [(picture, turn) for turn in range(rounds + 1) for picture in pictures]
     for spot, (picture, turn) in enumerate(tqdm(shown, desc="finds", mininterval=10)):
+        number = spot % len(pictures)
         group = f"{picture.source}/{picture.group}/{turn}"
         field = Field(
             recolour(picture.pixels, group, turn, seed),
@@ -143,23 +146,36 @@ def find_in_fields(
             centre = one.finding.x_um, one.finding.y_um
             gap = np.abs(lesions - centre).max(axis=1).min(initial=np.inf)
             if gap < HELD_UM or gap > CLEAR_UM:
-                rows.append((one.crop, bool(gap < HELD_UM), group, spot, centre))
+                lesion = bool(gap < HELD_UM)
+                rows.append((one.crop, lesion, group, spot, number, centre))
     if len({row[1] for row in rows}) < 2:
         annotated = list_samples(Dataset(tuple(pictures), ()), areas=False)
-        return cut_samples(annotated, rounds=rounds, seed=seed)
+        return cut_samples(annotated, rounds=rounds, seed=seed, pictures=pictures)
     return _finds_of(rows)
 
 
-def cut_samples(samples: Sequence[Sample], *, rounds: int, seed: int) -> Finds:
-    """Cut tiles round annotated cells, in as many stains as fields are shown in."""
+def cut_samples(
+    samples: Sequence[Sample],
+    *,
+    rounds: int,
+    seed: int,
+    pictures: Sequence[AnnotatedField | Crop] = (),
+) -> Finds:
+    """Cut tiles round annotated cells, in as many stains as fields are shown in.
+
+    Pictures are counted as in ``pictures``, or as they come.
+    """
     plan = TilePlan(256, HR_UM_PER_PX, 6.0, coloured=False)
+    order = pictures or [sample.picture for sample in samples]
+    numbers = {id(picture): number for number, picture in enumerate(order)}
     rows: list[_Row] = []
     for turn in range(rounds + 1):
         for number, sample in enumerate(samples):
             group = f"{sample.source}/{turn}"
             tile = cut_tile(sample, plan, np.random.default_rng((seed, turn, number)))
             tile = recolour(tile, group, turn, seed)
-            rows.append((tile, sample.lesion, group, len(rows), (0.0, 0.0)))
+            place = len(rows), numbers[id(sample.picture)], _centre_um(sample)
+            rows.append((tile, sample.lesion, group, *place))
     return _finds_of(rows)
 
 
@@ -183,16 +199,18 @@ def look_at(finds: Finds, look: Look) -> Pool:
 
 
 def join(pools: Sequence[Pool]) -> Pool:
-    """Return several pools as one; their spots stay apart."""
-    spots, first = [], 0
-    for pool in pools:
-        spots.append(pool.spot + first)
-        first += int(pool.spot.max(initial=-1)) + 1
+    """Return several pools as one; their spots and pictures stay apart."""
     columns = {
         one.name: np.concatenate([getattr(pool, one.name) for pool in pools])
         for one in fields(Pool)
     }
-    return Pool(**columns | {"spot": np.concatenate(spots)})
+    for name in ("spot", "picture"):
+        numbers = [getattr(pool, name) for pool in pools]
+        sizes = [int(one.max(initial=-1)) + 1 for one in numbers]
+        firsts = np.cumsum([0, *sizes[:-1]])
+        shifted = [one + first for one, first in zip(numbers, firsts, strict=True)]
+        columns[name] = np.concatenate(shifted)
+    return Pool(**columns)
 
 
 def recolour(pixels: Pixels, group: str, turn: int, seed: int) -> Pixels:
@@ -200,7 +218,15 @@ def recolour(pixels: Pixels, group: str, turn: int, seed: int) -> Pixels:
     return augment(pixels, _stain_of(group, seed)) if turn else pixels
 
 
-_Row = tuple[Pixels, bool, str, int, tuple[float, float]]
+_Row = tuple[Pixels, bool, str, int, int, tuple[float, float]]
+
+
+def _centre_um(sample: Sample) -> tuple[float, float]:
+    """Return where a sample lies in its field; of a crop it does not matter."""
+    if isinstance(sample.picture, Crop) or sample.point_px is None:
+        return (0.0, 0.0)
+    x_px, y_px = sample.point_px
+    return (x_px * sample.picture.um_per_px, y_px * sample.picture.um_per_px)
 
 
 def _stain_of(group: str, seed: int) -> Generator:
@@ -213,6 +239,7 @@ def _finds_of(rows: Sequence[_Row]) -> Finds:
         lesion=np.array([row[1] for row in rows], np.bool_),
         group=np.array([row[2] for row in rows], np.str_),
         spot=np.array([row[3] for row in rows], np.int64),
-        xy_um=np.array([row[4] for row in rows], np.float64).reshape(-1, 2),
+        picture=np.array([row[4] for row in rows], np.int64),
+        xy_um=np.array([row[5] for row in rows], np.float64).reshape(-1, 2),
         tiles=np.stack(tiles) if tiles else np.zeros((0, 256, 256, 3), np.uint8),
     )

@@ -22,14 +22,16 @@ class Finished:
 def keep_finished(folder: Path, done: Finished) -> None:
     """Write a finished network; its figures last, so that half a one has none."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures.json").unlink(missing_ok=True)
     (folder / "fp32.onnx").write_bytes(done.fp32.SerializeToString())
     (folder / "shipped.onnx").write_bytes(done.shipped.SerializeToString())
     (folder / "figures.json").write_text(json.dumps(dict(done.figures)), "utf-8")
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether a network was finished there."""
-    return (folder / "figures.json").exists()
+def is_finished(folder: Path, trained: Path) -> bool:
+    """Whether the network of a checkpoint was finished there, and not an older one."""
+    figures = folder / "figures.json"
+    return figures.exists() and figures.stat().st_mtime >= trained.stat().st_mtime
 
 
 def read_finished(folder: Path) -> Finished:

@@ -26,14 +26,12 @@ COLUMNS = ("source", "image", "x_px", "y_px", "lesion")
 
 
 def samples_of(finds: Finds, pictures: Sequence[AnnotatedField]) -> list[Sample]:
-    """Return the finds as samples; lesions at the rim of HR's view are left out.
-
-    ``pictures`` are those that were searched: each round counts its spots on from the
-    one before.
-    """
+    """Return finds in ``pictures``; lesions at the rim of HR's view are left out."""
     samples = []
-    for lesion, spot, xy_um in zip(finds.lesion, finds.spot, finds.xy_um, strict=True):
-        picture = pictures[spot % len(pictures)]
+    for lesion, number, xy_um in zip(
+        finds.lesion, finds.picture, finds.xy_um, strict=True
+    ):
+        picture = pictures[number]
         place = xy_um / picture.um_per_px
         gaps = np.abs(picture.points_px[picture.lesion] - place).max(axis=1)
         near = gaps.min(initial=np.inf) * picture.um_per_px < SEEN_UM

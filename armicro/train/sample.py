@@ -85,7 +85,9 @@ def even_part(samples: Sequence[Sample], count: int) -> list[Sample]:
     chosen = []
     for source in sources:
         own = [sample for sample in samples if sample.source == source]
-        chosen += own[:: max(1, len(own) * len(sources) // count)]
+        size = min(len(own), max(1, count // len(sources)))
+        rows = np.linspace(0, len(own) - 1, size).round().astype(int)
+        chosen += [own[row] for row in rows]
     return chosen
 
 
@@ -246,9 +248,7 @@ def find_lesion_free(
 ) -> tuple[float, float]:
     """Return a place whose tile holds no lesion, by up to 20 draws.
 
-    Places are drawn around normal cells and anywhere, half and half: cells matter, and
-    so does what lies between them. After 20 draws the place farthest from a lesion
-    wins.
+    After 20 draws the place farthest from a lesion wins.
     """
     height, width = field.pixels.shape[:2]
     reach = plan.tile_px * plan.um_per_px / field.um_per_px * 0.6 + 8 / field.um_per_px

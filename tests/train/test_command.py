@@ -21,6 +21,10 @@ def test_train_all_leaves_a_set_that_opens(
     assert "no --init" in capsys.readouterr().err
     manifest = tomllib.loads((tmp_path / "set" / "manifest.toml").read_text())
     assert manifest["training"]["data"]["lab"]["val_lesions"] == 4
+    told = manifest["training"]
+    assert told["command"].endswith("--backbone resnet18 --no-phantom --quick --fp32")
+    assert told["steps_done"] == {"lr": 1, "hr": 1}
+    assert set(told["start_weights"].values()) == {"random"}
     assert {"hr_temperature", "peak_threshold"} <= set(manifest["metrics"])
     with open_set(tmp_path / "set", threads=1) as networks:
         outputs = networks.hr.infer({"tiles": np.zeros((1, 256, 256, 3), np.uint8)})

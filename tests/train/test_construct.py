@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from armicro.errors import SourceError
+from armicro.train import construct as construction
 from armicro.train.construct import (
     SlideSettings,
     calibrate_rnn,
     construct_slide,
+    construct_slides,
     fit_rnn,
     logit_of,
 )
@@ -31,7 +33,7 @@ def pool_of(count: int, seed: int = 0, *, shift: float = 2.0) -> Pool:
     xy_um = np.column_stack([np.arange(count) % 2 * 300.0, np.zeros(count)])
     chance = np.where(lesion, 0.9, 0.2).astype(np.float32)
     group = np.full(count, "lab/0")
-    return Pool(lesion, group, spot, xy_um, features=features, probability=chance)
+    return Pool(lesion, group, spot, spot, xy_um, features, chance)
 
 
 def test_the_rnns_tell_slides_of_unseen_fields_apart_at_one_half() -> None:
@@ -85,6 +87,28 @@ def test_slides_need_lesions_and_normal_cells_of_one_laboratory() -> None:
 def test_joined_pools_keep_their_fields_apart() -> None:
     both = join([pool_of(6), pool_of(4)])
     assert both.spot.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert both.picture.tolist() == both.spot.tolist()
+
+
+def test_a_field_lies_in_one_half_with_all_its_stains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = pool_of(40)
+    pool = replace(pool, picture=pool.spot % 10)
+    halves: list[set[int]] = []
+
+    def construct(
+        part: Pool, count: int, settings: SlideSettings, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        halves.append(set(part.picture.tolist()))
+        return construct_slides(part, count, settings, rng)
+
+    monkeypatch.setattr(construction, "construct_slides", construct)
+    calibrate_rnn(fit_rnn(pool, SETTINGS), pool, 8, SETTINGS)
+    one, other = halves[-2:]
+    assert one
+    assert not one & other
+    assert len(one | other) == 10
 
 
 def test_a_mined_head_learns_the_finds_and_keeps_the_cells() -> None:

@@ -56,6 +56,10 @@ def test_a_find_is_a_lesion_by_what_lies_in_the_middle_of_its_tile() -> None:
     networks = candidates([(4, 4), (12, 12)])
     finds = find_in_fields(networks, [picture()], rounds=0, seed=1)
     assert sorted(finds.lesion.tolist()) == [False, True]
+    assert set(finds.picture.tolist()) == {0}
+    field = picture()
+    places = field.points_px * field.um_per_px
+    assert sorted(finds.xy_um.tolist()) == sorted(places.tolist())
     at = finds.xy_um[finds.lesion][0]
     assert at == pytest.approx(np.full(2, 4.5 * 32 * UM_PER_PX), abs=1.0)
     beside = candidates([(4, 6), (12, 12), (4, 4)])
@@ -77,6 +81,10 @@ def test_every_round_shows_a_group_in_another_stain_and_alike() -> None:
 def test_annotated_cells_stand_in_for_a_network_that_finds_nothing() -> None:
     finds = find_in_fields(candidates([]), [picture()], rounds=0, seed=1)
     assert sorted(finds.lesion.tolist()) == [False, True]
+    assert set(finds.picture.tolist()) == {0}
+    field = picture()
+    places = field.points_px * field.um_per_px
+    assert sorted(finds.xy_um.tolist()) == sorted(places.tolist())
 
 
 def test_looking_keeps_order_and_labels(lab_folder: Path) -> None:

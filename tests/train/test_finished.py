@@ -1,10 +1,16 @@
+import os
 from pathlib import Path
 
 import onnx
 import pytest
 
 from armicro.errors import EngineError
-from armicro.train.finished import Finished, keep_finished, read_finished
+from armicro.train.finished import (
+    Finished,
+    is_finished,
+    keep_finished,
+    read_finished,
+)
 
 
 def one_node() -> onnx.ModelProto:
@@ -20,6 +26,17 @@ def test_a_finished_network_comes_back(tmp_path: Path) -> None:
     back = read_finished(tmp_path / "hr")
     assert back.fp32 == graph
     assert back.figures == {"hr_offset": -0.5}
+
+
+def test_a_network_that_was_trained_on_since_is_not_finished(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(b"")
+    assert not is_finished(tmp_path / "lr", checkpoint)
+    keep_finished(tmp_path / "lr", Finished(one_node(), one_node(), {}))
+    assert is_finished(tmp_path / "lr", checkpoint)
+    later = (tmp_path / "lr" / "figures.json").stat().st_mtime + 60
+    os.utime(checkpoint, (later, later))
+    assert not is_finished(tmp_path / "lr", checkpoint)
 
 
 def test_a_network_that_is_not_finished_is_named(tmp_path: Path) -> None:
