@@ -3,8 +3,10 @@
 python tests/benchmarks/bench_int8.py --threads 2 --rounds 15
 
 Wall time, both sides with the same number of threads, whatever that number is: with
-several threads, CPU time would count their waiting for one another as work. So nothing
-else may use the cores; what does all the same meets both sides, and medians are given.
+several threads, CPU time would count their waiting for one another as work. Nothing
+else may use the cores: PyTorch's threads wait for one another after every layer, so a
+neighbour slows that side many times more (HR 15 times, seen beside a training) and the
+ratio flatters INT8. What others use is measured first, and a busy machine is said so.
 
 HR is compared twice: with the part of the tile that the shipped network looks at, and
 with the whole tile, as the paper's network looks at it.
@@ -16,12 +18,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import psutil
 import torch
 
 from armicro.engine.registry import open_set
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.recipe import FOVEA_PX
 
+BUSY_PERCENT = 10.0
+"""Of all cores, used by others: from here on the ratios are no measurement."""
 LEAST_RATIO = {"lr": 5.0, "hr": 6.0}
 
 
@@ -32,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=4)
     args = parser.parse_args()
+    others = psutil.cpu_percent(interval=2)
     torch.set_num_threads(args.threads)
     rng = np.random.default_rng(1)
     sides = {"lr": 512, "hr": 256}
@@ -57,7 +63,9 @@ def main() -> None:
             batch = torch.from_numpy(tiles[name[:2]])
             ways[f"{name} torch"] = lambda n=network, b=batch: n(b)  # type: ignore[misc]
         ms = measure(ways, args.rounds, args.batch)
-    print(f"{args.threads} threads each, wall time, median (10-90 %)")
+    print(f"threads of each side: {args.threads}; wall time, median (10-90 %)")
+    busy = "BUSY, no measurement" if others > BUSY_PERCENT else "ok"
+    print(f"others use {others:.0f} % of the cores: {busy}")
     for way, times in ms.items():
         low, high = np.percentile(times, [10, 90])
         print(
