@@ -9,7 +9,6 @@ they are folded into int8 initialisers, which makes a file four times smaller.
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,8 +218,3 @@ def run_onnx(
     )
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-
-
-def write_onnx(model: onnx.ModelProto, path: Path) -> None:
-    """Write one file with its weights inside."""
-    path.write_bytes(model.SerializeToString())

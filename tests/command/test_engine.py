@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from armicro.__main__ import main
 from armicro.engine.registry import SEARCH_PATH
 from tests.engine.test_registry import rewrite
+from tests.tiny import MANIFEST
 
 
 @pytest.fixture(autouse=True)
@@ -66,32 +68,90 @@ def test_check_compares_outputs_candidates_and_slide_score(
     (check,) = said(capsys)["checks"]
     assert check["holds"]
     assert check["backend"] == "openvino"
-    assert check["candidates_same"] == check["candidates_reference"] == 1
+    assert check["candidates_same"] == check["candidates_reference"] == 4
     assert check["slide_score_difference"] < 1e-4
-    assert len(check["rows"]) == 5
+    rows = {row["output"]: row["difference"] for row in check["rows"]}
+    assert len(rows) == 8
+    assert rows["candidates_lost"] == rows["candidates_added"] == 0
+    assert rows["slide_score"] == check["slide_score_difference"]
+
+
+def change_golden(
+    folder: Path, change: Callable[[dict[str, Any]], None], text: str = MANIFEST
+) -> None:
+    path = folder / "golden.npz"
+    with np.load(path) as arrays:
+        golden = dict(arrays)
+    change(golden)
+    np.savez(path, **golden)
+    rewrite(folder, {"golden.npz": path.read_bytes()}, text)
+
+
+def outside(check: Any) -> set[str]:
+    return {row["output"] for row in check["rows"] if not row["holds"]}
 
 
 def test_check_of_a_set_that_disagrees_prints_by_how_much_and_is_2(
     set_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = set_copy / "golden.npz"
-    with np.load(path) as arrays:
-        golden = dict(arrays)
-    golden["lr_location"] = np.roll(golden["lr_location"], 4, axis=1)
-    golden["rnn_scores"] = golden["rnn_scores"] * np.float32(0.5)
-    np.savez(path, **golden)
-    rewrite(set_copy, {"golden.npz": path.read_bytes()})
+    def change(golden: dict[str, Any]) -> None:
+        golden["lr_location"] = np.roll(golden["lr_location"], 4, axis=1)
+        golden["rnn_scores"] = golden["rnn_scores"] * np.float32(0.5)
+
+    change_golden(set_copy, change)
     assert main(["engine", "check", str(set_copy), "--json"]) == 2
     (check,) = said(capsys)["checks"]
     assert not check["holds"]
-    assert check["candidates_reference"] == 1
+    assert check["candidates_reference"] == 4
     assert check["candidates_same"] == 0
     assert check["slide_score_difference"] == pytest.approx(0.481, abs=0.01)
+    assert {"lr_location", "candidates_lost", "slide_score"} <= outside(check)
     assert main(["engine", "check", str(set_copy)]) == 2
     text = capsys.readouterr().out
     assert "lr_location" in text
     assert "OUTSIDE" in text
     assert "REFUSED" in text
+
+
+def move(heat: Any) -> None:
+    """Put the reference's candidates elsewhere."""
+    heat[:] = np.roll(heat, 4, axis=1)
+
+
+def crowd(heat: Any) -> None:
+    """Give the reference a crowd of high cells around its one local maximum."""
+    y, x = np.argwhere(heat[0] == heat[0].max())[0]
+    heat[0, y - 1 : y + 2, x - 1 : x + 2] = 0.6
+    heat[0, y, x] = 0.9
+
+
+def flatten(heat: Any) -> None:
+    """Take the low maxima of the small nuclei from the reference."""
+    heat[heat < 0.5] = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "threshold", "refused"),
+    [
+        (move, 0.5, {"candidates_lost", "candidates_added"}),
+        (crowd, 0.5, {"candidates_lost"}),
+        (flatten, 0.0001, {"candidates_added"}),
+    ],
+)
+def test_other_candidates_refuse_a_set_whose_maps_are_within_tolerance(
+    change: Callable[[Any], None],
+    threshold: float,
+    refused: set[str],
+    set_copy: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = MANIFEST.replace("lr_location = 0.02", "lr_location = 1.0").replace(
+        "peak_threshold = 0.5", f"peak_threshold = {threshold:f}"
+    )
+    change_golden(set_copy, lambda golden: change(golden["lr_location"]), text)
+    assert main(["engine", "check", str(set_copy), "--json"]) == 2
+    (check,) = said(capsys)["checks"]
+    assert outside(check) == refused
 
 
 def test_check_of_a_changed_file_is_one_line_and_2(

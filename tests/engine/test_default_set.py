@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from armicro.command.engine_check import check_set
 from armicro.engine.registry import DEFAULT_SET, find_set, open_set
 from armicro.errors import EngineError
 
@@ -31,6 +32,11 @@ def test_the_default_set_says_what_its_reference_said(folder: Path) -> None:
         assert all(row.holds for row in networks.agreement)
         nothing = np.zeros((1, *networks.rnn_shape), np.float32)
         assert networks.rnn.infer({"features": nothing})["scores"].shape == (1, 6)
+
+
+def test_the_default_set_finds_its_reference_s_candidates(folder: Path) -> None:
+    check = check_set(folder, backend="openvino", precision="native")
+    assert check.holds, check.as_text()
 
 
 def test_the_default_set_fits_into_a_repository(folder: Path) -> None:
