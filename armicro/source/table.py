@@ -109,8 +109,30 @@ def number(row: dict[str, str], name: str, path: Path) -> float:
     return value
 
 
+def require_scale(um_per_px: float, where: str) -> float:
+    """Return a scale that a picture can have, µm/px.
+
+    Args:
+        um_per_px: what was given.
+        where: the option, or the table and its row, for the message.
+
+    Raises:
+        SourceError: it is not finite or not above 0.
+    """
+    if not (np.isfinite(um_per_px) and um_per_px > 0):
+        raise SourceError(
+            f"{where} is {um_per_px:g}; expected a finite number of µm/px above 0; "
+            "correct it"
+        )
+    return um_per_px
+
+
 def read_cells(path: Path) -> list[CellRow]:
-    """Read nuclei: ``image,bethesda,x_px,y_px``."""
+    """Read nuclei: ``image,bethesda,x_px,y_px``.
+
+    Raises:
+        SourceError: the table is bad.
+    """
     rows = read_rows(path, ("image", "bethesda", "x_px", "y_px"))
     return [
         CellRow(
@@ -133,7 +155,9 @@ def read_fields(path: Path, *, split: str = "") -> list[FieldRow]:
         FieldRow(
             row["image"],
             find_image(path.parent, row["image"]),
-            number(row, "um_per_px", path),
+            require_scale(
+                number(row, "um_per_px", path), f"{path}: um_per_px of {row['image']}"
+            ),
             row.get("split") or "",
             row.get("slide_group") or row["image"],
         )

@@ -23,6 +23,7 @@ from armicro.source.table import (
     read_cells,
     read_crops,
     read_fields,
+    require_scale,
     split_of_group,
 )
 from armicro.validate.arguments import add_cells, add_crops, add_fields
@@ -125,14 +126,19 @@ def open_networks(args: argparse.Namespace) -> NetworkSet:
 
 
 def run_crops(args: argparse.Namespace) -> dict[str, Any]:
-    """Judge crops of single cells."""
+    """Judge crops of single cells.
+
+    Raises:
+        SourceError: the scale is not above 0.
+    """
+    um_per_px = require_scale(args.um_per_px, "--um-per-px")
     crops = read_crops(args.cells)
     if args.held_out_percent:
         held = args.held_out_percent
         crops = [crop for crop in crops if split_of_group(crop.group, held) == "val"]
     with open_networks(args) as networks:
         looked = look_at_crops(
-            networks.hr, tqdm(crops, desc="crops", disable=None), args.um_per_px
+            networks.hr, tqdm(crops, desc="crops", disable=None), um_per_px
         )
         return write_cells(looked, args, networks)
 

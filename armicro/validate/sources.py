@@ -19,6 +19,7 @@ from armicro.source.table import (
     read_cells,
     read_crops,
     read_fields,
+    require_scale,
     split_of_crop,
 )
 from armicro.validate.cells import Looked, look_at_cells, look_at_crops
@@ -89,15 +90,19 @@ def read_scales(text: str) -> dict[str, float]:
     {'herlev': 0.201, 'other': 0.25}
 
     Raises:
-        SourceError: the text is none.
+        SourceError: the text is none, or a scale is not above 0.
     """
     try:
         pairs = [part.split("=") for part in text.split(",") if part]
-        return {name: float(value) for name, value in pairs}
+        scales = {name: float(value) for name, value in pairs}
     except ValueError as error:
         raise SourceError(
             f"--crop-scales is {text!r}; expected NAME=UM_PER_PX with commas"
         ) from error
+    return {
+        name: require_scale(scale, f"--crop-scales: {name}")
+        for name, scale in scales.items()
+    }
 
 
 def join(sources: dict[str, Looked]) -> Looked:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from armicro.errors import SourceError
-from armicro.source.table import number, read_cells, read_rows
+from armicro.source.table import number, read_cells, read_fields, read_rows
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,14 @@ def test_what_is_no_number_is_told_with_its_row(tmp_path: Path, value: str) -> N
 
 def test_a_number_is_read() -> None:
     assert number({"image": "f", "x_px": " 2.5"}, "x_px", Path("t.csv")) == 2.5
+
+
+@pytest.mark.parametrize("value", ["0", "-0.25"])
+def test_a_scale_that_no_picture_has_is_told_with_its_row(
+    tmp_path: Path, value: str
+) -> None:
+    path = tmp_path / "fields.csv"
+    path.write_text(f"image,um_per_px\nf1.png,0.25\nf2.png,{value}\n")
+    said = rf"fields\.csv: um_per_px of f2\.png is {value}; expected .* above 0; corr"
+    with pytest.raises(SourceError, match=said):
+        read_fields(path)

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from armicro.__main__ import main
@@ -32,6 +33,19 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with (folder / name).open("w", newline="") as stream:
             csv.writer(stream).writerows(rows)
     return folder
+
+
+@pytest.fixture
+def crops(tmp_path: Path) -> Path:
+    """The table of four crops of four cases, dark ones lesions."""
+    rows = ["file,abnormal,case_id"]
+    for number in range(4):
+        pixels = np.full((40, 40, 3), 30 if number % 2 else 220, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+        rows.append(f"{number}.png,{number % 2},case{number}")
+    path = tmp_path / "cells.csv"
+    path.write_text("\n".join(rows))
+    return path
 
 
 @pytest.mark.parametrize("kind", ["cells", "fields"])
@@ -106,3 +120,13 @@ def test_a_slide_label_that_is_none_is_refused(
     options = ["--out", str(tmp_path), "--engines", str(tiny_set)]
     assert main(["validate", "slides", str(table), *options]) == 2
     assert "label is 'maybe'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scale", ["0", "-0.2", "nan", "inf"])
+def test_crops_at_a_scale_that_no_picture_has_are_refused(
+    crops: Path, tiny_set: Path, capsys: pytest.CaptureFixture[str], scale: str
+) -> None:
+    options = ["--out", str(crops.parent / "out"), "--engines", str(tiny_set)]
+    arguments = ["validate", "crops", str(crops), f"--um-per-px={scale}"]
+    assert main([*arguments, *options]) == 2
+    assert f"--um-per-px is {scale}; expected" in capsys.readouterr().err

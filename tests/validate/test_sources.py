@@ -10,7 +10,7 @@ import pytest
 from armicro.errors import SourceError
 from armicro.source.table import split_of_group
 from armicro.validate.plot import plot_features
-from armicro.validate.sources import join, look_at_sources, source_tables
+from armicro.validate.sources import join, look_at_sources, read_scales, source_tables
 
 
 class MiddleEngine:
@@ -78,3 +78,9 @@ def test_features_are_drawn_by_source(crops_folder: Path, tmp_path: Path) -> Non
     drawn = cv2.imread(str(path))
     assert drawn is not None
     assert drawn.std() > 5
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+def test_a_scale_of_crops_that_no_picture_has_is_refused(value: str) -> None:
+    with pytest.raises(SourceError, match=f"--crop-scales: two is {value}; expected"):
+        read_scales(f"one=0.2,two={value}")
