@@ -127,6 +127,22 @@ def require_scale(um_per_px: float, where: str) -> float:
     return um_per_px
 
 
+def class_of(row: dict[str, str], path: Path) -> str:
+    """Return the class of a nucleus.
+
+    Raises:
+        SourceError: the row has none; it must not count as a lesion.
+    """
+    category = row["bethesda"].strip()
+    if not category:
+        raise SourceError(
+            f"{path}: bethesda of {row['image']} at {row['x_px']},{row['y_px']} is "
+            f"empty; expected {NORMAL_CLASS} or the class of a lesion; fill it, or "
+            "take the row out"
+        )
+    return category
+
+
 def read_cells(path: Path) -> list[CellRow]:
     """Read nuclei: ``image,bethesda,x_px,y_px``.
 
@@ -137,7 +153,7 @@ def read_cells(path: Path) -> list[CellRow]:
     return [
         CellRow(
             row["image"],
-            row["bethesda"],
+            class_of(row, path),
             number(row, "x_px", path),
             number(row, "y_px", path),
         )

@@ -59,3 +59,20 @@ def test_a_scale_that_no_picture_has_is_told_with_its_row(
     said = rf"fields\.csv: um_per_px of f2\.png is {value}; expected .* above 0; corr"
     with pytest.raises(SourceError, match=said):
         read_fields(path)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_nucleus_without_a_class_is_no_lesion_but_an_error(
+    tmp_path: Path, value: str
+) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text(f"image,bethesda,x_px,y_px\nf1.png,NILM,3,4\nf2.png,{value},5,6\n")
+    said = r"cells\.csv: bethesda of f2\.png at 5,6 is empty; expected NILM or .*; fill"
+    with pytest.raises(SourceError, match=said):
+        read_cells(path)
+
+
+def test_a_space_around_a_class_makes_no_lesion(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text("image,bethesda,x_px,y_px\nf1.png,NILM ,3,4\n")
+    assert not read_cells(path)[0].lesion
