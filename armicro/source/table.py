@@ -2,11 +2,13 @@
 
 Training and validation read them here, strictly: a bad row is named. Splits never cut
 through a slide group, field or case: fields follow their ``split`` column, crops a hash
-of their group's name.
+of their group's name. Fields of any split but ``train`` and ``val`` are for the user
+alone: training does not touch them.
 """
 
 import csv
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,15 @@ from armicro.field import Pixels
 
 NORMAL_CLASS = "NILM"
 Split = Literal["train", "val"]
+SPLIT_WORDS: Mapping[str, Split] = {
+    "": "train",
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+"""What people call the two splits that training knows; no name is ``train``."""
 VAL_SHARE_PERCENT = {"herlev": 25, "sipakmed": 15}
 """Share of a source's groups that training leaves out."""
 OTHER_VAL_SHARE_PERCENT = 15
@@ -220,6 +231,23 @@ def split_of_group(group: str, val_percent: int) -> Split:
     """
     digest = hashlib.sha256(group.encode()).digest()
     return "val" if int.from_bytes(digest[:4], "big") % 100 < val_percent else "train"
+
+
+def split_of_field(field: FieldRow, path: Path) -> Split | None:
+    """Return the split of a field in training, None where training leaves it out.
+
+    Raises:
+        SourceError: its name is another word for ``train`` or ``val``: a misspelt split
+            must not be left out unseen.
+    """
+    wanted = SPLIT_WORDS.get(field.split.strip().lower())
+    if wanted is not None and field.split not in ("", wanted):
+        raise SourceError(
+            f"{path}: split of {field.image} is {field.split!r}; expected "
+            f"{wanted!r}, or another name for fields that training leaves out; "
+            "correct the table"
+        )
+    return wanted
 
 
 def split_of_crop(crop: CropRow, source: str) -> Split:
