@@ -19,6 +19,7 @@ from tqdm import tqdm
 from armicro import __version__
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
+from armicro.errors import SourceError
 from armicro.source.table import (
     read_cells,
     read_crops,
@@ -129,13 +130,18 @@ def run_crops(args: argparse.Namespace) -> dict[str, Any]:
     """Judge crops of single cells.
 
     Raises:
-        SourceError: the scale is not above 0.
+        SourceError: the scale is not above 0, or no crop was held out.
     """
     um_per_px = require_scale(args.um_per_px, "--um-per-px")
     crops = read_crops(args.cells)
-    if args.held_out_percent:
-        held = args.held_out_percent
+    held = args.held_out_percent
+    if held:
         crops = [crop for crop in crops if split_of_group(crop.group, held) == "val"]
+    if not crops:
+        raise SourceError(
+            f"{args.cells}: no crop is of the {held} % of groups held out; expected "
+            "one at least; give the --held-out-percent of training, or leave it out"
+        )
     with open_networks(args) as networks:
         looked = look_at_crops(
             networks.hr, tqdm(crops, desc="crops", disable=None), um_per_px

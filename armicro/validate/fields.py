@@ -109,7 +109,7 @@ def judge_fields(seen: Sequence[SeenField]) -> Judged:
     """Return the fields as scored things: a lesion where any lesion point lies."""
     return Judged(
         np.array([field.score for field in seen]),
-        np.array([len(field.lesions_xy_um) > 0 for field in seen]),
+        np.array([len(field.lesions_xy_um) > 0 for field in seen], dtype=bool),
         np.array([field.name for field in seen]),
         np.array(["lesion" if len(f.lesions_xy_um) else "normal" for f in seen]),
     )

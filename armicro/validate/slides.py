@@ -222,7 +222,7 @@ def judge_slides(tasks: list[SlideTask], results: list[Mapping[str, Any]]) -> Ju
     """Return the slides as scored things; one without any analysed field scores 0."""
     return Judged(
         np.array([float(result["score"] or 0.0) for result in results]),
-        np.array([task.positive for task in tasks]),
+        np.array([task.positive for task in tasks], dtype=bool),
         np.array([task.slide for task in tasks]),
         np.array(["positive" if task.positive else "negative" for task in tasks]),
     )

@@ -130,3 +130,13 @@ def test_crops_at_a_scale_that_no_picture_has_are_refused(
     arguments = ["validate", "crops", str(crops), f"--um-per-px={scale}"]
     assert main([*arguments, *options]) == 2
     assert f"--um-per-px is {scale}; expected" in capsys.readouterr().err
+
+
+def test_no_crop_held_out_is_one_line_and_status_two(
+    crops: Path, tiny_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--out", str(crops.parent / "out"), "--engines", str(tiny_set)]
+    arguments = ["validate", "crops", str(crops), "--um-per-px", "0.2"]
+    assert main([*arguments, "--held-out-percent", "1", *options]) == 2
+    said = capsys.readouterr().err
+    assert f"{crops}: no crop is of the 1 % of groups held out; expected" in said
