@@ -54,7 +54,8 @@ from armicro.validate.sources import (
 )
 
 EXAMPLES = """examples:
-  armicro validate crops data/herlev/cells.csv --um-per-px 0.201 --out out/herlev
+  armicro validate crops data/herlev/cells.csv --um-per-px 0.201 \\
+      --held-out-percent 25 --out out/herlev
   armicro validate cells data/cric/cells.csv --fields data/cric/fields.csv \\
       --split val --out out/cells
   armicro validate sources data --out out/sources
@@ -62,6 +63,9 @@ EXAMPLES = """examples:
       --split val --out out/fields
   armicro validate slides SLIDES.csv --out out/slides
 """
+
+CHOSEN_BY = ("split", "held_out_percent")
+"""Options that choose what is judged: figures mean nothing without them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -246,6 +250,7 @@ def write_folder(
     metrics = {
         **figures,
         "kind": args.kind,
+        **{name: vars(args)[name] for name in CHOSEN_BY if name in vars(args)},
         "engine": {
             "set": networks.manifest.name,
             "hash": networks.sha256,

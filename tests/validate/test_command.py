@@ -8,6 +8,7 @@ import pytest
 
 from armicro.__main__ import main
 from armicro.source.phantom import PhantomSpec, paint_field, write_phantom
+from armicro.source.table import VAL_SHARE_PERCENT
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,11 @@ def test_validate_writes_figures_intervals_and_scores(
 ) -> None:
     arguments = [str(drawn / "cells.csv"), "--fields", str(drawn / "fields.csv")]
     options = ["--out", str(tmp_path), "--engines", str(tiny_set), "--no-plots"]
+    options += ["--split", "val"]
     assert main(["validate", kind, *arguments, *options]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["auc"] > 0.8
+    assert metrics["split"] == "val"
     assert {"auc_low", "auc_high", "n_positive", "n_negative"} <= set(metrics)
     assert metrics["engine"]["set"] == "tiny"
     rows = (tmp_path / "scores.csv").read_text().splitlines()
@@ -140,3 +143,26 @@ def test_no_crop_held_out_is_one_line_and_status_two(
     assert main([*arguments, "--held-out-percent", "1", *options]) == 2
     said = capsys.readouterr().err
     assert f"{crops}: no crop is of the 1 % of groups held out; expected" in said
+
+
+@pytest.mark.parametrize("percent", [0, 100])
+def test_the_share_held_out_stands_beside_the_figures(
+    crops: Path, tiny_set: Path, percent: int
+) -> None:
+    out = crops.parent / "out"
+    options = ["--out", str(out), "--engines", str(tiny_set), "--no-plots"]
+    arguments = ["validate", "crops", str(crops), "--um-per-px", "0.2"]
+    assert main([*arguments, "--held-out-percent", str(percent), *options]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["held_out_percent"] == percent
+    assert metrics["n_negative"] == 2
+    assert "split" not in metrics
+
+
+def test_the_example_of_crops_judges_only_what_training_held_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["validate", "crops", "--help"])
+    example = capsys.readouterr().out.split("validate crops data/herlev")[1]
+    assert f"--held-out-percent {VAL_SHARE_PERCENT['herlev']}" in example
