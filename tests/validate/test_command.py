@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -76,6 +77,24 @@ def test_drawn_fields_are_drawn_and_judged(tiny_set: Path, tmp_path: Path) -> No
     assert metrics["fields"] == 4
     assert metrics["lesions"] == 18
     assert metrics["lesion_recall"] > 0.5
+
+
+def test_fields_that_the_cascade_refuses_are_counted_and_still_judged(
+    drawn: Path, tiny_set: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(drawn, tmp_path / "data")
+    cv2.imwrite(str(tmp_path / "data" / "images" / "dark.png"), np.zeros((700, 900, 3)))
+    fields = tmp_path / "data" / "fields.csv"
+    far = "4.png,2.0,far,4.png"
+    dark = "dark.png,0.243,dark,dark.png"
+    fields.write_text("\n".join([*fields.read_text().splitlines()[:2], far, dark]))
+    options = ["--out", str(tmp_path), "--engines", str(tiny_set), "--no-plots"]
+    arguments = [str(tmp_path / "data" / "cells.csv"), "--fields", str(fields)]
+    assert main(["validate", "fields", *arguments, *options]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["fields_refused"] == 2
+    assert metrics["fields"] == 3
+    assert metrics["n_negative"] == 2
 
 
 def test_cells_of_other_pictures_end_with_status_two(
