@@ -134,6 +134,61 @@ def test_slides_are_judged_and_a_second_run_reads_none_again(
     assert [path.stat().st_mtime_ns for path in results] == before
 
 
+def other_set(tiny_set: Path, folder: Path) -> Path:
+    """Copy the set under another name."""
+    shutil.copytree(tiny_set, folder / "other")
+    manifest = folder / "other" / "manifest.toml"
+    text = manifest.read_text("utf-8").replace('name = "tiny"', 'name = "other"')
+    manifest.write_text(text, "utf-8")
+    return folder / "other"
+
+
+def test_a_slide_is_read_again_when_what_made_its_figures_has_changed(
+    tiny_set: Path, tmp_path: Path
+) -> None:
+    slide = tmp_path / "s1.tif"
+    write_phantom(slide, PhantomSpec(900, 800, seed=1, lesions=2))
+    table, out = tmp_path / "slides.csv", tmp_path / "out"
+    table.write_text("slide,label\ns1.tif,1\n")
+    rig = tmp_path / "rig.toml"
+    rig.write_text("[camera]\nwidth_px = 1200\nheight_px = 1000\n")
+    other = other_set(tiny_set, tmp_path)
+
+    def result(*options: str, engines: Path = tiny_set) -> tuple[str, int]:
+        arguments = ["--out", str(out), "--engines", str(engines), "--no-plots"]
+        assert main(["validate", "slides", str(table), *arguments, *options]) == 0
+        path = out / "slides" / "s1.json"
+        name = json.loads((out / "metrics.json").read_text())["engine"]["set"]
+        return name, path.stat().st_mtime_ns
+
+    made = [result(), result(engines=other)]
+    assert [name for name, _ in made] == ["tiny", "other"]
+    for options in (
+        ["--precision", "fp32"],
+        ["--um-per-px", "0.26"],
+        ["--rig", str(rig)],
+        [],
+    ):
+        made.append(result(*options))
+        assert made[-1][1] > made[-2][1]
+        assert result(*options) == made[-1]
+    slide.touch()
+    assert result()[1] > made[-1][1]
+
+
+def test_a_slide_whose_figures_are_cut_short_is_read_again(
+    tiny_set: Path, tmp_path: Path
+) -> None:
+    write_phantom(tmp_path / "s1.tif", PhantomSpec(700, 600, seed=1, lesions=0))
+    table, path = tmp_path / "slides.csv", tmp_path / "out" / "slides" / "s1.json"
+    table.write_text("slide,label\ns1.tif,0\n")
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    options = ["--out", str(tmp_path / "out"), "--engines", str(tiny_set), "--no-plots"]
+    assert main(["validate", "slides", str(table), *options]) == 0
+    assert json.loads(path.read_text())["fields"] > 0
+
+
 def test_a_slide_label_that_is_none_is_refused(
     tiny_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
