@@ -2,11 +2,13 @@
 
 Training and validation read them here, strictly: a bad row is named. Splits never cut
 through a slide group, field or case: fields follow their ``split`` column, crops a hash
-of their group's name.
+of their group's name. Fields of any split but ``train`` and ``val`` are for the user
+alone: training does not touch them.
 """
 
 import csv
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,15 @@ from armicro.field import Pixels
 
 NORMAL_CLASS = "NILM"
 Split = Literal["train", "val"]
+SPLIT_WORDS: Mapping[str, Split] = {
+    "": "train",
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+"""What people call the two splits that training knows; no name is ``train``."""
 VAL_SHARE_PERCENT = {"herlev": 25, "sipakmed": 15}
 """Share of a source's groups that training leaves out."""
 OTHER_VAL_SHARE_PERCENT = 15
@@ -109,13 +120,51 @@ def number(row: dict[str, str], name: str, path: Path) -> float:
     return value
 
 
+def require_scale(um_per_px: float, where: str) -> float:
+    """Return a scale that a picture can have, µm/px.
+
+    Args:
+        um_per_px: what was given.
+        where: the option, or the table and its row, for the message.
+
+    Raises:
+        SourceError: it is not finite or not above 0.
+    """
+    if not (np.isfinite(um_per_px) and um_per_px > 0):
+        raise SourceError(
+            f"{where} is {um_per_px:g}; expected a finite number of µm/px above 0; "
+            "correct it"
+        )
+    return um_per_px
+
+
+def class_of(row: dict[str, str], path: Path) -> str:
+    """Return the class of a nucleus.
+
+    Raises:
+        SourceError: the row has none; it must not count as a lesion.
+    """
+    category = row["bethesda"].strip()
+    if not category:
+        raise SourceError(
+            f"{path}: bethesda of {row['image']} at {row['x_px']},{row['y_px']} is "
+            f"empty; expected {NORMAL_CLASS} or the class of a lesion; fill it, or "
+            "take the row out"
+        )
+    return category
+
+
 def read_cells(path: Path) -> list[CellRow]:
-    """Read nuclei: ``image,bethesda,x_px,y_px``."""
+    """Read nuclei: ``image,bethesda,x_px,y_px``.
+
+    Raises:
+        SourceError: the table is bad.
+    """
     rows = read_rows(path, ("image", "bethesda", "x_px", "y_px"))
     return [
         CellRow(
             row["image"],
-            row["bethesda"],
+            class_of(row, path),
             number(row, "x_px", path),
             number(row, "y_px", path),
         )
@@ -133,7 +182,9 @@ def read_fields(path: Path, *, split: str = "") -> list[FieldRow]:
         FieldRow(
             row["image"],
             find_image(path.parent, row["image"]),
-            number(row, "um_per_px", path),
+            require_scale(
+                number(row, "um_per_px", path), f"{path}: um_per_px of {row['image']}"
+            ),
             row.get("split") or "",
             row.get("slide_group") or row["image"],
         )
@@ -180,6 +231,23 @@ def split_of_group(group: str, val_percent: int) -> Split:
     """
     digest = hashlib.sha256(group.encode()).digest()
     return "val" if int.from_bytes(digest[:4], "big") % 100 < val_percent else "train"
+
+
+def split_of_field(field: FieldRow, path: Path) -> Split | None:
+    """Return the split of a field in training, None where training leaves it out.
+
+    Raises:
+        SourceError: its name is another word for ``train`` or ``val``: a misspelt split
+            must not be left out unseen.
+    """
+    wanted = SPLIT_WORDS.get(field.split.strip().lower())
+    if wanted is not None and field.split not in ("", wanted):
+        raise SourceError(
+            f"{path}: split of {field.image} is {field.split!r}; expected "
+            f"{wanted!r}, or another name for fields that training leaves out; "
+            "correct the table"
+        )
+    return wanted
 
 
 def split_of_crop(crop: CropRow, source: str) -> Split:

@@ -1,1 +1,1 @@
-"""To be written."""
+"""Makes a network set from annotated fields and crops: LR, HR and the slide's RNNs."""

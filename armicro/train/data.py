@@ -101,12 +101,23 @@ def read_dataset(folder: Path, *, sources: tuple[str, ...] = ()) -> Dataset:
 
 
 def read_fields(folder: Path) -> list[AnnotatedField]:
-    """Read a source of the CRIC form: ``fields.csv``, ``cells.csv``, ``images/``."""
+    """Read a source of the CRIC form: ``fields.csv``, ``cells.csv``, ``images/``.
+
+    Fields of a split that is neither ``train`` nor ``val`` are left out, so that nobody
+    trains on what is kept for a test.
+
+    Raises:
+        SourceError: a table is bad, or a picture cannot be read.
+    """
     cells: dict[str, list[table.CellRow]] = {}
     for cell in table.read_cells(folder / "cells.csv"):
         cells.setdefault(cell.image, []).append(cell)
     fields = []
-    for row in table.read_fields(folder / "fields.csv"):
+    path = folder / "fields.csv"
+    for row in table.read_fields(path):
+        split = table.split_of_field(row, path)
+        if split is None:
+            continue
         found = cells.get(row.image, [])
         points = [(cell.x_px, cell.y_px) for cell in found]
         fields.append(
@@ -114,7 +125,7 @@ def read_fields(folder: Path) -> list[AnnotatedField]:
                 name=row.image,
                 source=folder.name,
                 group=row.group,
-                split="val" if row.split == "val" else "train",
+                split=split,
                 pixels=table.read_image(row.path),
                 um_per_px=row.um_per_px,
                 points_px=np.array(points, float).reshape(-1, 2),

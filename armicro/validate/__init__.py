@@ -1,1 +1,1 @@
-"""To be written."""
+"""Measures a network set on crops, cells, fields and slides that people judged."""

@@ -36,7 +36,7 @@ def look_at_crops(hr: Engine, crops: Sequence[CropRow], um_per_px: float) -> Loo
     score, features = run_batches(hr, tiles)
     judged = Judged(
         score,
-        np.array([crop.lesion for crop in crops]),
+        np.array([crop.lesion for crop in crops], dtype=bool),
         np.array([crop.group for crop in crops]),
         np.array([crop.category for crop in crops]),
     )
@@ -74,7 +74,7 @@ def look_at_cells(
         )
     judged = Judged(
         score,
-        np.array([cell.lesion for cell in rows]),
+        np.array([cell.lesion for cell in rows], dtype=bool),
         np.array([cell.image for cell in rows]),
         np.array([cell.category for cell in rows]),
     )

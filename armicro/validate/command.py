@@ -19,10 +19,12 @@ from tqdm import tqdm
 from armicro import __version__
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
+from armicro.errors import SourceError
 from armicro.source.table import (
     read_cells,
     read_crops,
     read_fields,
+    require_scale,
     split_of_group,
 )
 from armicro.validate.arguments import add_cells, add_crops, add_fields
@@ -52,7 +54,8 @@ from armicro.validate.sources import (
 )
 
 EXAMPLES = """examples:
-  armicro validate crops data/herlev/cells.csv --um-per-px 0.201 --out out/herlev
+  armicro validate crops data/herlev/cells.csv --um-per-px 0.201 \\
+      --held-out-percent 25 --out out/herlev
   armicro validate cells data/cric/cells.csv --fields data/cric/fields.csv \\
       --split val --out out/cells
   armicro validate sources data --out out/sources
@@ -60,6 +63,9 @@ EXAMPLES = """examples:
       --split val --out out/fields
   armicro validate slides SLIDES.csv --out out/slides
 """
+
+CHOSEN_BY = ("split", "held_out_percent")
+"""Options that choose what is judged: figures mean nothing without them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,14 +131,24 @@ def open_networks(args: argparse.Namespace) -> NetworkSet:
 
 
 def run_crops(args: argparse.Namespace) -> dict[str, Any]:
-    """Judge crops of single cells."""
+    """Judge crops of single cells.
+
+    Raises:
+        SourceError: the scale is not above 0, or no crop was held out.
+    """
+    um_per_px = require_scale(args.um_per_px, "--um-per-px")
     crops = read_crops(args.cells)
-    if args.held_out_percent:
-        held = args.held_out_percent
+    held = args.held_out_percent
+    if held:
         crops = [crop for crop in crops if split_of_group(crop.group, held) == "val"]
+    if not crops:
+        raise SourceError(
+            f"{args.cells}: no crop is of the {held} % of groups held out; expected "
+            "one at least; give the --held-out-percent of training, or leave it out"
+        )
     with open_networks(args) as networks:
         looked = look_at_crops(
-            networks.hr, tqdm(crops, desc="crops", disable=None), args.um_per_px
+            networks.hr, tqdm(crops, desc="crops", disable=None), um_per_px
         )
         return write_cells(looked, args, networks)
 
@@ -234,6 +250,7 @@ def write_folder(
     metrics = {
         **figures,
         "kind": args.kind,
+        **{name: vars(args)[name] for name in CHOSEN_BY if name in vars(args)},
         "engine": {
             "set": networks.manifest.name,
             "hash": networks.sha256,

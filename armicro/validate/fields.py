@@ -21,6 +21,8 @@ from armicro.validate.metrics import Judged, interval
 CALLED = 0.5
 REACH_UM = 256 * 0.243 / 2
 TOP = 10
+LOOKED_AT = ("analysed", "blank")
+"""States of a field that the cascade saw; the others are refusals."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +37,8 @@ class SeenField:
     """(n,) HR probability."""
     lesions_xy_um: NDArray[np.float64]
     """(m, 2)"""
+    refused: bool = False
+    """The cascade did not look: scale, light or focus. It counts as no finding."""
 
     @property
     def found(self) -> NDArray[np.bool_]:
@@ -102,6 +106,7 @@ def seen_picture(
         np.array([(f.x_um, f.y_um) for f in ranked], float).reshape(-1, 2),
         np.array([f.hr_probability for f in ranked], float),
         lesions_xy_um,
+        refused=report.state not in LOOKED_AT,
     )
 
 
@@ -109,7 +114,7 @@ def judge_fields(seen: Sequence[SeenField]) -> Judged:
     """Return the fields as scored things: a lesion where any lesion point lies."""
     return Judged(
         np.array([field.score for field in seen]),
-        np.array([len(field.lesions_xy_um) > 0 for field in seen]),
+        np.array([len(field.lesions_xy_um) > 0 for field in seen], dtype=bool),
         np.array([field.name for field in seen]),
         np.array(["lesion" if len(f.lesions_xy_um) else "normal" for f in seen]),
     )
@@ -145,6 +150,7 @@ def field_figures(seen: Sequence[SeenField]) -> dict[str, float | int | None]:
         for key, one in ((name, value), (f"{name}_low", low), (f"{name}_high", high)):
             table[key] = round(one, 4) if np.isfinite(one) else None
     table["fields"] = len(seen)
+    table["fields_refused"] = sum(field.refused for field in seen)
     table["lesions"] = sum(len(field.lesions_xy_um) for field in seen)
     table["candidates_per_field"] = round(
         float(np.mean([len(field.probability) for field in seen])), 3

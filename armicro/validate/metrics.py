@@ -1,8 +1,8 @@
 """Figures with 95 % intervals, by a bootstrap over fields, cases or slides.
 
 Cells of one field share stain, focus and patient, so an interval that draws cells would
-be too narrow. Every resample draws whole groups with replacement; a resample with one
-class only is drawn again.
+be too narrow. Every resample draws whole groups with replacement; one that does not
+allow a figure (the AUC with one class only) is dropped from that figure's interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,9 @@
 """Whole slides: every slide read through the pipeline, then ROC and the top findings.
 
 A slide's score is a function of its findings alone, so reading it here, in one process,
-gives the score that a replay gives. A finished slide leaves a JSON file, so a stopped
-run goes on with the next one; with ``--ray`` the slides spread over a cluster.
+gives the score that a replay gives. A finished slide leaves a JSON file that says what
+it was made with, so a stopped run goes on with the next one, and another network set,
+rig or scale reads it again; with ``--ray`` the slides spread over a cluster.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from tqdm import tqdm
 from armicro import __version__
 from armicro.cascade.rank import order
 from armicro.certificate import now
-from armicro.engine.registry import open_set
+from armicro.engine.manifest import manifest_bytes, sha256_of
+from armicro.engine.registry import find_set, open_set
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.pipeline import Pipeline
@@ -70,7 +72,7 @@ def run_slides(args: argparse.Namespace) -> dict[str, Any]:
     """Read every slide and judge the scores."""
     tasks = list_tasks(args)
     (args.out / "slides").mkdir(parents=True, exist_ok=True)
-    todo = [task for task in tasks if not task.result.exists()]
+    todo = [task for task in tasks if not is_done(task)]
     run = run_on_ray if args.ray else run_here
     for _ in tqdm(run(todo, args.ray), total=len(todo), desc="slides", disable=None):
         pass
@@ -131,8 +133,41 @@ def list_tasks(args: argparse.Namespace) -> list[SlideTask]:
 LABELS = {"1": True, "positive": True, "0": False, "negative": False}
 
 
+def is_done(task: SlideTask) -> bool:
+    """Return whether the slide's figures are there, made with what the task names."""
+    try:
+        content = json.loads(task.result.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(content.get("made_with") == made_with(task))
+
+
+def made_with(task: SlideTask) -> dict[str, Any]:
+    """Return what a slide's figures depend on; where it differs, they are made again.
+
+    Raises:
+        EngineError: there is no such network set.
+    """
+    slide = Path(task.slide)
+    files = sorted(slide.iterdir()) if slide.is_dir() else [slide]
+    # A slide that is gone has no state: reading it then says so.
+    states = [file.stat() for file in files if file.is_file()]
+    return {
+        "version": __version__,
+        "network_set": sha256_of(manifest_bytes(find_set(task.rig.network.set))),
+        "backend": task.backend,
+        "precision": task.precision,
+        "rig": task.rig.sha256,
+        "um_per_px": task.um_per_px,
+        "slide": task.slide,
+        "bytes": sum(state.st_size for state in states),
+        "changed_ns": max((state.st_mtime_ns for state in states), default=0),
+    }
+
+
 def read_slide(task: SlideTask) -> str:
     """Read one slide and write its figures; return its path."""
+    made = made_with(task)
     source = open_source(task.rig, slide=Path(task.slide), um_per_px=task.um_per_px)
     with open_set(
         task.rig.network.set,
@@ -173,6 +208,7 @@ def read_slide(task: SlideTask) -> str:
         "fields": score.fields,
         "fields_unreadable": score.fields_unreadable,
         "engine": engine,
+        "made_with": made,
     }
     part = task.result.with_suffix(".part")
     part.write_text(json.dumps(content, indent=2), "utf-8")
@@ -222,7 +258,7 @@ def judge_slides(tasks: list[SlideTask], results: list[Mapping[str, Any]]) -> Ju
     """Return the slides as scored things; one without any analysed field scores 0."""
     return Judged(
         np.array([float(result["score"] or 0.0) for result in results]),
-        np.array([task.positive for task in tasks]),
+        np.array([task.positive for task in tasks], dtype=bool),
         np.array([task.slide for task in tasks]),
         np.array(["positive" if task.positive else "negative" for task in tasks]),
     )

@@ -6,6 +6,7 @@ source together, one that learned laboratories parts the sources.
 """
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from armicro.source.table import (
     read_cells,
     read_crops,
     read_fields,
+    require_scale,
     split_of_crop,
 )
 from armicro.validate.cells import Looked, look_at_cells, look_at_crops
@@ -52,8 +54,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 def look_at_sources(hr: Engine, args: argparse.Namespace) -> dict[str, Looked]:
     """Run the HR network on the held-out cells of each source.
 
+    A source without any is left out, with a note on stderr.
+
     Raises:
-        SourceError: the folder has no source, or the scale of one is not given.
+        SourceError: the folder has no source, none has such cells, or the scale of one
+            is not given.
     """
     task = SourceTask(args.data, args.split, read_scales(args.crop_scales))
     tables = sorted(task.data.glob("*/cells.csv"))
@@ -61,25 +66,53 @@ def look_at_sources(hr: Engine, args: argparse.Namespace) -> dict[str, Looked]:
         raise SourceError(
             f"{task.data}: found no source; expected sub-folders with cells.csv"
         )
-    return {path.parent.name: look_at_source(hr, path, task) for path in tables}
+    sources = {}
+    for path in tables:
+        looked = look_at_source(hr, path, task)
+        if looked is not None:
+            sources[path.parent.name] = looked
+            continue
+        note = f"{path}: no cell is of split {task.split!r}; the source is left out"
+        tqdm.write(note, file=sys.stderr)
+    if not sources:
+        raise SourceError(
+            f"{task.data}: no source has cells of split {task.split!r}; expected them "
+            "in one at least; choose another --split, or mark fields in fields.csv"
+        )
+    return sources
 
 
-def look_at_source(hr: Engine, cells: Path, task: SourceTask) -> Looked:
-    """Run the HR network on the cells of one source."""
-    name = cells.parent.name
+def look_at_source(hr: Engine, cells: Path, task: SourceTask) -> Looked | None:
+    """Run the HR network on the cells of one source, None where the split has none."""
     if (cells.parent / "fields.csv").exists():
-        fields = read_fields(cells.parent / "fields.csv", split=task.split)
-        bar = tqdm(fields, desc=name, disable=None)
-        return look_at_cells(hr, bar, read_cells(cells))
+        return look_at_source_fields(hr, cells, task)
+    name = cells.parent.name
+    crops = [
+        crop for crop in read_crops(cells) if split_of_crop(crop, name) == task.split
+    ]
+    if not crops:
+        return None
     if name not in task.scales:
         raise SourceError(
             f"{cells}: its scale is not known; give --crop-scales {name}=UM_PER_PX"
         )
-    crops = [
-        crop for crop in read_crops(cells) if split_of_crop(crop, name) == task.split
-    ]
     bar = tqdm(crops, desc=name, disable=None)
     return look_at_crops(hr, bar, task.scales[name])
+
+
+def look_at_source_fields(hr: Engine, cells: Path, task: SourceTask) -> Looked | None:
+    """Run the HR network on the nuclei of a split's fields, None where it has none."""
+    rows = read_cells(cells)
+    own = {cell.image for cell in rows}
+    every = read_fields(cells.parent / "fields.csv")
+    fields = [field for field in every if field.split == task.split]
+    # Nuclei that lie in no field at all are a wrong table: an error, not a note.
+    if not any(field.image in own for field in fields) and any(
+        field.image in own for field in every
+    ):
+        return None
+    bar = tqdm(fields, desc=cells.parent.name, disable=None)
+    return look_at_cells(hr, bar, rows)
 
 
 def read_scales(text: str) -> dict[str, float]:
@@ -89,15 +122,19 @@ def read_scales(text: str) -> dict[str, float]:
     {'herlev': 0.201, 'other': 0.25}
 
     Raises:
-        SourceError: the text is none.
+        SourceError: the text is none, or a scale is not above 0.
     """
     try:
         pairs = [part.split("=") for part in text.split(",") if part]
-        return {name: float(value) for name, value in pairs}
+        scales = {name: float(value) for name, value in pairs}
     except ValueError as error:
         raise SourceError(
             f"--crop-scales is {text!r}; expected NAME=UM_PER_PX with commas"
         ) from error
+    return {
+        name: require_scale(scale, f"--crop-scales: {name}")
+        for name, scale in scales.items()
+    }
 
 
 def join(sources: dict[str, Looked]) -> Looked:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from armicro.errors import SourceError
-from armicro.source.table import number, read_cells, read_rows
+from armicro.source.table import number, read_cells, read_fields, read_rows
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,31 @@ def test_what_is_no_number_is_told_with_its_row(tmp_path: Path, value: str) -> N
 
 def test_a_number_is_read() -> None:
     assert number({"image": "f", "x_px": " 2.5"}, "x_px", Path("t.csv")) == 2.5
+
+
+@pytest.mark.parametrize("value", ["0", "-0.25"])
+def test_a_scale_that_no_picture_has_is_told_with_its_row(
+    tmp_path: Path, value: str
+) -> None:
+    path = tmp_path / "fields.csv"
+    path.write_text(f"image,um_per_px\nf1.png,0.25\nf2.png,{value}\n")
+    said = rf"fields\.csv: um_per_px of f2\.png is {value}; expected .* above 0; corr"
+    with pytest.raises(SourceError, match=said):
+        read_fields(path)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_nucleus_without_a_class_is_no_lesion_but_an_error(
+    tmp_path: Path, value: str
+) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text(f"image,bethesda,x_px,y_px\nf1.png,NILM,3,4\nf2.png,{value},5,6\n")
+    said = r"cells\.csv: bethesda of f2\.png at 5,6 is empty; expected NILM or .*; fill"
+    with pytest.raises(SourceError, match=said):
+        read_cells(path)
+
+
+def test_a_space_around_a_class_makes_no_lesion(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text("image,bethesda,x_px,y_px\nf1.png,NILM ,3,4\n")
+    assert not read_cells(path)[0].lesion

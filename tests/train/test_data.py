@@ -1,3 +1,6 @@
+import csv
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +8,7 @@ import pytest
 from numpy.random import Generator
 
 from armicro.errors import SourceError
+from armicro.source import table
 from armicro.train import augment as augmentation
 from armicro.train.augment import Unit, augment
 from armicro.train.data import read_dataset
@@ -37,6 +41,50 @@ def test_no_group_lies_in_both_splits(lab_folder: Path) -> None:
         assert train
         assert val
         assert not train & val
+
+
+def with_splits(lab_folder: Path, folder: Path, splits: Sequence[str]) -> Path:
+    """Copy the source of fields, with other splits; return its folder."""
+    source = folder / "lab"
+    shutil.copytree(lab_folder / "lab", source)
+    with (source / "fields.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row, split in zip(rows, splits, strict=True):
+        row["split"] = split
+    with (source / "fields.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return source
+
+
+def test_fields_of_another_split_are_left_to_the_user(
+    lab_folder: Path, tmp_path: Path
+) -> None:
+    splits = ["train", "", "val", "test", "held out", "train"]
+    source = with_splits(lab_folder, tmp_path, splits)
+    read = {field.name: field.split for field in read_dataset(tmp_path).fields}
+    assert read == {
+        "field0.png": "train",
+        "field1.png": "train",
+        "field2.png": "val",
+        "field5.png": "train",
+    }
+    chosen = table.read_fields(source / "fields.csv", split="test")
+    assert [field.image for field in chosen] == ["field3.png"]
+
+
+@pytest.mark.parametrize(
+    ("split", "wanted"),
+    [("Val", "val"), ("validation", "val"), (" val", "val"), ("TRAIN", "train")],
+)
+def test_another_word_for_a_split_is_told_with_its_row(
+    lab_folder: Path, tmp_path: Path, split: str, wanted: str
+) -> None:
+    with_splits(lab_folder, tmp_path, ["train", "train", split, "val", "val", "val"])
+    said = rf"fields\.csv: split of field2\.png is '{split}'; expected '{wanted}', or"
+    with pytest.raises(SourceError, match=said):
+        read_dataset(tmp_path)
 
 
 def test_a_folder_without_sources_says_so(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from armicro.__main__ import main
 from armicro.source.phantom import PhantomSpec, paint_field, write_phantom
+from armicro.source.table import VAL_SHARE_PERCENT
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +37,30 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def crops(tmp_path: Path) -> Path:
+    """The table of four crops of four cases, dark ones lesions."""
+    rows = ["file,abnormal,case_id"]
+    for number in range(4):
+        pixels = np.full((40, 40, 3), 30 if number % 2 else 220, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+        rows.append(f"{number}.png,{number % 2},case{number}")
+    path = tmp_path / "cells.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
 @pytest.mark.parametrize("kind", ["cells", "fields"])
 def test_validate_writes_figures_intervals_and_scores(
     kind: str, drawn: Path, tiny_set: Path, tmp_path: Path
 ) -> None:
     arguments = [str(drawn / "cells.csv"), "--fields", str(drawn / "fields.csv")]
     options = ["--out", str(tmp_path), "--engines", str(tiny_set), "--no-plots"]
+    options += ["--split", "val"]
     assert main(["validate", kind, *arguments, *options]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["auc"] > 0.8
+    assert metrics["split"] == "val"
     assert {"auc_low", "auc_high", "n_positive", "n_negative"} <= set(metrics)
     assert metrics["engine"]["set"] == "tiny"
     rows = (tmp_path / "scores.csv").read_text().splitlines()
@@ -59,6 +77,24 @@ def test_drawn_fields_are_drawn_and_judged(tiny_set: Path, tmp_path: Path) -> No
     assert metrics["fields"] == 4
     assert metrics["lesions"] == 18
     assert metrics["lesion_recall"] > 0.5
+
+
+def test_fields_that_the_cascade_refuses_are_counted_and_still_judged(
+    drawn: Path, tiny_set: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(drawn, tmp_path / "data")
+    cv2.imwrite(str(tmp_path / "data" / "images" / "dark.png"), np.zeros((700, 900, 3)))
+    fields = tmp_path / "data" / "fields.csv"
+    far = "4.png,2.0,far,4.png"
+    dark = "dark.png,0.243,dark,dark.png"
+    fields.write_text("\n".join([*fields.read_text().splitlines()[:2], far, dark]))
+    options = ["--out", str(tmp_path), "--engines", str(tiny_set), "--no-plots"]
+    arguments = [str(tmp_path / "data" / "cells.csv"), "--fields", str(fields)]
+    assert main(["validate", "fields", *arguments, *options]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["fields_refused"] == 2
+    assert metrics["fields"] == 3
+    assert metrics["n_negative"] == 2
 
 
 def test_cells_of_other_pictures_end_with_status_two(
@@ -98,6 +134,61 @@ def test_slides_are_judged_and_a_second_run_reads_none_again(
     assert [path.stat().st_mtime_ns for path in results] == before
 
 
+def other_set(tiny_set: Path, folder: Path) -> Path:
+    """Copy the set under another name."""
+    shutil.copytree(tiny_set, folder / "other")
+    manifest = folder / "other" / "manifest.toml"
+    text = manifest.read_text("utf-8").replace('name = "tiny"', 'name = "other"')
+    manifest.write_text(text, "utf-8")
+    return folder / "other"
+
+
+def test_a_slide_is_read_again_when_what_made_its_figures_has_changed(
+    tiny_set: Path, tmp_path: Path
+) -> None:
+    slide = tmp_path / "s1.tif"
+    write_phantom(slide, PhantomSpec(900, 800, seed=1, lesions=2))
+    table, out = tmp_path / "slides.csv", tmp_path / "out"
+    table.write_text("slide,label\ns1.tif,1\n")
+    rig = tmp_path / "rig.toml"
+    rig.write_text("[camera]\nwidth_px = 1200\nheight_px = 1000\n")
+    other = other_set(tiny_set, tmp_path)
+
+    def result(*options: str, engines: Path = tiny_set) -> tuple[str, int]:
+        arguments = ["--out", str(out), "--engines", str(engines), "--no-plots"]
+        assert main(["validate", "slides", str(table), *arguments, *options]) == 0
+        path = out / "slides" / "s1.json"
+        name = json.loads((out / "metrics.json").read_text())["engine"]["set"]
+        return name, path.stat().st_mtime_ns
+
+    made = [result(), result(engines=other)]
+    assert [name for name, _ in made] == ["tiny", "other"]
+    for options in (
+        ["--precision", "fp32"],
+        ["--um-per-px", "0.26"],
+        ["--rig", str(rig)],
+        [],
+    ):
+        made.append(result(*options))
+        assert made[-1][1] > made[-2][1]
+        assert result(*options) == made[-1]
+    slide.touch()
+    assert result()[1] > made[-1][1]
+
+
+def test_a_slide_whose_figures_are_cut_short_is_read_again(
+    tiny_set: Path, tmp_path: Path
+) -> None:
+    write_phantom(tmp_path / "s1.tif", PhantomSpec(700, 600, seed=1, lesions=0))
+    table, path = tmp_path / "slides.csv", tmp_path / "out" / "slides" / "s1.json"
+    table.write_text("slide,label\ns1.tif,0\n")
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    options = ["--out", str(tmp_path / "out"), "--engines", str(tiny_set), "--no-plots"]
+    assert main(["validate", "slides", str(table), *options]) == 0
+    assert json.loads(path.read_text())["fields"] > 0
+
+
 def test_a_slide_label_that_is_none_is_refused(
     tiny_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,3 +197,46 @@ def test_a_slide_label_that_is_none_is_refused(
     options = ["--out", str(tmp_path), "--engines", str(tiny_set)]
     assert main(["validate", "slides", str(table), *options]) == 2
     assert "label is 'maybe'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scale", ["0", "-0.2", "nan", "inf"])
+def test_crops_at_a_scale_that_no_picture_has_are_refused(
+    crops: Path, tiny_set: Path, capsys: pytest.CaptureFixture[str], scale: str
+) -> None:
+    options = ["--out", str(crops.parent / "out"), "--engines", str(tiny_set)]
+    arguments = ["validate", "crops", str(crops), f"--um-per-px={scale}"]
+    assert main([*arguments, *options]) == 2
+    assert f"--um-per-px is {scale}; expected" in capsys.readouterr().err
+
+
+def test_no_crop_held_out_is_one_line_and_status_two(
+    crops: Path, tiny_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--out", str(crops.parent / "out"), "--engines", str(tiny_set)]
+    arguments = ["validate", "crops", str(crops), "--um-per-px", "0.2"]
+    assert main([*arguments, "--held-out-percent", "1", *options]) == 2
+    said = capsys.readouterr().err
+    assert f"{crops}: no crop is of the 1 % of groups held out; expected" in said
+
+
+@pytest.mark.parametrize("percent", [0, 100])
+def test_the_share_held_out_stands_beside_the_figures(
+    crops: Path, tiny_set: Path, percent: int
+) -> None:
+    out = crops.parent / "out"
+    options = ["--out", str(out), "--engines", str(tiny_set), "--no-plots"]
+    arguments = ["validate", "crops", str(crops), "--um-per-px", "0.2"]
+    assert main([*arguments, "--held-out-percent", str(percent), *options]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["held_out_percent"] == percent
+    assert metrics["n_negative"] == 2
+    assert "split" not in metrics
+
+
+def test_the_example_of_crops_judges_only_what_training_held_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["validate", "crops", "--help"])
+    example = capsys.readouterr().out.split("validate crops data/herlev")[1]
+    assert f"--held-out-percent {VAL_SHARE_PERCENT['herlev']}" in example

@@ -10,7 +10,7 @@ from armicro.errors import SourceError
 from armicro.source.table import CellRow, CropRow, FieldRow, read_crops, read_fields
 from armicro.validate.cells import look_at_cells, look_at_crops
 from armicro.validate.fields import SeenField, field_figures, judge_fields
-from armicro.validate.metrics import Judged
+from armicro.validate.metrics import Judged, judge
 from armicro.validate.plot import plot_scores
 from armicro.validate.tiles import tile_of_crop, tiles_of_points
 
@@ -118,6 +118,13 @@ def test_crops_are_read_beside_their_table_and_grouped(tmp_path: Path) -> None:
     looked = look_at_crops(DarknessEngine(), crops, 0.243)
     assert looked.judged.group.tolist() == ["k", "k"]
     assert looked.judged.score[0] > looked.judged.score[1]
+
+
+def test_no_crops_and_no_fields_are_no_lesions() -> None:
+    looked = look_at_crops(DarknessEngine(), [], 0.243)
+    for judged in (looked.judged, judge_fields([])):
+        assert judged.lesion.dtype == bool
+        assert judge(judged)["n_negative"] == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.source.phantom.specification import UM_PER_PX
-from armicro.source.table import NORMAL_CLASS, find_image, number, read_rows
+from armicro.source.table import (
+    NORMAL_CLASS,
+    class_of,
+    find_image,
+    number,
+    read_rows,
+)
 
 FIELD_COLUMNS = ("image", "um_per_px", "slide_group")
 CELL_COLUMNS = ("image", "bethesda", "x_px", "y_px")
@@ -146,7 +152,7 @@ def _field_of(
         file_height_px=height_px,
         group=row["slide_group"],
         xy_px=xy_px,
-        classes=tuple(cell["bethesda"] for cell in cells),
+        classes=tuple(class_of(cell, cells_csv) for cell in cells),
     )
 
 

@@ -158,6 +158,7 @@ def test_what_cannot_be_built_is_said(
         ("fields.csv", "0.27", "fine", "um_per_px of field0.bmp is 'fine'; expected"),
         ("fields.csv", "0.27", "27", "expected 0.02 to 2"),
         ("cells.csv", "110", "", "expected a number"),
+        ("cells.csv", "HSIL", "", "bethesda of field1.bmp .* is empty"),
         ("fields.csv", "field1.bmp", "gone.bmp", "'gone.bmp' .* is missing"),
         ("fields.csv", "field1.bmp", "field2.bmp", "an image twice"),
     ],
