@@ -3,7 +3,7 @@
 A network trained with balanced draws and smoothed labels is not calibrated. A logit is
 divided by a temperature and shifted (Platt scaling), fitted on validation samples with
 each class weighing a half, since no data set here has a slide's real prior. HR's shown
-probability then counts a missed lesion as two false ones: one half is what the overlay
+probability then counts a missed lesion as four false ones: one half is what the overlay
 draws a box at, and a box too many costs a look. The LR gate is set for recall alone, as
 in the paper.
 """
@@ -21,7 +21,7 @@ from armicro.train.sample import HR_UM_PER_PX, Sample, TilePlan, cut_tile
 
 Values = NDArray[np.float64]
 
-MISS_COST = 2.0
+MISS_COST = 4.0
 """False boxes that a missed lesion is as bad as, in HR's probability."""
 
 STILL = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
