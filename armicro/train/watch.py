@@ -60,17 +60,16 @@ def tile_logits(
     network: TileNetwork, tiles: Tensor, *, bfloat16: bool | None = None
 ) -> Tensor:
     """Return logits (n,) of tiles of any size, in bf16 or not; None: the faster."""
-    device = tiles.device.type
-    fast = bfloat16_is_fast(device) if bfloat16 is None else bfloat16
-    with torch.autocast(device, torch.bfloat16, enabled=fast):
+    with fast_arithmetic(tiles.device.type, bfloat16=bfloat16):
         if isinstance(network, HighResolution):
             return network.logits(tiles)[0].float()
         return network.logits(tiles).float()
 
 
-def fast_arithmetic(device: str) -> torch.autocast:
-    """Return a context in which convolutions run in bf16, where that is faster."""
-    return torch.autocast(device, torch.bfloat16, enabled=bfloat16_is_fast(device))
+def fast_arithmetic(device: str, *, bfloat16: bool | None = None) -> torch.autocast:
+    """Return a context in which convolutions run in bf16 or not; None: the faster."""
+    fast = bfloat16_is_fast(device) if bfloat16 is None else bfloat16
+    return torch.autocast(device, torch.bfloat16, enabled=fast)
 
 
 @cache
