@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from armicro.validate.metrics import (
+from armicro.metrics import (
     Judged,
     auc,
     by_category,
@@ -115,3 +115,11 @@ def test_each_class_has_its_row() -> None:
     table = by_category(judged())
     assert set(table) == {"HSIL", "NILM"}
     assert table["HSIL"]["mean_score"] > table["NILM"]["mean_score"]
+
+
+def test_a_source_of_lesions_alone_has_a_sensitivity_and_no_more() -> None:
+    score, group = np.array([0.9, 0.2, 0.7, 0.6]), np.array(list("aabb"))
+    figures = judge(Judged(score, np.ones(4, bool), group, group))
+    assert figures["sensitivity"] == 0.75
+    assert figures["sensitivity_low"] == 0.5
+    assert figures["auc"] is figures["specificity"] is figures["auc_low"] is None

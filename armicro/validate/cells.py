@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from armicro.engine import Engine
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.metrics import Judged
 from armicro.source.table import CellRow, CropRow, FieldRow, read_image
-from armicro.validate.metrics import Judged
 from armicro.validate.tiles import tile_of_crop, tiles_of_points
 
 BATCH = 16

@@ -20,6 +20,13 @@ from armicro import __version__
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError
+from armicro.metrics import (
+    Judged,
+    by_category,
+    calibration,
+    calibration_error,
+    judge,
+)
 from armicro.source.table import (
     read_cells,
     read_crops,
@@ -35,13 +42,6 @@ from armicro.validate.fields import (
     field_figures,
     judge_fields,
     screen_field,
-)
-from armicro.validate.metrics import (
-    Judged,
-    by_category,
-    calibration,
-    calibration_error,
-    judge,
 )
 from armicro.validate.plot import plot_features, plot_scores
 from armicro.validate.slides import add_slide_arguments, run_slides

@@ -15,8 +15,8 @@ from armicro.cascade.choice import Choice
 from armicro.cascade.screen import Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
+from armicro.metrics import Judged, interval
 from armicro.source.table import CellRow, FieldRow, read_image
-from armicro.validate.metrics import Judged, interval
 
 CALLED = 0.5
 REACH_UM = 256 * 0.243 / 2

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.errors import SourceError
-from armicro.validate.metrics import Judged, auc, calibration, curve
+from armicro.metrics import Judged, auc, calibration, curve
 
 TSNE_MOST = 1500
 

@@ -26,6 +26,7 @@ from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.metrics import Judged, interval, judge
 from armicro.pipeline import Pipeline
 from armicro.rig import Rig, read_rig
 from armicro.slide.crop import decode_crop, encode_crop
@@ -33,7 +34,6 @@ from armicro.slide.track import FindingSet, top
 from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
-from armicro.validate.metrics import Judged, interval, judge
 from armicro.validate.plot import plot_scores
 
 TOP_SHOWN = 10

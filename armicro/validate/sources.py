@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from armicro.engine import Engine
 from armicro.errors import SourceError
+from armicro.metrics import Judged, by_category, judge
 from armicro.source.table import (
     read_cells,
     read_crops,
@@ -24,7 +25,6 @@ from armicro.source.table import (
     split_of_crop,
 )
 from armicro.validate.cells import Looked, look_at_cells, look_at_crops
-from armicro.validate.metrics import Judged, by_category, judge
 from armicro.validate.plot import plot_features
 
 CROP_SCALES = "herlev=0.201,sipakmed=0.13"

@@ -1,15 +1,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from armicro.__main__ import main
-from armicro.train import baseline
 from armicro.train.checkpoint import Checkpoint, write_checkpoint
 from armicro.train.networks import HighResolution
-from armicro.validate import metrics
 
 FIGURES = {
     f"{name}{end}"
@@ -43,20 +40,3 @@ def test_the_baseline_says_all_figures_of_each_source_that_is_asked_for(
     assert set(lab) == FIGURES | {"n_positive", "n_negative"}
     for figures in table["sources"].values():
         assert 0 <= figures["auc_low"] <= figures["auc"] <= figures["auc_high"] <= 1
-
-
-def test_its_figures_are_those_of_validation() -> None:
-    rng = np.random.default_rng(3)
-    lesion = np.arange(120) % 3 == 0
-    score = np.clip(0.3 * lesion + rng.uniform(0, 0.8, 120), 0, 1).round(2)
-    group = np.array([f"field{number // 8}" for number in range(120)])
-    judged = metrics.Judged(score, lesion, group, group)
-    assert baseline.judge(score, lesion, group) == metrics.judge(judged)
-
-
-def test_a_source_of_lesions_alone_has_a_sensitivity_and_no_more() -> None:
-    score, group = np.array([0.9, 0.2, 0.7, 0.6]), np.array(list("aabb"))
-    figures = baseline.judge(score, np.ones(4, bool), group)
-    assert figures["sensitivity"] == 0.75
-    assert figures["sensitivity_low"] == 0.5
-    assert figures["auc"] is figures["specificity"] is figures["auc_low"] is None
