@@ -1,4 +1,4 @@
-"""The networks on a CPU through OpenVINO: the only file that imports it.
+"""The networks on a CPU through OpenVINO, which no other package imports.
 
 Every sample is its own request of batch one on a static shape, and a batch is spread
 over lanes: so a sample's result is the same to the bit whatever else is in the batch,
@@ -26,6 +26,7 @@ import numpy as np
 import openvino
 
 from armicro.engine import Array
+from armicro.engine.rewrite import drop_activation_quantisers, pool_before_strides
 from armicro.engine.signature import InputSpec, check_inputs
 from armicro.errors import EngineError
 
@@ -117,7 +118,9 @@ class OpenVinoEngine:
             self._model: Any = self._core.read_model(onnx)
             self._outputs = [port.any_name for port in self._model.outputs]
             if precision == "fp32":
-                _drop_activation_quantisers(self._model)
+                drop_activation_quantisers(self._model)
+            else:
+                pool_before_strides(self._model)
         except RuntimeError as error:
             raise EngineError(
                 f"{name}: OpenVINO {openvino.__version__} cannot read it: "
@@ -247,33 +250,6 @@ def _wait_for(requests: Sequence[Any]) -> None:
             failures.append(error)
     if failures:
         raise failures[0]
-
-
-def _drop_activation_quantisers(model: Any) -> None:
-    """Take Q/DQ pairs out of the graph; weights keep their quantised values.
-
-    A QuantizeLinear arrives as FakeQuantize, its DequantizeLinear as Convert, Subtract
-    and Multiply behind it; who reads the end of that chain shall read its beginning.
-    """
-    for operation in model.get_ordered_ops():
-        if operation.get_type_name() == "FakeQuantize":
-            for end in _chain_ends(operation):
-                end.replace(operation.input_value(0))
-
-
-def _chain_ends(operation: Any) -> list[Any]:
-    """Outputs where the chains behind a quantiser are float again."""
-    followers = [port.get_node() for port in operation.output(0).get_target_inputs()]
-    ends = []
-    for follower in followers:
-        kind = follower.get_type_name()
-        if kind == "Multiply":
-            ends.append(follower.output(0))
-        elif kind in ("Convert", "Subtract"):
-            ends += _chain_ends(follower)
-    # Output and input in the same scale: the quantiser has no chain, it is the pair.
-    is_pair = not ends and operation.get_type_name() == "FakeQuantize"
-    return [operation.output(0)] if is_pair else ends
 
 
 def _reason(error: Exception) -> str:
