@@ -95,7 +95,7 @@ class AssembleSettings:
     calibration_tiles: int = 64
     draws: int = len(CALIBRATION_SEEDS)
     """Sets of calibration tiles that INT8 is tried with."""
-    gate_tiles_per_field: int = 1
+    gate_tiles_per_field: int = 2
     hr_cells: int = 480
     rounds: int = 1
     """Other stains in which the fields are searched."""
@@ -103,7 +103,7 @@ class AssembleSettings:
     """Crops that constructed slides are made of, besides the fields' finds."""
     mined_cells: int = 1200
     """Annotated cells that HR's head sees beside the finds."""
-    constructed: int = 400
+    constructed: int = 200
     """Slides from each half of the fields that the RNNs are judged on."""
     whole_stride: int = 4
     """Every so many validation fields is looked at whole and tile by tile."""
@@ -166,12 +166,12 @@ def look_through(model: onnx.ModelProto) -> Look:
 def finish_lr(
     lr: LowResolution, dataset: Dataset, settings: AssembleSettings
 ) -> Finished:
-    """Set the gate on validation fields, export, quantise."""
-    val = dataset.split("val")
-    tiles = cut_field_tiles(val.fields, per_field=settings.gate_tiles_per_field)
+    """Set the gate on real validation fields, export, quantise."""
+    val = real_fields(dataset.split("val"))
+    tiles = cut_field_tiles(val, per_field=settings.gate_tiles_per_field)
     figures = set_gate(lr, tiles)
     done = ship("lr", export_onnx(lr), figures, dataset, settings)
-    gaps = gate_differences(lr_gate(done.shipped), val.fields[:: settings.whole_stride])
+    gaps = gate_differences(lr_gate(done.shipped), val[:: settings.whole_stride])
     whole = {"whole_mean": float(gaps.mean()), "whole_max": float(gaps.max())}
     return replace(done, figures={**figures, **whole})
 
@@ -193,8 +193,7 @@ def gather(lr: Finished, dataset: Dataset, settings: AssembleSettings) -> Materi
     """Let the LR network search the fields, cut the crops and the annotated cells."""
     train, val = dataset.split("train"), dataset.split("val")
     rounds, seed = settings.rounds, settings.slides.seed
-    # Drawn cells are easier than real ones: no figure is made of them.
-    real = [field for field in val.fields if field.source != DRAWN]
+    real = real_fields(val)
     every = list_samples(train, areas=False)
     crops = [one for one in every if isinstance(one.picture, Crop)]
     return Material(
@@ -295,6 +294,11 @@ def finish_set(
     write(beside, plain, golden, tables=tables)
     if settings.int8:
         write(folder, shipped, golden, tables=set_tables(metrics, "int8") | facts)
+
+
+def real_fields(val: Dataset) -> list[AnnotatedField]:
+    """Return the fields that nobody drew: drawn cells are easier than real ones."""
+    return [field for field in val.fields if field.source != DRAWN]
 
 
 def real_cells(val: Dataset) -> list[Sample]:

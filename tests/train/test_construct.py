@@ -24,6 +24,11 @@ from armicro.train.networks import Head
 SETTINGS = SlideSettings(lesions=(3, 20), steps=12, batch=6, rate=3e-3)
 
 
+@pytest.fixture(autouse=True)
+def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(construction, "HALVINGS", 4)
+
+
 def pool_of(count: int, seed: int = 0, *, shift: float = 2.0) -> Pool:
     """Two finds a field, every third one a lesion that looks different."""
     rng = np.random.default_rng(seed)
@@ -40,7 +45,7 @@ def pool_of(count: int, seed: int = 0, *, shift: float = 2.0) -> Pool:
 def test_the_rnns_tell_slides_of_unseen_fields_apart_at_one_half() -> None:
     network = fit_rnn(pool_of(200), SETTINGS)
     figures = calibrate_rnn(network, pool_of(120, 1), 60, SETTINGS)
-    assert figures["constructed_slides"] == 120
+    assert figures["constructed_slides"] == 2 * 60 * construction.HALVINGS
     assert figures["constructed_auc"] > 0.95
     assert figures["constructed_sensitivity"] > 0.9
     assert figures["constructed_specificity"] > 0.9
@@ -107,6 +112,29 @@ def test_a_field_lies_in_one_half_with_all_its_stains(
     assert one
     assert not one & other
     assert len(one | other) == 10
+
+
+def test_figures_are_of_halves_and_their_intervals_of_how_halves_differ() -> None:
+    # Slides of some fields are told apart, those of others are not.
+    pool = pool_of(120, 1, shift=0.2)
+    network = fit_rnn(pool_of(200, shift=0.2), SETTINGS)
+    figures = calibrate_rnn(network, pool, 30, SETTINGS)
+    for name in ("auc", "auc_top5", "auc_over_top5", "sensitivity", "specificity"):
+        low, middle, high = (
+            figures[f"constructed_{name}{end}"] for end in ("_low", "", "_high")
+        )
+        assert low <= middle <= high
+    assert figures["constructed_auc_low"] < figures["constructed_auc_high"]
+    gain = figures["constructed_auc"] - figures["constructed_auc_top5"]
+    assert figures["constructed_auc_over_top5"] == pytest.approx(gain)
+
+
+def test_fields_of_which_one_alone_shows_lesions_cannot_be_halved() -> None:
+    pool = pool_of(40)
+    single = pool.part(~pool.lesion | (pool.spot == 0))
+    network = fit_rnn(pool, SETTINGS)
+    with pytest.raises(SourceError, match="cannot be halved"):
+        calibrate_rnn(network, single, 8, SETTINGS)
 
 
 def test_a_mined_head_learns_the_finds_and_keeps_the_cells() -> None:
