@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
+from armicro.metrics import auc, interval
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.data import Dataset
 from armicro.train.fit import FitSettings, Stage, fit
@@ -159,21 +159,15 @@ def judge_row(runs: Sequence[Logits], val: Sequence[Sample]) -> dict[str, float]
 
 def mean_auc(scores: NDArray[np.float64], lesion: NDArray[np.bool_]) -> float:
     """Return the mean over seeds of the AUC of (seeds, n) scores."""
-    return float(np.mean([roc_auc_score(lesion, score) for score in scores]))
+    return float(np.mean([auc(score, lesion) for score in scores]))
 
 
 def auc_interval(
     scores: NDArray[np.float64], lesion: NDArray[np.bool_], groups: Sequence[str]
 ) -> tuple[float, float]:
     """Return the 95 % interval of the mean AUC by drawing whole groups."""
-    names, place = np.unique(groups, return_inverse=True)
-    members = [np.flatnonzero(place == number) for number in range(len(names))]
-    rng = np.random.default_rng(95)
-    values = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(0, len(names), len(names))
-        rows = np.concatenate([members[number] for number in drawn])
-        if 0 < lesion[rows].sum() < len(rows):
-            values.append(mean_auc(scores[:, rows], lesion[rows]))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    return interval(
+        lambda rows: mean_auc(scores[:, rows], lesion[rows]),
+        np.array(groups),
+        resamples=RESAMPLES,
+    )

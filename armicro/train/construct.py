@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 from tqdm import tqdm
 
 from armicro.cascade.merge import keep_apart
 from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT
 from armicro.errors import SourceError
+from armicro.metrics import auc, sensitivity, specificity
 from armicro.train.calibrate import fit_platt
 from armicro.train.finds import Pool
 from armicro.train.networks import SlideRnn
@@ -29,7 +29,6 @@ from armicro.train.networks import SlideRnn
 HALVINGS = 20
 PLAIN_TOP = 5
 NO_FIND = np.zeros(1, np.float32)
-CALLED = 0.5
 SPOT_UM = 10_000.0
 """Spots of a slide lie that far apart: a find outranks those of its own field only."""
 
@@ -248,26 +247,15 @@ def sum_up(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def score_figures(slides: Slides, scores: NDArray[np.float64]) -> dict[str, float]:
     """Return what scores (n,) of slides are worth, beside the plain score."""
     labels = slides.positive
-    auc = float(roc_auc_score(labels, scores))
-    plain = float(roc_auc_score(labels, slides.plain))
+    area, plain = auc(scores, labels), auc(slides.plain, labels)
     return {
-        "auc": auc,
+        "auc": area,
         "auc_top5": plain,
-        "auc_over_top5": auc - plain,
-        "sensitivity": sensitivity(labels, scores),
-        "specificity": specificity(labels, scores),
+        "auc_over_top5": area - plain,
+        "sensitivity": sensitivity(scores, labels),
+        "specificity": specificity(scores, labels),
         "specificity_at_full_sensitivity": full_specificity(labels, scores),
     }
-
-
-def sensitivity(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Return the share of positive slides called at one half."""
-    return float((scores[labels] >= CALLED).mean())
-
-
-def specificity(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Return the share of negative slides not called at one half."""
-    return float((scores[~labels] < CALLED).mean())
 
 
 def full_specificity(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
