@@ -31,12 +31,7 @@ SOURCE_WEIGHTS = {
 
 STAGES = {
     "lr": (
-        Stage(
-            1400,
-            TilePlan(128, LR_UM_PER_PX, 20.0, by_cell=False),
-            frozen=0,
-            hard_share=0.15,
-        ),
+        Stage(1400, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=0, hard_share=0.15),
         Stage(
             700,
             TilePlan(256, LR_UM_PER_PX, 40.0, by_cell=False, mosaic=0.25),

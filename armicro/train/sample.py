@@ -198,8 +198,6 @@ def _cut_field(
         point = find_lesion_free(field, plan, rng)
     zoom = field.um_per_px / plan.um_per_px
     border = int(rng.choice([cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE]))
-    if not plan.by_cell:  # A mirrored lesion would be one without a label.
-        border = cv2.BORDER_REPLICATE
     if plan.augmented:
         zoom *= float(np.exp(rng.uniform(np.log(0.75), np.log(1.33))))
     shift = rng.uniform(-plan.shift_um, plan.shift_um, 2) / plan.um_per_px
