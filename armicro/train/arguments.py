@@ -12,6 +12,11 @@ EXAMPLES = """examples:
 """
 
 
+def seeds(text: str) -> list[int]:
+    """Read whole numbers with commas between them."""
+    return [int(part) for part in text.split(",")]
+
+
 def add_train_arguments(
     parser: argparse.ArgumentParser, kinds: tuple[str, ...]
 ) -> None:
@@ -37,7 +42,9 @@ def add_train_arguments(
         default=0,
         help="stop early after so many checks without a better AUC; 0: never",
     )
-    parser.add_argument("--seeds", default="20211", help="of the ablation, with commas")
+    parser.add_argument(
+        "--seeds", type=seeds, default=[20211], help="of the ablation, with commas"
+    )
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")
     parser.add_argument("--version", type=int, default=1, help="version of the set")

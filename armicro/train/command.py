@@ -43,6 +43,7 @@ from armicro.train.data import Dataset, read_dataset
 from armicro.train.describe import describe
 from armicro.train.drawn import draw_fields
 from armicro.train.finished import (
+    FIGURES,
     is_finished,
     keep_finished,
     read_finished,
@@ -70,7 +71,7 @@ KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
     "lr": LowResolution,
 }
 INITIAL_SEED = 1
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 QUICK_LOCATION = LocationSettings(tiles=16, epochs=2)
 QUICK_ASSEMBLY = AssembleSettings(
     calibration_tiles=8,
@@ -129,7 +130,7 @@ def write_ablation(dataset: Dataset, args: argparse.Namespace) -> None:
         lambda: start_network(HighResolution, args),
         args.out,
         steps=args.steps or ABLATION_STEPS,
-        seeds=[int(seed) for seed in args.seeds.split(",")],
+        seeds=args.seeds,
     )
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
@@ -158,7 +159,14 @@ def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
 
 
 def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Train LR, finish it, and let it search the training fields."""
+    """Train LR, finish it, and let it search the training fields.
+
+    A fresh training removes what an older one's LR led to; a resumed one keeps what it
+    found, so that HR goes on with the samples that it began with.
+    """
+    found = args.out / "found.csv"
+    if not args.resume:
+        remove_later(args.out)
     train_network("lr", training_sampler(dataset), dataset, args)
     settings, folder = assembly_of(args), args.out / "done" / "lr"
     trained = args.out / "lr" / CHECKPOINT
@@ -167,13 +175,28 @@ def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
     else:
         network = trained_network("lr", args)
         location = QUICK_LOCATION if args.quick else LocationSettings()
-        maps, targets = collect_maps(network, training_sampler(dataset), location)
+        bfloat16 = bool(read_checkpoint(trained).facts["bfloat16"])
+        sampler = training_sampler(dataset)
+        maps, targets = collect_maps(network, sampler, location, bfloat16=bfloat16)
         fit_location(network, maps, targets, location)
         lr = finish_lr(network, dataset, settings)
+        found.unlink(missing_ok=True)
         keep_finished(folder, lr)
+    if found.exists():
+        return
     pictures = dataset.split("train").fields
     finds = search(lr, pictures, settings)
-    write_found(args.out / "found.csv", samples_of(finds, pictures))
+    write_found(found, samples_of(finds, pictures))
+
+
+def remove_later(out: Path) -> None:
+    """Remove what HR, the RNNs and the finds of an older LR left in a folder."""
+    for path in (
+        out / "found.csv",
+        *(out / "hr" / name for name in (CHECKPOINT, BEST)),
+        *(out / "done" / name / FIGURES for name in ("lr", "hr", "rnn")),
+    ):
+        path.unlink(missing_ok=True)
 
 
 def train_hr(dataset: Dataset, args: argparse.Namespace) -> None:
@@ -187,7 +210,7 @@ def train_network(
 ) -> None:
     """Train one tile network into its folder."""
     settings = settings_of(name, stop_at=args.steps)
-    origin = sha256_of(args.init.read_bytes()) if args.init else "random"
+    origin = digest_of(args.init) if args.init else "random"
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
     fit(
@@ -198,6 +221,21 @@ def train_network(
         folder,
         resume=args.resume,
     )
+
+
+def digest_of(weights: Path) -> str:
+    """Return the digest of start weights.
+
+    Raises:
+        EngineError: they cannot be read.
+    """
+    try:
+        return sha256_of(weights.read_bytes())
+    except OSError as error:
+        raise EngineError(
+            f"{weights}: cannot be read ({error.strerror}); --init names the file of "
+            "start weights"
+        ) from error
 
 
 def start_network(kind: Callable[[str], TileNetwork], args: argparse.Namespace) -> Any:
@@ -231,6 +269,8 @@ def finish(dataset: Dataset, args: argparse.Namespace) -> None:
     material = gather(read_finished(done / "lr"), dataset, settings)
     network = trained_network("hr", args, fovea_px=FOVEA_PX)
     hr = finish_hr(network, material, dataset, settings)
+    # RNNs of an older HR must not be taken for this one's.
+    (done / "rnn" / FIGURES).unlink(missing_ok=True)
     keep_finished(done / "hr", hr)
     keep_finished(done / "rnn", finish_rnn(hr.shipped, material, settings))
 
@@ -245,7 +285,11 @@ def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def command_of(args: argparse.Namespace) -> str:
     """Return the command that makes such a set, without anybody's paths."""
-    words = ["train all --data DATA --out OUT --init WEIGHTS"]
+    words = ["train all --data DATA --out OUT"]
+    if args.init is not None:
+        words.append("--init WEIGHTS")
+    if args.steps is not None:
+        words.append(f"--steps {args.steps}")
     if args.backbone != "resnet50":
         words.append(f"--backbone {args.backbone}")
     if args.sources:
@@ -270,7 +314,7 @@ def load_trained(network: TileNetwork, folder: Path) -> None:
     Raises:
         EngineError: the checkpoint is missing or is of another network.
     """
-    best = folder / "best.safetensors"
+    best = folder / BEST
     path = best if best.exists() else folder / CHECKPOINT
     saved = read_checkpoint(path)
     try:

@@ -229,7 +229,7 @@ def calibrate_rnn(
     )
     network.temperature.copy_(torch.from_numpy(temperature))
     network.offset.copy_(torch.from_numpy(offset))
-    return {"constructed_slides": float(count * len(told)), **sum_up(told)}
+    return {"constructed_slides": count * len(told), **sum_up(told)}
 
 
 def sum_up(told: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -81,8 +81,15 @@ def read_dataset(folder: Path, *, sources: tuple[str, ...] = ()) -> Dataset:
     """Read every source under ``folder``, or only the named ones.
 
     Raises:
-        SourceError: the folder holds no source, or an image cannot be read.
+        SourceError: the folder holds no source, or not one that was named, or an image
+            cannot be read.
     """
+    held = {path.parent.name for path in folder.glob("*/cells.csv")}
+    if held and (missing := [name for name in sources if name not in held]):
+        raise SourceError(
+            f"{folder}: has no source {', '.join(missing)}; it has "
+            f"{', '.join(sorted(held))}"
+        )
     fields: list[AnnotatedField] = []
     crops: list[Crop] = []
     for path in sorted(folder.glob("*/cells.csv")):

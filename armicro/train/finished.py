@@ -9,6 +9,9 @@ import onnx
 
 from armicro.errors import EngineError
 
+FIGURES = "figures.json"
+"""Written last: without it there is no finished network."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
@@ -22,15 +25,15 @@ class Finished:
 def keep_finished(folder: Path, done: Finished) -> None:
     """Write a finished network; its figures last, so that half a one has none."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "figures.json").unlink(missing_ok=True)
+    (folder / FIGURES).unlink(missing_ok=True)
     (folder / "fp32.onnx").write_bytes(done.fp32.SerializeToString())
     (folder / "shipped.onnx").write_bytes(done.shipped.SerializeToString())
-    (folder / "figures.json").write_text(json.dumps(dict(done.figures)), "utf-8")
+    (folder / FIGURES).write_text(json.dumps(dict(done.figures)), "utf-8")
 
 
 def is_finished(folder: Path, trained: Path) -> bool:
     """Whether the network of a checkpoint was finished there, and not an older one."""
-    figures = folder / "figures.json"
+    figures = folder / FIGURES
     return figures.exists() and figures.stat().st_mtime >= trained.stat().st_mtime
 
 
@@ -41,7 +44,7 @@ def read_finished(folder: Path) -> Finished:
         EngineError: it is not there.
     """
     try:
-        figures = json.loads((folder / "figures.json").read_text("utf-8"))
+        figures = json.loads((folder / FIGURES).read_text("utf-8"))
         graphs = [onnx.load(folder / f"{name}.onnx") for name in ("fp32", "shipped")]
     except OSError as error:
         raise EngineError(

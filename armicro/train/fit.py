@@ -147,8 +147,7 @@ def fit(
         load_run(run, sampler, path)
     else:
         run.bfloat16, run.origin = bfloat16_is_fast(device.type), settings.origin
-        for old in (path, best, folder / "log.csv"):
-            old.unlink(missing_ok=True)
+    remove_stale(folder, fresh=run.step == 0, stops_early=settings.patience > 0)
     plan = replace(settings.stages[0].plan, tile_px=settings.val_tile_px)
     val_tiles = cut_validation(val, plan)
     bar = tqdm(total=settings.last, initial=run.step, desc=folder.name, mininterval=10)
@@ -167,6 +166,14 @@ def fit(
     return run.mean
 
 
+def remove_stale(folder: Path, *, fresh: bool, stops_early: bool) -> None:
+    """Remove what an older training left; without early stopping no best is kept."""
+    names = ["checkpoint.safetensors", "log.csv"] * fresh
+    names += ["best.safetensors"] * (fresh or not stops_early)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
 def check(
     run: Run,
     val_tiles: dict[str, tuple[Tensor, Tensor]],
@@ -174,7 +181,7 @@ def check(
     folder: Path,
 ) -> None:
     """Validate the running mean, log it, and keep the best where that is wanted."""
-    scores = validate(run.mean, val_tiles)
+    scores = validate(run.mean, val_tiles, bfloat16=run.bfloat16)
     stage = settings.stage_at(run.step - 1)[0]
     facts = {"step": run.step, "stage": stage, "loss": round(run.loss, 4)}
     append_log(folder / "log.csv", facts, scores)
@@ -193,11 +200,13 @@ def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None
     batch = draw_batch(sampler, stage.plan, stage.batch, rng, without=stage.without)
     freeze(run.network, stage.frozen)
     set_rate(run, stage, settings)
-    losses = learn(run, batch, settings)
-    for number, loss in zip(batch.drawn.tolist(), losses.tolist(), strict=True):
+    losses = learn(run, batch, settings).numpy()
+    known = batch.weight > 0
+    for number, loss in zip(batch.drawn[known], losses[known], strict=True):
         if number >= 0:
-            run.sample_loss[number] = loss
-    run.loss = 0.98 * run.loss + 0.02 * float(losses.mean())
+            run.sample_loss[int(number)] = float(loss)
+    if known.any():
+        run.loss = 0.98 * run.loss + 0.02 * float(losses[known].mean())
     run.step += 1
     update_mean(run, settings.mean_decay)
 

@@ -44,7 +44,8 @@ def samples_of(finds: Finds, pictures: Sequence[AnnotatedField]) -> list[Sample]
 
 def write_found(path: Path, samples: Sequence[Sample]) -> None:
     """Write the samples, so that a resumed training draws the same ones."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for one in samples:
@@ -52,6 +53,7 @@ def write_found(path: Path, samples: Sequence[Sample]) -> None:
             source = one.picture.source
             row = (source, one.picture.name, f"{x:.1f}", f"{y:.1f}", int(one.lesion))
             writer.writerow(row)
+    part.replace(path)
 
 
 def read_found(path: Path, pictures: Sequence[AnnotatedField]) -> list[Sample]:

@@ -63,7 +63,11 @@ def location_target(
 
 @torch.no_grad()
 def collect_maps(
-    network: LowResolution, sampler: BalancedSampler, settings: LocationSettings
+    network: LowResolution,
+    sampler: BalancedSampler,
+    settings: LocationSettings,
+    *,
+    bfloat16: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return features (n, 2048, h, w) half precision and targets (n, h, w)."""
     network.eval()
@@ -82,7 +86,7 @@ def collect_maps(
         rng = np.random.default_rng((settings.seed, start))
         batch = draw_batch(sampler, plan, 8, rng)
         tiles = torch.from_numpy(batch.tiles)
-        with fast_arithmetic(tiles.device.type):
+        with fast_arithmetic(tiles.device.type, bfloat16=bfloat16):
             maps.append(network.backbone(network.normalise(tiles)).half())
         targets += [location_target(places, plan.tile_px) for places in batch.places]
     return torch.cat(maps), torch.from_numpy(np.stack(targets))

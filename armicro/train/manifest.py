@@ -128,7 +128,12 @@ def record_folder(folder: Path, validated: Path) -> None:
 
     Each ``NAME/metrics.json`` becomes a table of that name, and each source of one with
     a table by source becomes ``NAME_SOURCE``.
+
+    Raises:
+        EngineError: there is no set, or nothing to record.
     """
+    if not (folder / "manifest.toml").exists():
+        raise EngineError(f"{folder}: holds no set; run armicro train set first")
     metrics: dict[str, Mapping[str, Any]] = {}
     for path in sorted(validated.glob("*/metrics.json")):
         table = json.loads(path.read_text("utf-8"))
@@ -136,4 +141,9 @@ def record_folder(folder: Path, validated: Path) -> None:
         metrics[name] = table
         for source, figures in table.get("by_source", {}).items():
             metrics[f"{name}_{source}"] = figures
+    if not metrics:
+        raise EngineError(
+            f"{validated}: no NAME/metrics.json to record; run armicro validate with "
+            f"--out {validated / 'NAME'} first"
+        )
     record_metrics(folder, metrics)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.train.augment import augment
 from armicro.train.data import AnnotatedField, Crop, Dataset
@@ -147,11 +148,20 @@ class BalancedSampler:
         without: Sequence[str] = (),
         lesion_share: float = 0.5,
     ) -> NDArray[np.int64]:
-        """Return ``count`` indices of samples, none of the sources ``without``."""
+        """Return ``count`` indices of samples, none of the sources ``without``.
+
+        Raises:
+            SourceError: there are no lesions, or no normal cells.
+        """
         drawn = []
         for _ in range(count):
             wanted = bool(rng.random() < lesion_share)
             strata = self._tables.get(wanted, [])
+            if not strata:
+                raise SourceError(
+                    f"the training split shows no {'lesion' if wanted else 'normal'} "
+                    "cell; give --data and --sources that show both"
+                )
             weights = np.array(
                 [
                     0.0 if self.samples[members[0]].source in without else weight
@@ -198,6 +208,8 @@ def _cut_field(
         point = find_lesion_free(field, plan, rng)
     zoom = field.um_per_px / plan.um_per_px
     border = int(rng.choice([cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE]))
+    if not plan.by_cell:  # A mirrored lesion would be one without a label.
+        border = cv2.BORDER_REPLICATE
     if plan.augmented:
         zoom *= float(np.exp(rng.uniform(np.log(0.75), np.log(1.33))))
     shift = rng.uniform(-plan.shift_um, plan.shift_um, 2) / plan.um_per_px

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from armicro.metrics import auc
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import Sample, TilePlan, cut_tile
 
@@ -124,22 +124,32 @@ def cut_validation(
 
 
 def validate(
-    network: TileNetwork, sources: dict[str, tuple[Tensor, Tensor]]
+    network: TileNetwork,
+    sources: dict[str, tuple[Tensor, Tensor]],
+    *,
+    bfloat16: bool | None = None,
 ) -> dict[str, float]:
     """Return the AUC on each source that shows both classes."""
     return {
-        source: float(roc_auc_score(wanted.numpy(), logits_of(network, tiles)))
+        source: auc(
+            logits_of(network, tiles, bfloat16=bfloat16), wanted.numpy().astype(bool)
+        )
         for source, (tiles, wanted) in sources.items()
         if 0 < wanted.mean() < 1
     }
 
 
 @torch.no_grad()
-def logits_of(network: TileNetwork, tiles: Tensor) -> NDArray[np.float64]:
+def logits_of(
+    network: TileNetwork, tiles: Tensor, *, bfloat16: bool | None = None
+) -> NDArray[np.float64]:
     """Return logits (n,) of many tiles."""
     network.eval()
     device = next(network.parameters()).device
-    parts = [tile_logits(network, part.to(device)) for part in torch.split(tiles, 16)]
+    parts = [
+        tile_logits(network, part.to(device), bfloat16=bfloat16)
+        for part in torch.split(tiles, 16)
+    ]
     return torch.cat(parts).double().cpu().numpy()
 
 

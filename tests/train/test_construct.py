@@ -115,18 +115,25 @@ def test_a_field_lies_in_one_half_with_all_its_stains(
 
 
 def test_figures_are_of_halves_and_their_intervals_of_how_halves_differ() -> None:
-    # Slides of some fields are told apart, those of others are not.
-    pool = pool_of(120, 1, shift=0.2)
-    network = fit_rnn(pool_of(200, shift=0.2), SETTINGS)
+    # Lesions of some fields are told apart, those of others are not.
+    pool, dull = pool_of(120, 1), pool_of(120, 1, shift=0.0)
+    pool.features[60:] = dull.features[60:]
+    network = fit_rnn(pool_of(200), SETTINGS)
     figures = calibrate_rnn(network, pool, 30, SETTINGS)
     for name in ("auc", "auc_top5", "auc_over_top5", "sensitivity", "specificity"):
         low, middle, high = (
             figures[f"constructed_{name}{end}"] for end in ("_low", "", "_high")
         )
         assert low <= middle <= high
-    assert figures["constructed_auc_low"] < figures["constructed_auc_high"]
-    gain = figures["constructed_auc"] - figures["constructed_auc_top5"]
-    assert figures["constructed_auc_over_top5"] == pytest.approx(gain)
+    same = calibrate_rnn(network, pool_of(120, 1), 30, SETTINGS)
+    widths = [
+        one["constructed_auc_high"] - one["constructed_auc_low"]
+        for one in (figures, same)
+    ]
+    assert widths[0] > widths[1]
+    # The plain score knows every lesion of this pool, whatever its features.
+    assert figures["constructed_auc_top5"] == 1.0
+    assert figures["constructed_auc_over_top5"] < 0
 
 
 def test_fields_of_which_one_alone_shows_lesions_cannot_be_halved() -> None:

@@ -7,6 +7,7 @@ from onnx import numpy_helper
 from armicro.train.export import (
     export_onnx,
     fold_weights,
+    quantise,
     quantised_values,
     run_onnx,
     store_weights_int8,
@@ -91,3 +92,33 @@ def test_quantised_values_saturate() -> None:
         np.array([[300.0, -300.0]]), np.array(1.0), np.array(0, np.int8), 0
     )
     assert values.tolist() == [[127, -128]]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_int8_has_signed_symmetric_activations_and_says_nearly_the_same() -> None:
+    torch.manual_seed(3)
+    exact = export_onnx(HighResolution("resnet18").eval())
+    rng = np.random.default_rng(3)
+    tiles = [
+        np.repeat(np.repeat(rng.integers(0, 256, (32, 32, 3), np.uint8), 8, 0), 8, 1)
+        for _ in range(4)
+    ]
+    coarse = quantise(exact, tiles)
+    constants = {
+        one.name: numpy_helper.to_array(one) for one in coarse.graph.initializer
+    }
+    pairs = [node for node in coarse.graph.node if node.op_type == "QuantizeLinear"]
+    assert len(pairs) > 15
+    for node in pairs:
+        zero = constants[node.input[2]]
+        assert zero.dtype == np.int8
+        assert not zero.any()
+    head = [node for node in coarse.graph.node if node.name.startswith("/head/")]
+    assert all("DequantizeLinear" not in node.op_type for node in head)
+    batch = {"tiles": np.stack(tiles)}
+    one, other = run_onnx(exact, batch), run_onnx(coarse, batch)
+    scale = np.abs(one["features"]).mean()
+    assert np.abs(one["features"] - other["features"]).mean() < 0.15 * scale
+    assert np.abs(one["probability"] - other["probability"]).max() < 0.05

@@ -1,14 +1,16 @@
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from armicro.errors import EngineError
+from armicro.errors import EngineError, SourceError
 from armicro.train import fit as training
 from armicro.train.backbone import load_backbone
+from armicro.train.batch import Batch, draw_batch
 from armicro.train.calibrate import fit_platt, recall_offset
 from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from armicro.train.data import read_dataset
@@ -82,6 +84,44 @@ def test_a_fresh_run_leaves_nothing_of_an_older_one(
     assert "another" not in (folder / "log.csv").read_text("utf-8")
 
 
+def test_going_on_without_early_stopping_leaves_no_older_best(
+    lab_folder: Path, tmp_path: Path
+) -> None:
+    train(lab_folder, tmp_path / "a", 2, resume=False)
+    best = tmp_path / "a" / "best.safetensors"
+    best.write_text("of when training stopped early", "utf-8")
+    train(lab_folder, tmp_path / "a", 4, resume=True)
+    assert not best.exists()
+
+
+def test_mining_learns_nothing_of_tiles_that_nobody_can_label(
+    lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Batch] = []
+
+    def draw(*args: Any, **options: Any) -> Batch:
+        batch = draw_batch(*args, **options)
+        batch.weight[0] = 0.0
+        drawn.append(batch)
+        return batch
+
+    monkeypatch.setattr(training, "draw_batch", draw)
+    train(lab_folder, tmp_path / "a", 4, resume=False)
+    facts = read_checkpoint(tmp_path / "a" / "checkpoint.safetensors").facts
+    known = {str(batch.drawn[1]) for batch in drawn}
+    assert set(facts["sample_loss"]) == known
+    assert all(loss > 0 for loss in facts["sample_loss"].values())
+
+
+def test_one_class_alone_is_named(lab_folder: Path) -> None:
+    samples = list_samples(read_dataset(lab_folder), areas=False)
+    normals = BalancedSampler(
+        [sample for sample in samples if not sample.lesion], source_weights={}
+    )
+    with pytest.raises(SourceError, match="shows no lesion cell"):
+        normals.draw(8, np.random.default_rng(0))
+
+
 def test_a_checkpoint_of_other_data_or_another_network_is_not_resumed(
     lab_folder: Path, tmp_path: Path
 ) -> None:
@@ -111,7 +151,7 @@ def test_training_stops_early_and_returns_the_best(
         list_samples(dataset.split("train")), source_weights={"lab": 1.0, "crops": 1.0}
     )
     scores = iter([0.7, 0.9, 0.8, 0.85, 0.99])
-    monkeypatch.setattr("armicro.train.fit.validate", lambda *_: {"lab": next(scores)})
+    monkeypatch.setattr(training, "validate", lambda *_, **__: {"lab": next(scores)})
     stage = Stage(9, TilePlan(32, HR_UM_PER_PX, 2.0), batch=2, frozen=6)
     settings = FitSettings((stage,), validate_every=1, patience=2)
     val = list_samples(dataset.split("val"), areas=False)[:2]
