@@ -6,22 +6,18 @@ from.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from armicro import __version__
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError
 from armicro.metrics import (
-    Judged,
     by_category,
     calibration,
     calibration_error,
@@ -43,7 +39,8 @@ from armicro.validate.fields import (
     judge_fields,
     screen_field,
 )
-from armicro.validate.plot import plot_features, plot_scores
+from armicro.validate.folder import engine_of, write_folder
+from armicro.validate.plot import plot_features
 from armicro.validate.slides import add_slide_arguments, run_slides
 from armicro.validate.sources import (
     add_source_arguments,
@@ -63,9 +60,6 @@ EXAMPLES = """examples:
       --split val --out out/fields
   armicro validate slides SLIDES.csv --out out/slides
 """
-
-CHOSEN_BY = ("split", "held_out_percent")
-"""Options that choose what is judged: figures mean nothing without them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -171,7 +165,9 @@ def run_sources(args: argparse.Namespace) -> dict[str, Any]:
         sources = look_at_sources(networks.hr, args)
         looked = join(sources)
         figures = judge(looked.judged) | {"by_source": source_tables(sources)}
-        metrics = write_folder(args, networks, looked.judged, looked.name, figures)
+        metrics = write_folder(
+            args, engine_of(networks), looked.judged, looked.name, figures
+        )
     if not args.no_plots:
         draw_sources(sources, args.out / "features_tsne.png")
     return metrics
@@ -217,7 +213,7 @@ def write_fields(
         f"field_auc{end}": figures[f"auc{end}"] for end in ("", "_low", "_high")
     }
     names = tuple(field.name for field in seen)
-    return write_folder(args, networks, judged, names, figures | extra)
+    return write_folder(args, engine_of(networks), judged, names, figures | extra)
 
 
 def write_cells(
@@ -231,51 +227,12 @@ def write_cells(
         "calibration_error": calibration_error(rows),
     }
     figures = judge(looked.judged) | extra
-    metrics = write_folder(args, networks, looked.judged, looked.name, figures)
+    metrics = write_folder(
+        args, engine_of(networks), looked.judged, looked.name, figures
+    )
     if args.tsne:
         path = args.out / "features_tsne.png"
         plot_features(looked.features, looked.judged, path, f"HR features, {args.kind}")
-    return metrics
-
-
-def write_folder(
-    args: argparse.Namespace,
-    networks: NetworkSet,
-    judged: Judged,
-    names: Sequence[str],
-    figures: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write ``metrics.json``, ``scores.csv`` and the plots; return the metrics."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    metrics = {
-        **figures,
-        "kind": args.kind,
-        **{name: vars(args)[name] for name in CHOSEN_BY if name in vars(args)},
-        "engine": {
-            "set": networks.manifest.name,
-            "hash": networks.sha256,
-            "backend": networks.backend,
-            "precision": networks.precision,
-        },
-        "version": __version__,
-        "command": " ".join(["armicro", "validate", *sys.argv[2:]]),
-    }
-    text = json.dumps(metrics, indent=2, ensure_ascii=False)
-    (args.out / "metrics.json").write_text(text, encoding="utf-8")
-    with (args.out / "scores.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["name", "group", "class", "lesion", "score"])
-        for row in zip(
-            names,
-            judged.group.tolist(),
-            judged.category.tolist(),
-            judged.lesion.astype(np.int64).tolist(),
-            np.round(judged.score, 5).tolist(),
-            strict=True,
-        ):
-            writer.writerow(row)
-    if not args.no_plots:
-        plot_scores(judged, args.out, f"armicro validate {args.kind}")
     return metrics
 
 

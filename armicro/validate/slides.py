@@ -34,7 +34,7 @@ from armicro.slide.track import FindingSet, top
 from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
-from armicro.validate.plot import plot_scores
+from armicro.validate.folder import engine_of, write_folder
 
 TOP_SHOWN = 10
 CALLED = 0.5
@@ -79,19 +79,14 @@ def run_slides(args: argparse.Namespace) -> dict[str, Any]:
     results = [json.loads(task.result.read_text("utf-8")) for task in tasks]
     judged = judge_slides(tasks, results)
     figures = judge(judged) | full_sensitivity(judged)
-    metrics = {
-        **figures,
-        "kind": "slides",
-        "slides": len(tasks),
-        "version": __version__,
-    }
-    text = json.dumps(metrics | {"engine": results[0]["engine"]}, indent=2)
-    (args.out / "metrics.json").write_text(text, "utf-8")
-    if not args.no_plots:
-        plot_scores(
-            judged, args.out, "armicro validate slides", kinds=("roc", "histogram")
-        )
-    return metrics
+    return write_folder(
+        args,
+        results[0]["engine"],
+        judged,
+        [Path(task.slide).name for task in tasks],
+        figures | {"slides": len(tasks)},
+        plots=("roc", "histogram"),
+    )
 
 
 def list_tasks(args: argparse.Namespace) -> list[SlideTask]:
@@ -190,12 +185,7 @@ def read_slide(task: SlideTask) -> str:
         finally:
             source.close()
         score = pipeline.score()
-        engine = {
-            "set": networks.manifest.name,
-            "hash": networks.sha256,
-            "backend": networks.backend,
-            "precision": networks.precision,
-        }
+        engine = engine_of(networks)
     best = [order(one.finding) for one in top(seen.merged(), TOP_SHOWN)]
     shown = [decode_crop(crops[key]) for key in best if key in crops]
     write_sheet(shown, task.result.with_suffix(".jpg"))

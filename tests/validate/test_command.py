@@ -125,6 +125,9 @@ def test_slides_are_judged_and_a_second_run_reads_none_again(
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["n_positive"] == metrics["n_negative"] == 1
     assert "specificity_at_full_sensitivity" in metrics
+    assert metrics["command"].startswith("armicro validate")
+    scores = (tmp_path / "out" / "scores.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in scores] == ["name", "s1.tif", "s2.tif"]
     results = sorted((tmp_path / "out" / "slides").glob("*.json"))
     assert [path.stem for path in results] == ["s1", "s2"]
     assert json.loads(results[0].read_text())["findings"] >= 3
