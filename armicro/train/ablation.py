@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from armicro.metrics import auc, interval
 from armicro.train.checkpoint import read_checkpoint
 from armicro.train.data import Dataset
-from armicro.train.fit import FitSettings, Stage, fit
+from armicro.train.fit import fit
 from armicro.train.recipe import SOURCE_WEIGHTS, validation_samples
 from armicro.train.sample import (
     HR_UM_PER_PX,
@@ -27,6 +27,7 @@ from armicro.train.sample import (
     TilePlan,
     list_samples,
 )
+from armicro.train.stage import FitSettings, Stage
 from armicro.train.watch import TileNetwork, cut_validation, logits_of
 
 PLAN = TilePlan(128, HR_UM_PER_PX, 4.0)

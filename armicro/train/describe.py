@@ -5,9 +5,8 @@ from typing import Any
 
 from armicro.train.checkpoint import Checkpoint
 from armicro.train.data import Dataset
-from armicro.train.fit import Stage
 from armicro.train.location import LocationSettings
-from armicro.train.recipe import FOVEA_PX, SEEDS, STAGES
+from armicro.train.recipe import FOVEA_PX, SEEDS
 
 
 def describe(
@@ -27,10 +26,7 @@ def describe(
         "steps_done": {name: one.facts["step"] for name, one in trained.items()},
         "start_weights": {name: one.facts["origin"] for name, one in trained.items()},
         "bfloat16": {name: one.facts["bfloat16"] for name, one in trained.items()},
-        "stages": {
-            name: [stage_text(stage) for stage in stages]
-            for name, stages in STAGES.items()
-        },
+        "stages": {name: one.facts.get("stages", []) for name, one in trained.items()},
         "fovea_px": FOVEA_PX,
         "splits": "fields by their split column (CRIC: slide group), crops by a hash "
         "of their field or case",
@@ -52,15 +48,3 @@ def count_cells(dataset: Dataset) -> dict[str, dict[str, int]]:
         key = f"{crop.split}_{'lesions' if crop.lesion else 'normals'}"
         table[key] = table.get(key, 0) + 1
     return sources
-
-
-def stage_text(stage: Stage) -> str:
-    """Return a stage in words."""
-    plan = stage.plan
-    text = (
-        f"{stage.steps} steps of {stage.batch} tiles {plan.tile_px} px, rate "
-        f"{stage.rate:g}, first {stage.frozen} layers frozen, mining "
-        f"{stage.hard_share:g}"
-    )
-    text += f", mosaics {plan.mosaic:g}" * bool(plan.mosaic)
-    return text + f", without {' and '.join(stage.without)}" * bool(stage.without)

@@ -28,7 +28,8 @@ from armicro.train.checkpoint import (
     restore_optimiser,
     write_checkpoint,
 )
-from armicro.train.sample import BalancedSampler, Sample, TilePlan
+from armicro.train.sample import BalancedSampler, Sample
+from armicro.train.stage import FitSettings, Stage
 from armicro.train.watch import (
     Patience,
     TileNetwork,
@@ -41,66 +42,6 @@ from armicro.train.watch import (
 
 HEAD_RATE_FACTOR = 5.0
 FROZEN_LAYERS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stretch of training at one setting."""
-
-    steps: int
-    plan: TilePlan
-    batch: int = 16
-    rate: float = 1e-4
-    """AdamW learning rate of the backbone; the head's is five times that."""
-    frozen: int = 3
-    """How many of conv1, bn1, layer1 ... layer4 stay as they were."""
-    hard_share: float = 0.0
-    """Weight of mining: 0 draws evenly, 1 draws in proportion to the loss."""
-    without: tuple[str, ...] = ()
-    """Sources that wait for a later stage."""
-
-
-@dataclass(frozen=True, slots=True)
-class FitSettings:
-    """What holds for a whole run."""
-
-    stages: tuple[Stage, ...]
-    seed: int = 20211
-    smoothing: float = 0.05
-    """Label smoothing."""
-    mine_every: int = 50
-    """Steps after which hard samples are told anew."""
-    mean_decay: float = 0.998
-    weight_decay: float = 0.02
-    checkpoint_every: int = 50
-    validate_every: int = 300
-    val_tile_px: int = 128
-    patience: int = 0
-    """Checks without a better mean AUC after which training stops; 0: never."""
-    threads: int = 0
-    """CPU threads; 0 leaves torch's own choice."""
-    origin: str = "random"
-    """Start weights, as the manifest will name them."""
-    stop_at: int | None = None
-    """Step to stop at, for a trial; stages and rates stay those of a whole run."""
-
-    @property
-    def steps(self) -> int:
-        """Steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
-
-    @property
-    def last(self) -> int:
-        """The step after which training stops."""
-        return self.steps if self.stop_at is None else min(self.stop_at, self.steps)
-
-    def stage_at(self, step: int) -> tuple[int, Stage]:
-        """Return the stage of a step and its index."""
-        for index, stage in enumerate(self.stages):
-            if step < stage.steps:
-                return index, stage
-            step -= stage.steps
-        return len(self.stages) - 1, self.stages[-1]
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +61,8 @@ class Run:
     bfloat16: bool = False
     """Arithmetic of the first start; a resumed run keeps to it."""
     origin: str = "random"
+    stages: list[str] = field(default_factory=list)
+    """In words."""
 
 
 def fit(
@@ -141,6 +84,7 @@ def fit(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(network, copy.deepcopy(network), make_optimiser(network, settings))
+    run.stages = [stage.text for stage in settings.stages]
     run.patience.limit = settings.patience
     path, best = (folder / f"{name}.safetensors" for name in ("checkpoint", "best"))
     if resume and path.exists():
@@ -292,7 +236,7 @@ def save_run(run: Run, sampler: BalancedSampler) -> Checkpoint:
     losses = {str(key): value for key, value in run.sample_loss.items()}
     facts = {"step": run.step, "loss": run.loss, "sample_loss": losses}
     waiting = {"best": run.patience.best, "waited": run.patience.waited}
-    start = {"bfloat16": run.bfloat16, "origin": run.origin}
+    start = {"bfloat16": run.bfloat16, "origin": run.origin, "stages": run.stages}
     return Checkpoint(tensors, facts | waiting | start)
 
 
@@ -310,6 +254,13 @@ def load_run(run: Run, sampler: BalancedSampler, path: Path) -> None:
             f"{path}: knows {len(difficulty)} samples, the data folder has "
             f"{len(sampler.samples)}; resume with the same --data and --sources, or "
             "start anew without --resume"
+        )
+    begun = facts.get("stages", ["an older version's"])
+    if begun != run.stages:
+        raise EngineError(
+            f"{path}: was begun with other stages ({'; '.join(begun)}); "
+            "resume with the version of armicro that began it, or start anew without "
+            "--resume"
         )
     try:
         run.network.load_state_dict(saved.part("model"))

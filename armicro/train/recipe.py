@@ -9,7 +9,6 @@ accepts any size.
 from collections.abc import Sequence
 
 from armicro.train.data import Dataset
-from armicro.train.fit import FitSettings, Stage
 from armicro.train.found import FOUND
 from armicro.train.sample import (
     HR_UM_PER_PX,
@@ -19,6 +18,7 @@ from armicro.train.sample import (
     TilePlan,
     list_samples,
 )
+from armicro.train.stage import FitSettings, Stage
 
 SOURCE_WEIGHTS = {
     "cric": 0.47,

@@ -1,5 +1,6 @@
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from armicro.train.batch import Batch, draw_batch
 from armicro.train.calibrate import fit_platt, recall_offset
 from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from armicro.train.data import read_dataset
-from armicro.train.fit import FitSettings, Stage, fit
+from armicro.train.fit import fit
 from armicro.train.location import location_target
 from armicro.train.manifest import record_folder, to_toml, write_manifest
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
+from armicro.train.stage import FitSettings, Stage
 
 
 def settings(steps: int) -> FitSettings:
@@ -141,6 +143,23 @@ def test_a_checkpoint_of_other_data_or_another_network_is_not_resumed(
                 tmp_path / "a",
                 resume=True,
             )
+
+
+def test_a_run_of_other_stages_is_not_resumed(lab_folder: Path, tmp_path: Path) -> None:
+    train(lab_folder, tmp_path / "a", 2, resume=False)
+    samples = list_samples(read_dataset(lab_folder).split("train"))
+    told = settings(4)
+    plan = replace(told.stages[1].plan, by_cell=False)
+    other = replace(told, stages=(told.stages[0], replace(told.stages[1], plan=plan)))
+    with pytest.raises(EngineError, match="labelled by its cell"):
+        fit(
+            HighResolution("resnet18"),
+            BalancedSampler(samples, source_weights={"lab": 1.0, "crops": 1.0}),
+            (),
+            other,
+            tmp_path / "a",
+            resume=True,
+        )
 
 
 def test_training_stops_early_and_returns_the_best(
