@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from armicro.engine.manifest import Manifest
 from armicro.engine.openvino import OpenVinoEngine, place
+from armicro.errors import EngineError
 from armicro.field import Pixels
 from armicro.train.calibrate import calibrate_hr
 from armicro.train.construct import (
@@ -282,7 +283,18 @@ def finish_set(
 
     The fp32 graphs are written beside an INT8 set, as ``FOLDER-fp32``, so that the two
     can be measured side by side; only an INT8 set is ever small enough to be committed.
+
+    Raises:
+        EngineError: a network was finished with ``--fp32`` and the others were not.
     """
+    for name in ("lr", "hr"):
+        kinds = {node.op_type for node in networks[name].shipped.graph.node}
+        if ("QuantizeLinear" in kinds) != settings.int8:
+            raise EngineError(
+                f"{name} was finished {'without' if settings.int8 else 'as INT8, not'} "
+                f"{'INT8' if settings.int8 else 'with --fp32'}; run armicro train lr "
+                "and rnn again with the same options"
+            )
     plain = {name: one.fp32 for name, one in networks.items()}
     shipped = {name: one.shipped for name, one in networks.items()}
     golden = golden_arrays(plain)

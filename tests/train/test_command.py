@@ -40,6 +40,8 @@ def test_train_all_leaves_a_set_that_opens(
     again = [*where, *QUICK, "--steps", "1", "--fp32", "--resume"]
     assert main(["train", "lr", *again]) == 0
     assert found.stat().st_mtime_ns == before
+    assert main(["train", "set", *where, *QUICK, "--resume"]) != 0
+    assert "without INT8" in capsys.readouterr().err
     remove_later(tmp_path)
     assert not found.exists()
     assert not list(tmp_path.glob("hr/*.safetensors"))
