@@ -23,7 +23,7 @@ import cv2
 import torch
 
 from armicro.engine.manifest import sha256_of
-from armicro.errors import EngineError
+from armicro.errors import EngineError, SourceError
 from armicro.train.ablation import run_ablation
 from armicro.train.arguments import add_train_arguments
 from armicro.train.assemble import (
@@ -33,6 +33,7 @@ from armicro.train.assemble import (
     finish_rnn,
     finish_set,
     gather,
+    real_fields,
     search,
 )
 from armicro.train.backbone import load_backbone
@@ -51,6 +52,7 @@ from armicro.train.finished import (
 from armicro.train.fit import fit
 from armicro.train.found import read_found, samples_of, write_found
 from armicro.train.fovea import measure_fovea
+from armicro.train.gate import NO_LESION
 from armicro.train.location import LocationSettings, collect_maps, fit_location
 from armicro.train.manifest import record_folder
 from armicro.train.networks import HighResolution, LowResolution
@@ -163,8 +165,14 @@ def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
 
     A fresh training removes what an older one's LR led to; a resumed one keeps what it
     found, so that HR goes on with the samples that it began with.
+
+    Raises:
+        SourceError: no real validation field shows a lesion.
     """
     found = args.out / "found.csv"
+    # Said now, not after an hour: its gate is set on such fields.
+    if not any(one.lesion.any() for one in real_fields(dataset.split("val"))):
+        raise SourceError(NO_LESION)
     if not args.resume:
         remove_later(args.out)
     train_network("lr", training_sampler(dataset), dataset, args)

@@ -25,6 +25,10 @@ from armicro.train.data import AnnotatedField
 from armicro.train.networks import LowResolution
 from armicro.train.sample import LR_UM_PER_PX
 
+NO_LESION = (
+    "no validation field shows a lesion; the LR gate is set on such fields: give "
+    "--data a source of fields whose split column says val"
+)
 TILE_PX = 512
 GATE_RECALL = 0.98
 PEAK_RECALL = 0.95
@@ -93,10 +97,7 @@ def set_gate(network: LowResolution, tiles: Sequence[FieldTile]) -> dict[str, fl
         maps.append(torch.softmax(network.location(features), 1)[0, 1].numpy())
     wanted = np.array([tile.lesion for tile in tiles], bool)
     if not wanted.any():
-        raise SourceError(
-            "no validation field shows a lesion; the LR gate is set on such fields: "
-            "give --data a source of fields whose split column says val"
-        )
+        raise SourceError(NO_LESION)
     values = np.array(logits)
     with torch.enable_grad():
         temperature, _ = fit_platt(values, wanted)

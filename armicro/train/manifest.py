@@ -1,6 +1,5 @@
 """Writing a set's folder: the ONNX files, the golden outputs and ``manifest.toml``."""
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError
 
 MOST_BYTES = 60_000_000
@@ -60,7 +60,7 @@ def write_manifest(
     folder: Path, *, name: str, files: list[str], tables: Tables, version: int = 1
 ) -> None:
     """Write ``manifest.toml`` with the digest of each file."""
-    digests = {file: f"sha256:{sha256_of(folder / file)}" for file in files}
+    digests = {file: sha256_of((folder / file).read_bytes()) for file in files}
     head = {
         "name": name,
         "version": str(version),
@@ -69,11 +69,6 @@ def write_manifest(
     }
     text = to_toml({**head, "files": digests, **tables})
     (folder / "manifest.toml").write_text(text, encoding="utf-8")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def to_toml(table: Mapping[str, Any], path: str = "") -> str:

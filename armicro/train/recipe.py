@@ -57,8 +57,13 @@ VALIDATE_EVERY = 350
 
 def settings_of(name: str, *, stop_at: int | None = None) -> FitSettings:
     """Return the settings of a network; ``stop_at`` ends the training early."""
+    stages = STAGES[name]
     return FitSettings(
-        STAGES[name], seed=SEEDS[name], validate_every=VALIDATE_EVERY, stop_at=stop_at
+        stages,
+        seed=SEEDS[name],
+        validate_every=VALIDATE_EVERY,
+        val_tile_px=stages[0].plan.tile_px,
+        stop_at=stop_at,
     )
 
 

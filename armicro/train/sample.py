@@ -2,9 +2,9 @@
 
 Sampling is balanced twice, as in the paper: first over sources (groups), then over the
 categories of a source, so neither a large source nor a common class drowns the others.
-A sample that the network got wrong may be drawn more often (``mine``). Every draw
-follows from (seed, step), so a resumed run sees the very tiles that an unbroken one
-sees.
+A sample that the network got wrong may be drawn more often (its ``difficulty``). Every
+draw follows from (seed, step), so a resumed run sees the very tiles that an unbroken
+one sees.
 """
 
 from collections.abc import Mapping, Sequence

@@ -54,6 +54,7 @@ def test_train_all_leaves_a_set_that_opens(
     [
         ("lr", ["--init", "nowhere.safetensors"], "nowhere.safetensors"),
         ("lr", ["--sources", "lab,nosuch"], "has no source nosuch; it has crops, lab"),
+        ("lr", ["--sources", "crops"], "no validation field shows a lesion"),
         ("record", [], "holds no set"),
         ("set", [], "run armicro train"),
     ],
