@@ -6,6 +6,7 @@ switches, they do not reach the shipped network's figures. Sources that a row ne
 trained on are another laboratory to it, so their columns say what generalises.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,7 +80,8 @@ def run_ablation(
 ) -> list[dict[str, Any]]:
     """Train each row with each seed under ``out``; return and write the table.
 
-    A training whose logits are there already is not run again.
+    A training of these samples and settings whose logits are there already is not run
+    again; other start weights want another folder.
     """
     samples, val = list_samples(dataset.split("train")), validation_samples(dataset)
     table = []
@@ -88,17 +90,27 @@ def run_ablation(
         for seed in seeds:
             # The mean belongs to the very training of the row above it.
             name = replace_mean(row).name.split(":")[0].strip("+ ").replace(" ", "-")
-            folder = out / f"{name}-steps{steps}-seed{seed}"
+            used = row_settings(row, steps, seed)
+            train = [*samples, *(found if row.found else ())]
+            key = key_of([*train, *val], used)
+            folder = out / f"{name}-steps{steps}-seed{seed}-{key}"
             done = folder / ("mean.npz" if row.mean else "last.npz")
             if not done.exists():
-                used = row_settings(row, steps, seed)
-                train = [*samples, *(found if row.found else ())]
                 train_row(replace_mean(row), train, val, start(), folder, used)
             runs.append(dict(np.load(done)))
         table.append({"row": row.name, "steps": steps, "seeds": len(seeds)})
         table[-1] |= judge_row(runs, val)
         (out / "ablation.json").write_text(json.dumps(table, indent=2), "utf-8")
     return table
+
+
+def key_of(samples: Sequence[Sample], settings: FitSettings) -> str:
+    """Return what tells a training from one of other samples or settings."""
+    told = [
+        (one.source, one.category, one.lesion, one.group, one.point_px)
+        for one in samples
+    ]
+    return hashlib.sha256(repr((told, settings)).encode()).hexdigest()[:8]
 
 
 def replace_mean(row: Row) -> Row:

@@ -59,4 +59,8 @@ def test_the_table_is_taken_up_where_it_stopped(
     first = run_ablation(dataset, found, start, tmp_path, steps=1)
     assert run_ablation(dataset, found, start, tmp_path, steps=1) == first
     assert len(starts) == 1
+    # What another LR found is another training.
+    others = [replace(list_samples(dataset)[1], source=FOUND)]
+    run_ablation(dataset, others, start, tmp_path, steps=1)
+    assert len(starts) == 2
     assert {"auc_lab", "auc_crops_low"} <= set(first[0])
