@@ -173,6 +173,8 @@ def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
     # Said now, not after an hour: its gate is set on such fields.
     if not any(one.lesion.any() for one in real_fields(dataset.split("val"))):
         raise SourceError(NO_LESION)
+    if args.init is not None:  # Before anything of an older training is removed.
+        digest_of(args.init)
     if not args.resume:
         remove_later(args.out)
     train_network("lr", training_sampler(dataset), dataset, args)
