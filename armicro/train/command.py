@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
     if args.network == "record":
-        record_folder(args.out / "set", args.out / "val")
+        record_folder(args.out / "set", args.out / "val", args.data)
         return 0
     dataset = read_sources(args)
     for step in STEPS[args.network]:

@@ -118,11 +118,32 @@ def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> No
     path.write_text(to_toml(table), encoding="utf-8")
 
 
-def record_folder(folder: Path, validated: Path) -> None:
+def without_paths(command: str, data: Path, folder: Path) -> str:
+    """Return a command as anybody may read it: DATA, SET and OUT in place of paths.
+
+    >>> said = "armicro validate sources ../data --engines out/set --out out/val/a"
+    >>> without_paths(said, Path("../data"), Path("out/set"))
+    'armicro validate sources DATA --engines SET --out OUT'
+    """
+    words = command.split(" ")
+    for place, word in enumerate(words):
+        path = Path(word).resolve()
+        if place and words[place - 1] == "--out":
+            words[place] = "OUT"
+        elif path == folder.resolve():
+            words[place] = "SET"
+        elif (
+            "/" in word or word == str(data)  # Other words are no paths.
+        ) and path.is_relative_to(data.resolve()):
+            words[place] = str("DATA" / path.relative_to(data.resolve()))
+    return " ".join(words)
+
+
+def record_folder(folder: Path, validated: Path, data: Path) -> None:
     """Write what ``armicro validate`` left under a folder into a set's manifest.
 
     Each ``NAME/metrics.json`` becomes a table of that name, and each source of one with
-    a table by source becomes ``NAME_SOURCE``.
+    a table by source becomes ``NAME_SOURCE``. Commands lose the paths of this machine.
 
     Raises:
         EngineError: there is no set, or nothing to record.
@@ -132,6 +153,7 @@ def record_folder(folder: Path, validated: Path) -> None:
     metrics: dict[str, Mapping[str, Any]] = {}
     for path in sorted(validated.glob("*/metrics.json")):
         table = json.loads(path.read_text("utf-8"))
+        table["command"] = without_paths(table["command"], data, folder)
         name = path.parent.name
         metrics[name] = table
         for source, figures in table.get("by_source", {}).items():

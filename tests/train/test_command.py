@@ -85,4 +85,4 @@ def test_a_set_without_figures_to_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "manifest.toml").write_text("[metrics]\n")
     with pytest.raises(EngineError, match="run armicro validate"):
-        record_folder(tmp_path / "set", tmp_path / "val")
+        record_folder(tmp_path / "set", tmp_path / "val", tmp_path)

@@ -287,16 +287,24 @@ def test_recorded_figures_keep_the_files_digests(tmp_path: Path) -> None:
     tables = {"metrics": {"a": 1.5}}
     write_manifest(tmp_path, name="set", files=files, tables=tables)
     before = tomllib.loads((tmp_path / "manifest.toml").read_text())
-    figures = {"auc": 0.9, "by_class": {"HSIL": 1}, "command": "armicro validate"}
+    said = (
+        f"armicro validate cells {tmp_path}/data/cric/cells.csv --engines {tmp_path} "
+        f"--out {tmp_path}/val/cells"
+    )
+    figures = {"auc": 0.9, "by_class": {"HSIL": 1}, "command": said}
     val = tmp_path / "val" / "cells"
     val.mkdir(parents=True)
     sources = {"by_source": {"cric": {"auc": 0.8}}}
     (val / "metrics.json").write_text(json.dumps(figures | sources))
-    record_folder(tmp_path, tmp_path / "val")
+    record_folder(tmp_path, tmp_path / "val", tmp_path / "data")
     after = tomllib.loads((tmp_path / "manifest.toml").read_text())
     assert after["files"] == before["files"]
     assert after["metrics"] == {
         "a": 1.5,
-        "cells": {"auc": 0.9, "command": "armicro validate"},
+        "cells": {
+            "auc": 0.9,
+            "command": "armicro validate cells DATA/cric/cells.csv --engines SET "
+            "--out OUT",
+        },
         "cells_cric": {"auc": 0.8},
     }
