@@ -65,6 +65,13 @@ def specificity(score: Scores, lesion: Labels) -> float:
     return float((score[~lesion] < 0.5).mean()) if (~lesion).any() else float("nan")
 
 
+def full_specificity(score: Scores, lesion: Labels) -> float:
+    """Return the share of normals below the lowest lesion; NaN without both classes."""
+    if lesion.all() or not lesion.any():
+        return float("nan")
+    return float((score[~lesion] < score[lesion].min()).mean())
+
+
 FIGURES: Mapping[str, Callable[[Scores, Labels], float]] = {
     "auc": auc,
     "sensitivity": sensitivity,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.metrics import auc, interval
-from armicro.train.checkpoint import read_checkpoint
+from armicro.train.checkpoint import CHECKPOINT, read_checkpoint
 from armicro.train.data import Dataset
 from armicro.train.fit import fit
 from armicro.train.recipe import SOURCE_WEIGHTS, validation_samples
@@ -145,7 +145,7 @@ def train_row(
     )
     trained = fit(network, sampler, (), settings, folder)
     tiles = cut_validation(val, PLAN)
-    saved = read_checkpoint(folder / "checkpoint.safetensors")
+    saved = read_checkpoint(folder / CHECKPOINT)
     wanted = {"model": "last"}
     if any(one.mean and replace_mean(one) == row for one in ROWS):
         wanted["mean"] = "mean"
@@ -153,7 +153,7 @@ def train_row(
         trained.load_state_dict(saved.part(part))
         found = {key: logits_of(trained, own[0]) for key, own in tiles.items()}
         np.savez(folder / f"{name}.npz", **found)  # type: ignore[arg-type]
-    (folder / "checkpoint.safetensors").unlink()
+    (folder / CHECKPOINT).unlink()
 
 
 def judge_row(runs: Sequence[Logits], val: Sequence[Sample]) -> dict[str, float]:

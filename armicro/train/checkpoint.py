@@ -17,6 +17,9 @@ from torch import Tensor
 
 from armicro.errors import EngineError
 
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+"""A training's last state and, with early stopping, its best running mean."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:

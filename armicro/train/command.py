@@ -38,7 +38,7 @@ from armicro.train.assemble import (
 )
 from armicro.train.backbone import load_backbone
 from armicro.train.baseline import measure_baseline
-from armicro.train.checkpoint import read_checkpoint
+from armicro.train.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, read_dataset
 from armicro.train.describe import describe
@@ -73,7 +73,6 @@ KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
     "lr": LowResolution,
 }
 INITIAL_SEED = 1
-CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 QUICK_LOCATION = LocationSettings(tiles=16, epochs=2)
 QUICK_ASSEMBLY = AssembleSettings(
     calibration_tiles=8,
@@ -181,6 +180,8 @@ def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
     settings, folder = assembly_of(args), args.out / "done" / "lr"
     trained = args.out / "lr" / CHECKPOINT
     if args.resume and is_finished(folder, trained):
+        if found.exists():
+            return
         lr = read_finished(folder)
     else:
         network = trained_network("lr", args)
@@ -192,8 +193,6 @@ def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
         lr = finish_lr(network, dataset, settings)
         found.unlink(missing_ok=True)
         keep_finished(folder, lr)
-    if found.exists():
-        return
     pictures = dataset.split("train").fields
     finds = search(lr, pictures, settings)
     write_found(found, samples_of(finds, pictures))

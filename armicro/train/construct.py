@@ -21,7 +21,7 @@ from tqdm import tqdm
 from armicro.cascade.merge import keep_apart
 from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT
 from armicro.errors import SourceError
-from armicro.metrics import auc, sensitivity, specificity
+from armicro.metrics import auc, full_specificity, sensitivity, specificity
 from armicro.train.calibrate import fit_platt
 from armicro.train.finds import Pool
 from armicro.train.networks import SlideRnn
@@ -254,10 +254,5 @@ def score_figures(slides: Slides, scores: NDArray[np.float64]) -> dict[str, floa
         "auc_over_top5": area - plain,
         "sensitivity": sensitivity(scores, labels),
         "specificity": specificity(scores, labels),
-        "specificity_at_full_sensitivity": full_specificity(labels, scores),
+        "specificity_at_full_sensitivity": full_specificity(scores, labels),
     }
-
-
-def full_specificity(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Return the share of negative slides below the lowest positive one."""
-    return float((scores[~labels] < scores[labels].min()).mean())

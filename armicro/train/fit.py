@@ -22,6 +22,8 @@ from tqdm import tqdm
 from armicro.errors import EngineError
 from armicro.train.batch import Batch, draw_batch
 from armicro.train.checkpoint import (
+    BEST,
+    CHECKPOINT,
     Checkpoint,
     flatten_optimiser,
     read_checkpoint,
@@ -86,7 +88,7 @@ def fit(
     run = Run(network, copy.deepcopy(network), make_optimiser(network, settings))
     run.stages = [stage.text for stage in settings.stages]
     run.patience.limit = settings.patience
-    path, best = (folder / f"{name}.safetensors" for name in ("checkpoint", "best"))
+    path, best = folder / CHECKPOINT, folder / BEST
     if resume and path.exists():
         load_run(run, sampler, path)
     else:
@@ -112,8 +114,8 @@ def fit(
 
 def remove_stale(folder: Path, *, fresh: bool, stops_early: bool) -> None:
     """Remove what an older training left; without early stopping no best is kept."""
-    names = ["checkpoint.safetensors", "log.csv"] * fresh
-    names += ["best.safetensors"] * (fresh or not stops_early)
+    names = [CHECKPOINT, "log.csv"] * fresh
+    names += [BEST] * (fresh or not stops_early)
     for name in names:
         (folder / name).unlink(missing_ok=True)
 
@@ -131,7 +133,7 @@ def check(
     append_log(folder / "log.csv", facts, scores)
     if run.patience.is_best(scores) and settings.patience:
         tensors = {f"mean.{k}": v.cpu() for k, v in run.mean.state_dict().items()}
-        write_checkpoint(folder / "best.safetensors", Checkpoint(tensors, facts))
+        write_checkpoint(folder / BEST, Checkpoint(tensors, facts))
 
 
 def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None:

@@ -26,7 +26,7 @@ from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
 from armicro.errors import SourceError
 from armicro.field import Pixels
-from armicro.metrics import Judged, interval, judge
+from armicro.metrics import Judged, full_specificity, interval, judge
 from armicro.pipeline import Pipeline
 from armicro.rig import Rig, read_rig
 from armicro.slide.crop import decode_crop, encode_crop
@@ -258,10 +258,7 @@ def full_sensitivity(judged: Judged) -> dict[str, float | None]:
     """Return the share of negatives below the lowest positive, with its interval."""
 
     def share(rows: NDArray[np.int64]) -> float:
-        score, lesion = judged.score[rows], judged.lesion[rows]
-        if lesion.all() or not lesion.any():
-            return float("nan")
-        return float((score[~lesion] < score[lesion].min()).mean())
+        return full_specificity(judged.score[rows], judged.lesion[rows])
 
     low, high = interval(share, judged.group)
     figures = (share(np.arange(len(judged.score))), low, high)
