@@ -3,18 +3,21 @@
 Training and validation read them here, strictly: a bad row is named. Splits never cut
 through a slide group, field or case: fields follow their ``split`` column, crops a hash
 of their group's name. Fields of any split but ``train`` and ``val`` are for the user
-alone: training does not touch them.
+alone: training does not touch them. A field that nobody annotated is not lesion-free:
+nobody uses it (``is_annotated``).
 """
 
 import csv
 import hashlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
@@ -30,6 +33,10 @@ SPLIT_WORDS: Mapping[str, Split] = {
     "validation": "val",
 }
 """What people call the two splits that training knows; no name is ``train``."""
+UNLABELLED = ("unlabelled", "unlabeled")
+"""Splits of fields that nobody annotated."""
+LABEL_COLUMN = "bethesda"
+"""Of a table of fields: the class of a field as a whole, where nobody set points."""
 VAL_SHARE_PERCENT = {"herlev": 25, "sipakmed": 15}
 """Share of a source's groups that training leaves out."""
 OTHER_VAL_SHARE_PERCENT = 15
@@ -59,6 +66,8 @@ class FieldRow:
     um_per_px: float
     split: str
     group: str
+    label: str = ""
+    """Class of the field as a whole; empty where nobody gave one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +196,7 @@ def read_fields(path: Path, *, split: str = "") -> list[FieldRow]:
             ),
             row.get("split") or "",
             row.get("slide_group") or row["image"],
+            row.get(LABEL_COLUMN, ""),
         )
         for row in read_rows(path, ("image", "um_per_px"))
     ]
@@ -195,6 +205,66 @@ def read_fields(path: Path, *, split: str = "") -> list[FieldRow]:
         found = ", ".join(sorted({field.split for field in fields}))
         raise SourceError(f"{path}: no field of split {split!r}; it has {found!r}")
     return chosen
+
+
+def is_annotated(split: str, label: str, points: int) -> bool:
+    """Return whether somebody looked for lesions in a field.
+
+    A field without points is lesion-free only where its label says so: its points may
+    be missing for any reason. A field that is a lesion as a whole has none to mark.
+
+    >>> is_annotated("train", "", 3), is_annotated("train", "", 0)
+    (True, False)
+    >>> is_annotated("val", "NILM", 0), is_annotated("unlabelled", "NILM", 3)
+    (True, False)
+    """
+    if split.strip().lower() in UNLABELLED:
+        return False
+    return points > 0 or label.strip() == NORMAL_CLASS
+
+
+def read_annotated(
+    fields: Path, cells: Path, *, split: str = ""
+) -> list[tuple[FieldRow, tuple[CellRow, ...]]]:
+    """Read the annotated fields with the nuclei of each; a note tells of the others.
+
+    Raises:
+        SourceError: a table is bad, no field is of the split, or none is annotated.
+    """
+    own: dict[str, list[CellRow]] = {}
+    for cell in read_cells(cells):
+        own.setdefault(cell.image, []).append(cell)
+    every = read_fields(fields, split=split)
+    joined = [(field, tuple(own.get(field.image, ()))) for field in every]
+    kept = [
+        (field, found)
+        for field, found in joined
+        if is_annotated(field.split, field.label, len(found))
+    ]
+    tell_left_out(fields, [field.image for field in every], len(kept))
+    return kept
+
+
+def tell_left_out(path: Path, images: Sequence[str], kept: int) -> None:
+    """Say on stderr how many fields of a table nobody annotated.
+
+    Raises:
+        SourceError: none is annotated.
+    """
+    if not kept:
+        raise SourceError(
+            f"{path}: nobody annotated {images[0]} and the other fields asked for: no "
+            "cell of CELLS.csv lies in a field of FIELDS.csv, and no field is "
+            f"{NORMAL_CLASS} by its {LABEL_COLUMN} column; their `image` columns must "
+            "name the same files"
+        )
+    if kept < len(images):
+        note = (
+            f"{path}: {len(images) - kept} of {len(images)} fields are left out: "
+            f"nobody annotated them; {NORMAL_CLASS} in a column {LABEL_COLUMN} says "
+            "that a field without points has no lesion"
+        )
+        tqdm.write(note, file=sys.stderr)
 
 
 def read_crops(path: Path) -> list[CropRow]:

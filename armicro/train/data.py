@@ -111,21 +111,17 @@ def read_fields(folder: Path) -> list[AnnotatedField]:
     """Read a source of the CRIC form: ``fields.csv``, ``cells.csv``, ``images/``.
 
     Fields of a split that is neither ``train`` nor ``val`` are left out, so that nobody
-    trains on what is kept for a test.
+    trains on what is kept for a test, and so are those that nobody annotated.
 
     Raises:
         SourceError: a table is bad, or a picture cannot be read.
     """
-    cells: dict[str, list[table.CellRow]] = {}
-    for cell in table.read_cells(folder / "cells.csv"):
-        cells.setdefault(cell.image, []).append(cell)
     fields = []
     path = folder / "fields.csv"
-    for row in table.read_fields(path):
+    for row, found in table.read_annotated(path, folder / "cells.csv"):
         split = table.split_of_field(row, path)
         if split is None:
             continue
-        found = cells.get(row.image, [])
         points = [(cell.x_px, cell.y_px) for cell in found]
         fields.append(
             AnnotatedField(

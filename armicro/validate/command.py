@@ -24,9 +24,8 @@ from armicro.metrics import (
     judge,
 )
 from armicro.source.table import (
-    read_cells,
+    read_annotated,
     read_crops,
-    read_fields,
     require_scale,
     split_of_group,
 )
@@ -149,12 +148,13 @@ def run_crops(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_cells(args: argparse.Namespace) -> dict[str, Any]:
     """Judge nuclei of fields."""
-    fields = read_fields(args.fields, split=args.split)
+    annotated = read_annotated(args.fields, args.cells, split=args.split)
+    fields = [field for field, _ in annotated]
     with open_networks(args) as networks:
         looked = look_at_cells(
             networks.hr,
             tqdm(fields, desc="fields", disable=None),
-            read_cells(args.cells),
+            [cell for _, cells in annotated for cell in cells],
         )
         return write_cells(looked, args, networks)
 
@@ -175,18 +175,12 @@ def run_sources(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_fields(args: argparse.Namespace) -> dict[str, Any]:
     """Run the cascade on fields."""
-    fields = read_fields(args.fields, split=args.split)
-    cells = read_cells(args.cells)
+    fields = read_annotated(args.fields, args.cells, split=args.split)
     choice = Choice(candidates=args.candidates, lr_mode=args.lr_mode)
     with open_networks(args) as networks:
         seen = [
-            screen_field(
-                networks,
-                choice,
-                row,
-                [cell for cell in cells if cell.image == row.image],
-            )
-            for row in tqdm(fields, desc="fields", disable=None)
+            screen_field(networks, choice, row, cells)
+            for row, cells in tqdm(fields, desc="fields", disable=None)
         ]
         return write_fields(seen, args, networks)
 

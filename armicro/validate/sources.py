@@ -18,9 +18,8 @@ from armicro.engine import Engine
 from armicro.errors import SourceError
 from armicro.metrics import Judged, by_category, judge
 from armicro.source.table import (
-    read_cells,
+    read_annotated,
     read_crops,
-    read_fields,
     require_scale,
     split_of_crop,
 )
@@ -102,17 +101,12 @@ def look_at_source(hr: Engine, cells: Path, task: SourceTask) -> Looked | None:
 
 def look_at_source_fields(hr: Engine, cells: Path, task: SourceTask) -> Looked | None:
     """Run the HR network on the nuclei of a split's fields, None where it has none."""
-    rows = read_cells(cells)
-    own = {cell.image for cell in rows}
-    every = read_fields(cells.parent / "fields.csv")
-    fields = [field for field in every if field.split == task.split]
-    # Nuclei that lie in no field at all are a wrong table: an error, not a note.
-    if not any(field.image in own for field in fields) and any(
-        field.image in own for field in every
-    ):
+    every = read_annotated(cells.parent / "fields.csv", cells)
+    wanted = [one for one in every if one[0].split == task.split and one[1]]
+    if not wanted:
         return None
-    bar = tqdm(fields, desc=cells.parent.name, disable=None)
-    return look_at_cells(hr, bar, rows)
+    bar = tqdm([field for field, _ in wanted], desc=cells.parent.name, disable=None)
+    return look_at_cells(hr, bar, [cell for _, found in wanted for cell in found])
 
 
 def read_scales(text: str) -> dict[str, float]:

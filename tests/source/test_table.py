@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from armicro.errors import SourceError
-from armicro.source.table import number, read_cells, read_fields, read_rows
+from armicro.source.table import (
+    is_annotated,
+    number,
+    read_annotated,
+    read_cells,
+    read_fields,
+    read_rows,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +83,52 @@ def test_a_space_around_a_class_makes_no_lesion(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
     path.write_text("image,bethesda,x_px,y_px\nf1.png,NILM ,3,4\n")
     assert not read_cells(path)[0].lesion
+
+
+@pytest.mark.parametrize(
+    ("split", "label", "points", "annotated"),
+    [
+        pytest.param("train", "", 4, True, id="points"),
+        pytest.param("", "", 1, True, id="points, no split"),
+        pytest.param("val", "NILM", 0, True, id="normal as a whole"),
+        pytest.param("val", " NILM ", 0, True, id="normal as a whole, spaces"),
+        pytest.param("val", "HSIL", 0, False, id="a lesion somewhere"),
+        pytest.param("val", "", 0, False, id="points lost"),
+        pytest.param("unlabelled", "", 0, False, id="unlabelled"),
+        pytest.param("unlabelled", "", 4, False, id="unlabelled, yet with points"),
+        pytest.param("unlabelled", "NILM", 0, False, id="unlabelled, yet with a label"),
+        pytest.param(" Unlabeled", "", 4, False, id="another spelling"),
+    ],
+)
+def test_a_field_is_annotated_by_points_or_by_a_normal_label(
+    split: str, label: str, points: int, annotated: bool
+) -> None:
+    assert is_annotated(split, label, points) == annotated
+
+
+def test_fields_that_nobody_annotated_are_left_out_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields, cells = tmp_path / "fields.csv", tmp_path / "cells.csv"
+    fields.write_text(
+        "image,um_per_px,split,bethesda\n"
+        "a,0.25,val,\nlost,0.25,val,\nwhole,0.25,val,NILM\nu,0.25,unlabelled,\n"
+    )
+    cells.write_text("image,bethesda,x_px,y_px\na,NILM,1,2\nu,HSIL,3,4\n")
+    read = [(row.image, len(found)) for row, found in read_annotated(fields, cells)]
+    assert read == [("a", 1), ("whole", 0)]
+    said = capsys.readouterr().err
+    assert said.startswith(f"{fields}: 2 of 4 fields are left out: nobody annotated")
+    with pytest.raises(SourceError, match=r"nobody annotated u and the other fields"):
+        read_annotated(fields, cells, split="unlabelled")
+    assert len(read_annotated(fields, cells, split="val")) == 2
+
+
+@pytest.mark.data
+def test_the_unlabelled_fields_of_the_data_are_read_by_nobody(data: Path) -> None:
+    cric = data / "cric"
+    every = read_fields(cric / "fields.csv")
+    annotated = read_annotated(cric / "fields.csv", cric / "cells.csv")
+    left_out = {row.image for row in every} - {row.image for row, _ in annotated}
+    assert left_out == {row.image for row in every if row.split == "unlabelled"}
+    assert len(left_out) == 3

@@ -74,6 +74,21 @@ def test_fields_of_another_split_are_left_to_the_user(
     assert [field.image for field in chosen] == ["field3.png"]
 
 
+def test_fields_that_nobody_annotated_give_no_lesion_free_area(
+    lab_folder: Path, tmp_path: Path
+) -> None:
+    splits = ["unlabelled", "train", "train", "Unlabeled", "val", "val"]
+    source = with_splits(lab_folder, tmp_path, splits)
+    rows = (source / "cells.csv").read_text().splitlines(keepends=True)
+    lost = [row for row in rows if not row.startswith("field1.png")]
+    (source / "cells.csv").write_text("".join(lost))
+    dataset = read_dataset(tmp_path)
+    names = {"field2.png", "field4.png", "field5.png"}
+    assert {field.name for field in dataset.fields} == names
+    samples = list_samples(dataset)
+    assert {one.group for one in samples if one.category == AREA_CATEGORY} == names
+
+
 @pytest.mark.parametrize(
     ("split", "wanted"),
     [("Val", "val"), ("validation", "val"), (" val", "val"), ("TRAIN", "train")],

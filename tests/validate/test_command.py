@@ -19,7 +19,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images").mkdir()
     fields = [("image", "um_per_px", "split", "slide_group")]
     cells = [("image", "bethesda", "x_px", "y_px")]
-    for seed, lesions in ((3, 4), (4, 0)):
+    for seed, lesions in ((3, 4), (7, 0)):
         name = f"{seed}.png"
         pixels, truth = paint_field(
             seed=seed, width_px=900, height_px=700, lesions=lesions
@@ -85,9 +85,10 @@ def test_fields_that_the_cascade_refuses_are_counted_and_still_judged(
     shutil.copytree(drawn, tmp_path / "data")
     cv2.imwrite(str(tmp_path / "data" / "images" / "dark.png"), np.zeros((700, 900, 3)))
     fields = tmp_path / "data" / "fields.csv"
-    far = "4.png,2.0,far,4.png"
-    dark = "dark.png,0.243,dark,dark.png"
-    fields.write_text("\n".join([*fields.read_text().splitlines()[:2], far, dark]))
+    far = "7.png,2.0,far,7.png"
+    dark = "dark.png,0.243,dark,dark.png,NILM"
+    header, first = fields.read_text().splitlines()[:2]
+    fields.write_text("\n".join([f"{header},bethesda", first, far, dark]))
     options = ["--out", str(tmp_path), "--engines", str(tiny_set), "--no-plots"]
     arguments = [str(tmp_path / "data" / "cells.csv"), "--fields", str(fields)]
     assert main(["validate", "fields", *arguments, *options]) == 0
@@ -95,6 +96,28 @@ def test_fields_that_the_cascade_refuses_are_counted_and_still_judged(
     assert metrics["fields_refused"] == 2
     assert metrics["fields"] == 3
     assert metrics["n_negative"] == 2
+
+
+@pytest.mark.parametrize("kind", ["cells", "fields"])
+def test_a_field_that_nobody_annotated_counts_neither_way(
+    kind: str, drawn: Path, tiny_set: Path, tmp_path: Path
+) -> None:
+    fields, cells = tmp_path / "fields.csv", tmp_path / "cells.csv"
+    shutil.copytree(drawn / "images", tmp_path / "images")
+    for name in ("u.png", "lost.png"):
+        shutil.copy(tmp_path / "images" / "3.png", tmp_path / "images" / name)
+    more = "u.png,0.243,unlabelled,u.png\nlost.png,0.243,val,lost.png\n"
+    fields.write_text((drawn / "fields.csv").read_text() + more)
+    cells.write_text((drawn / "cells.csv").read_text() + "u.png,NILM,300,300\n")
+    told = []
+    for place in (drawn, tmp_path):
+        out = tmp_path / place.name
+        options = ["--out", str(out), "--engines", str(tiny_set), "--no-plots"]
+        tables = [str(place / "cells.csv"), "--fields", str(place / "fields.csv")]
+        assert main(["validate", kind, *tables, *options]) == 0
+        told.append(json.loads((out / "metrics.json").read_text()))
+    assert told[0]["n_negative"] == told[1]["n_negative"]
+    assert told[0]["auc"] == told[1]["auc"]
 
 
 def test_cells_of_other_pictures_end_with_status_two(

@@ -15,11 +15,14 @@ from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.source.phantom.specification import UM_PER_PX
 from armicro.source.table import (
+    LABEL_COLUMN,
     NORMAL_CLASS,
     class_of,
     find_image,
+    is_annotated,
     number,
     read_rows,
+    tell_left_out,
 )
 
 FIELD_COLUMNS = ("image", "um_per_px", "slide_group")
@@ -96,12 +99,12 @@ def scaled_size(width_px: int, height_px: int, scale: float) -> tuple[int, int]:
 
 
 def read_material(fields_csv: Path, cells_csv: Path, split: str) -> list[RealField]:
-    """Read the fields of a split with their cells, in the order of the table.
+    """Read the annotated fields of a split with their cells, in the table's order.
 
     Args:
         fields_csv: Columns ``image,um_per_px,slide_group`` and, for a split, ``split``.
         cells_csv: Columns ``image,bethesda,x_px,y_px`` (pixels of the file on disk).
-        split: The split to take; every field when empty.
+        split: The split to take; every annotated field when empty.
 
     Raises:
         SourceError: a file, column, number or image is missing or wrong.
@@ -125,7 +128,17 @@ def read_material(fields_csv: Path, cells_csv: Path, split: str) -> list[RealFie
                 f"no field of split {split!r} in {fields_csv}: expected one of "
                 f"{', '.join(known)}; choose one of them"
             )
-    return [_field_of(row, cells[row["image"]], fields_csv, cells_csv) for row in rows]
+    for row in rows:
+        _image_path(row["image"], fields_csv)
+    kept = [
+        row
+        for row in rows
+        if is_annotated(
+            row.get("split", ""), row.get(LABEL_COLUMN, ""), len(cells[row["image"]])
+        )
+    ]
+    tell_left_out(fields_csv, [row["image"] for row in rows], len(kept))
+    return [_field_of(row, cells[row["image"]], fields_csv, cells_csv) for row in kept]
 
 
 def _field_of(

@@ -15,6 +15,7 @@ from armicro.__main__ import main
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.source.phantom import ConstructedSpec, Truth, write_constructed
+from armicro.source.phantom.material import read_material
 
 Material = tuple[Path, Path]
 MakeMaterial = Callable[..., Material]
@@ -178,6 +179,25 @@ def test_a_wrong_table_is_named_with_its_fault(
         write_constructed(tmp_path / "slide.tif", spec)
 
 
+@pytest.mark.parametrize("split", ["", "train"])
+@pytest.mark.parametrize("how", ["unlabelled", "points lost"])
+def test_a_field_that_nobody_annotated_is_no_background(
+    tmp_path: Path, make_material: MakeMaterial, split: str, how: str
+) -> None:
+    fields, cells = make_material()
+    if how == "unlabelled":
+        text = fields.read_text()
+        first = next(line for line in text.splitlines() if "field0" in line)
+        marked = first.replace("train", "unlabelled")
+        fields.write_text(text.replace(first, marked))
+    else:
+        rows = cells.read_text().splitlines(keepends=True)
+        cells.write_text("".join(row for row in rows if "field0" not in row))
+    kept = read_material(fields, cells, split)
+    assert "field0.bmp" not in {field.path.name for field in kept}
+    assert len(kept) == (4 if split else 5)
+
+
 def test_missing_tables_and_broken_pictures_are_named(
     tmp_path: Path, make_material: MakeMaterial
 ) -> None:
@@ -213,6 +233,14 @@ def test_the_command_says_what_a_constructed_slide_is_made_of(
     assert told["kind"] == "constructed"
     assert told["lesions"] == told["material"]["lesions"] == 2
     assert told["material"]["group"] == "pink"
+
+
+@pytest.mark.data
+def test_real_fields_that_nobody_annotated_are_no_material(data: Path) -> None:
+    tables = (data / "cric" / "fields.csv", data / "cric" / "cells.csv")
+    material = read_material(*tables, "")
+    assert len(material) == 207
+    assert all(len(field.classes) for field in material)
 
 
 @pytest.mark.data
