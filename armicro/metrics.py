@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.verdict import SUSPICIOUS
+
 Scores = NDArray[np.float64]
 Labels = NDArray[np.bool_]
 RESAMPLES = 1000
@@ -57,12 +59,13 @@ def auc(score: Scores, lesion: Labels) -> float:
 
 def sensitivity(score: Scores, lesion: Labels) -> float:
     """Return the share of lesions at 0.5 or above; NaN without any."""
-    return float((score[lesion] >= 0.5).mean()) if lesion.any() else float("nan")
+    return float((score[lesion] >= SUSPICIOUS).mean()) if lesion.any() else float("nan")
 
 
 def specificity(score: Scores, lesion: Labels) -> float:
     """Return the share of normals below 0.5; NaN without any."""
-    return float((score[~lesion] < 0.5).mean()) if (~lesion).any() else float("nan")
+    normal = score[~lesion]
+    return float((normal < SUSPICIOUS).mean()) if normal.size else float("nan")
 
 
 def full_specificity(score: Scores, lesion: Labels) -> float:
@@ -147,7 +150,7 @@ def by_category(judged: Judged) -> dict[str, dict[str, float | int]]:
         table[name] = {
             "n": len(own.score),
             "mean_score": round(float(own.score.mean()), 4),
-            "called_lesion": round(float((own.score >= 0.5).mean()), 4),
+            "called_lesion": round(float((own.score >= SUSPICIOUS).mean()), 4),
         }
     return table
 

@@ -29,9 +29,7 @@ from armicro.slide.increment import Increment
 from armicro.slide.revisit import find_revisits
 from armicro.slide.score import score_slide
 from armicro.slide.track import FindingSet, top
-
-COUNTED_UM_PER_PX = 0.243
-"""Scale in which the analysed area is counted in megapixels (DESIGN.md)."""
+from armicro.verdict import HR_UM_PER_PX
 
 SEEN: frozenset[FieldState] = frozenset({"analysed", "blank"})
 
@@ -168,7 +166,7 @@ class Pipeline:
             fields=len(states),
             fields_unreadable=states.count("unreadable"),
             findings=len(merged),
-            megapixels=self._coverage.seen_um2 / COUNTED_UM_PER_PX**2 / 1e6,
+            megapixels=self._coverage.seen_um2 / HR_UM_PER_PX**2 / 1e6,
         )
 
     def _kept(self, account: Account) -> Account:

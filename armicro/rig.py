@@ -20,6 +20,7 @@ from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
 from armicro.flat import read_flat
 from armicro.slide.choice import RegisterChoice
+from armicro.verdict import ENOUGH_COVERAGE, HR_UM_PER_PX
 
 Pixels = Annotated[int, Meta(gt=0, le=65_535)]
 """The most that a message on the wire may state."""
@@ -44,7 +45,7 @@ class Camera(_Table, frozen=True):
     driver: Driver = "slide"
     width_px: Pixels = 2448
     height_px: Pixels = 2048
-    um_per_px: Annotated[float, Meta(ge=0.001, le=100.0)] = 0.243
+    um_per_px: Annotated[float, Meta(ge=0.001, le=100.0)] = HR_UM_PER_PX
     """At the slide, by arithmetic. A certificate that is in force overrides it, and is
     refused where it differs by more than 25 %."""
     uncalibrated: bool = False
@@ -170,8 +171,8 @@ class Display(_Table, frozen=True):
     latency_ms: NotNegative = 20.0
     """Of the optical display alone, from painting to light; where a certificate says
     what the whole way takes, boxes are drawn at least that far ahead."""
-    least_coverage: Share = 0.8
-    """Below this share of the cell area a low score is only "so far"."""
+    least_coverage: Share = ENOUGH_COVERAGE
+    """Below this share of the cell area a score is only "so far"."""
 
 
 class Rig(_Table, frozen=True):

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from armicro.verdict import LEAST_FOCUS, MERGE_UM, MOST_SMEAR_UM, PLACE_ERROR_UM
+
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rig's ``[cascade]`` table."""
@@ -20,15 +22,13 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr_mode: Literal["tiles", "whole"] = "tiles"
     """``whole`` runs LR once over the whole field instead of tile by tile: less work,
     and allowed only for a network set whose manifest says that the answers agree."""
-    merge_um: Annotated[float, Meta(gt=0)] = 18.0
-    """Candidates and findings nearer than this are one cell: more than the 15.6 µm of
-    a cell of the location map, less than its diagonal."""
+    merge_um: Annotated[float, Meta(gt=0)] = MERGE_UM
+    """Candidates and findings nearer than this are one cell."""
     most_per_field: Annotated[int, Meta(gt=0)] = 100
     """Candidates of one field that the HR network looks at, the best first."""
-    place_error_um: Annotated[float, Meta(gt=0)] = 10.0
+    place_error_um: Annotated[float, Meta(gt=0)] = PLACE_ERROR_UM
     """A field whose place is known worse than this gets no boxes."""
-    least_focus: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    """A field less sharp than this is out of focus: its edges are blurred by more
-    than 1 µm, where recall begins to fall fast (bench_focus.py)."""
-    most_smear_um: Annotated[float, Meta(gt=0)] = 2.0
+    least_focus: Annotated[float, Meta(ge=0, le=1)] = LEAST_FOCUS
+    """A field less sharp than this is out of focus."""
+    most_smear_um: Annotated[float, Meta(gt=0)] = MOST_SMEAR_UM
     """A field during whose exposure the stage went further than this is moving."""

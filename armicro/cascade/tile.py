@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from armicro.field import Pixels
 from armicro.report import CellBits
-
-SCALE_RANGE_UM_PER_PX = (0.1, 0.6)
-"""Accepted scale (authors' release); outside it there are no boxes."""
+from armicro.verdict import SCALES_UM_PER_PX
 
 _PROBE_UM = 4.0
 """Distance of the pixels that the cell test looks at: two or more on any nucleus."""
@@ -70,7 +68,7 @@ def scale_reason(um_per_px: float) -> str:
     >>> scale_reason(0.83)
     'scale 0.83 µm/px is outside 0.1-0.6 µm/px'
     """
-    low, high = SCALE_RANGE_UM_PER_PX
+    low, high = SCALES_UM_PER_PX
     if low <= um_per_px <= high:
         return ""
     return f"scale {um_per_px:.3g} µm/px is outside {low}-{high} µm/px"

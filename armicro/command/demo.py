@@ -14,6 +14,7 @@ from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job
 from armicro.session.record import Session
 from armicro.source.phantom import PhantomSpec, size_px, write_phantom
+from armicro.verdict import SUSPICIOUS
 
 MEGAPIXELS = 60.0
 LESIONS = 24
@@ -88,6 +89,6 @@ def _is_found(session: Session, x_um: float, y_um: float) -> bool:
     return any(
         math.fabs(f.x_um - x_um) <= f.width_um / 2
         and math.fabs(f.y_um - y_um) <= f.height_um / 2
-        and f.hr_probability >= 0.5
+        and f.hr_probability >= SUSPICIOUS
         for f in session.findings
     )

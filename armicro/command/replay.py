@@ -135,10 +135,9 @@ def show(session: Session, folder: Path, *, as_json: bool) -> None:
         return
     score = session.score
     reason = _why_no_score(session)
-    said = "no score" if score.score is None else f"score {score.score:.2f}"
     tqdm.write(
-        f"{folder.name}: {said} over {score.coverage:.0%} of the cell area, "
-        f"{score.findings} findings in {score.fields} fields -> {folder}/report.html"
+        f"{folder.name}: {session.verdict}, {score.findings} findings in "
+        f"{score.fields} fields -> {folder}/report.html"
         f"{reason}"
     )
 

@@ -61,11 +61,8 @@ def _folder(path: Path) -> Path:
 
 def _sentence(session: Session) -> str:
     """One line for people: what was read and what came of it."""
-    score = session.score.score
-    said = "no score" if score is None else f"score {score:.3f}"
     state = "" if session.finished else ", not finished"
     return (
-        f"{session.slide.name or 'unnamed slide'}: {said} over "
-        f"{session.score.coverage:.0%} of the cell area, {len(session.findings)} "
-        f"findings in {len(session.reports)} fields{state}"
+        f"{session.slide.name or 'unnamed slide'}: {session.verdict}, "
+        f"{len(session.findings)} findings in {len(session.reports)} fields{state}"
     )

@@ -3,6 +3,14 @@
 from dataclasses import dataclass
 
 from armicro.errors import RigError
+from armicro.verdict import (
+    ENOUGH_COVERAGE,
+    LEAST_FOCUS,
+    MOST_SMEAR_UM,
+    PLACE_ERROR_UM,
+    SCALES_UM_PER_PX,
+    SUSPICIOUS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +34,25 @@ class Setting:
         RigError: limits that contradict each other.
     """
 
-    least_probability: float = 0.5
+    least_probability: float = SUSPICIOUS
     """Findings below this get no box."""
     fade_from_um: float = 2.0
     """Boxes are drawn at full strength up to this expected error."""
-    largest_place_error_um: float = 10.0
+    largest_place_error_um: float = PLACE_ERROR_UM
     """Beyond this no box is drawn: it could stand on the wrong cell."""
-    scale_limits_um_per_px: tuple[float, float] = (0.1, 0.6)
-    """Cheng et al. 2021: the scales that the cascade was made for."""
-    least_coverage: float = 0.8
+    scale_limits_um_per_px: tuple[float, float] = SCALES_UM_PER_PX
+    least_coverage: float = ENOUGH_COVERAGE
     """Below this share of the cell area a score is only "so far"."""
-    suspicious_score: float = 0.5
+    suspicious_score: float = SUSPICIOUS
     """From here on a score is shown as suspicious, at any coverage."""
     stale_after_ms: float = 2000.0
     """Infer silent for longer: boxes turn grey and dashed."""
     silent_after_ms: float = 1000.0
     """Capture silent for longer: the picture is called old."""
     most_boxes: int = 60
-    least_focus: float = 0.3
+    least_focus: float = LEAST_FOCUS
     """Below this a field is called out of focus."""
-    most_smear_um: float = 2.0
+    most_smear_um: float = MOST_SMEAR_UM
     """Above this a field is called moving."""
     optical: bool = False
     """Only boxes, on black, for a display that is mixed into the eyepiece."""

@@ -1,8 +1,8 @@
 """Every word and number that the window says beside the picture.
 
-Rules: a score never stands without its coverage; a low score at low coverage, or on a
-slide whose extent nobody knows, is only "so far" and grey; a high one is shown at any
-coverage; no colour in the window means "all clear".
+Rules: a score never stands without its coverage; a score at low coverage, or on a
+slide whose extent nobody knows, is only "so far" and, where it is low, grey; a high one
+is shown at any coverage; no colour in the window means "all clear".
 """
 
 import math
@@ -20,6 +20,7 @@ from armicro.overlay.trust import (
     is_stale,
     why_no_boxes,
 )
+from armicro.verdict import coverage_text, why_so_far
 
 RESEARCH_ONLY = "Research use only - not a diagnostic device"
 LOST = "place lost: move back to a part already seen"
@@ -67,7 +68,7 @@ class ScoreWords:
 
 @dataclass(frozen=True, slots=True)
 class CoverageWords:
-    """How much was seen."""
+    """How much was analysed."""
 
     share: float
     text: str
@@ -117,7 +118,11 @@ def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWo
             "Slide score", "–", None, "muted", "no field analysed", (), ()
         )
     high = score.score >= setting.suspicious_score
-    partial = snapshot.overview is None or score.coverage < setting.least_coverage
+    partial = why_so_far(
+        score.coverage,
+        extent_known=snapshot.overview is not None,
+        enough=setting.least_coverage,
+    )
     rows = tuple(
         (f"top {k}", probability_text(first), probability_text(second))
         for k, (first, second) in sorted(
@@ -128,8 +133,8 @@ def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWo
         title="Score so far" if partial else "Slide score",
         number=probability_text(score.score),
         share=score.score,
-        tone=_score_tone(high=high, partial=partial, stale=stale),
-        note=_score_note(snapshot, high=high, partial=partial, stale=stale),
+        tone=_score_tone(high=high, partial=bool(partial), stale=stale),
+        note=_score_note(high=high, partial=partial, stale=stale),
         rows=rows,
         marks=tuple(one for pair in score.scores.values() for one in pair),
     )
@@ -143,26 +148,27 @@ def _score_tone(*, high: bool, partial: bool, stale: bool) -> Tone:
     return "muted" if partial else "plain"
 
 
-def _score_note(snapshot: Snapshot, *, high: bool, partial: bool, stale: bool) -> str:
+def _score_note(*, high: bool, partial: str, stale: bool) -> str:
     if stale:
         return "analysis silent: as of the last field"
     if high:
         return "suspicious cells found: see the list"
-    if snapshot.overview is None:
-        return "extent of the slide unknown: not a result"
-    return "too little seen: not a result" if partial else "mean of six scores"
+    return partial or "mean of six scores"
 
 
 def coverage_words(snapshot: Snapshot, setting: Setting) -> CoverageWords:
-    """How much of the cell area was seen, never rounded up to all of it."""
+    """How much of the cell area was analysed, never rounded up to all of it."""
     slide = snapshot.slide
     share = slide.score.coverage if slide else 0.0
-    per_cent = int(100 * share + 1e-9)
-    of = "cell area seen" if snapshot.overview else "visited cell area seen"
+    known = snapshot.overview is not None
     return CoverageWords(
         share=share,
-        text=f"{per_cent} % of the {of}" if slide else "nothing seen yet",
-        enough=snapshot.overview is not None and share >= setting.least_coverage,
+        text=(
+            coverage_text(share, extent_known=known)
+            if slide
+            else "nothing analysed yet"
+        ),
+        enough=not why_so_far(share, extent_known=known, enough=setting.least_coverage),
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
+from armicro.verdict import SUSPICIOUS
+
 BINS = 20
 
 
@@ -45,7 +47,7 @@ def histogram(shares: Sequence[float], *, label: str) -> Markup:
         x0, x1 = frame.x(float(low)) + 0.8, frame.x(float(high)) - 0.8
         # A single finding among thousands must still be seen.
         y = min(frame.y(int(count) / highest), frame.y(0) - 1.5)
-        tone = "bar-high" if low >= 0.5 - 1e-9 else "bar-low"
+        tone = "bar-high" if low >= SUSPICIOUS - 1e-9 else "bar-low"
         body.append(
             Markup(
                 '<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="1.2">'

@@ -17,13 +17,11 @@ import armicro
 from armicro.report import FieldState, Finding
 from armicro.session.chart import histogram, score_strip
 from armicro.session.latency import legs_of
-from armicro.session.qupath import SUSPICIOUS
 from armicro.session.record import Facts, Session
 from armicro.session.slide_map import draw_map
 from armicro.slide.crop import decode_crop, encode_crop
+from armicro.verdict import SUSPICIOUS, percent_text, probability_text
 
-ENOUGH_COVERAGE = 0.95
-"""With less of the cell area analysed, the score is called "so far"."""
 CROP_BYTES = 80_000
 """A larger crop is compressed again, so that the page stays small enough to mail."""
 SMALL_QUALITY = 80
@@ -60,7 +58,7 @@ def render_page(session: Session) -> str:
         session=session,
         slide=session.slide,
         score=session.score,
-        so_far=not session.finished or session.score.coverage < ENOUGH_COVERAGE,
+        so_far=bool(session.why_so_far),
         notices=_notices(session),
         map=draw_map(session),
         strip=score_strip(session.score.scores, session.score.score or 0.0),
@@ -94,10 +92,10 @@ def _notices(session: Session) -> list[str]:
             f"{session.fields_missing} of {session.slide.fields_planned} planned "
             "fields were not read."
         )
-    if session.reports and session.score.coverage < ENOUGH_COVERAGE:
+    if session.reports and session.finished and session.why_so_far:
         notices.append(
-            f"Only {session.score.coverage:.0%} of the cell area was analysed: cells "
-            "elsewhere may change the score."
+            f"{session.coverage_text}; {session.why_so_far}. Cells elsewhere may "
+            "change the score."
         )
     unreadable = session.count("unreadable")
     if unreadable:
@@ -190,17 +188,6 @@ def _flatten(facts: Facts, prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _share(value: float) -> str:
-    """Return a probability with three decimals that never claims certainty.
-
-    >>> [_share(p) for p in (0.00002, 0.5, 0.99996)]
-    ['< 0.001', '0.500', '> 0.999']
-    """
-    if value > 0.9995:
-        return "> 0.999"
-    return "< 0.001" if value < 0.0005 else f"{value:.3f}"
-
-
 def _duration(seconds: float) -> str:
     """Return a duration as people say it.
 
@@ -247,7 +234,8 @@ def _template() -> jinja2.Template:
         "count": _count,
         "duration": _duration,
         "moment": _moment,
-        "share": _share,
+        "per_cent": percent_text,
+        "share": probability_text,
     }
     text = files("armicro.session").joinpath("page.html.j2").read_text("utf-8")
     return environment.from_string(text)

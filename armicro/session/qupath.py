@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 
 from armicro.report import Finding
+from armicro.verdict import SUSPICIOUS
 
-SUSPICIOUS = 0.5
-"""HR probability from which a finding is classed as suspicious."""
 _CLASSES = {
     True: {"name": "Suspicious", "color": [164, 19, 60]},
     False: {"name": "Candidate", "color": [226, 149, 38]},

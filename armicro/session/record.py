@@ -14,11 +14,15 @@ from armicro.cascade.rank import TOP_COUNT
 from armicro.report import FieldReport, Finding, SlideScore
 from armicro.slide.journal import Event, Journal
 from armicro.slide.track import merge, top
+from armicro.verdict import (
+    ENOUGH_COVERAGE,
+    MERGE_UM,
+    coverage_text,
+    score_text,
+    why_so_far,
+)
 
 Facts = dict[str, Any]
-
-MERGE_UM = 15.0
-"""As the rig's default; the session's own settings override it."""
 
 
 class SlideCard(msgspec.Struct, frozen=True):
@@ -102,6 +106,34 @@ class Session:
     def fields_missing(self) -> int:
         """Planned fields that were not read; 0 where nothing was planned."""
         return max(0, (self.slide.fields_planned or 0) - len(self.reports))
+
+    @property
+    def why_so_far(self) -> str:
+        """Why the score is no result; empty where it is the slide's."""
+        display = self.settings.get("display")
+        least = display.get("least_coverage") if isinstance(display, dict) else None
+        return why_so_far(
+            self.score.coverage,
+            extent_known=self.overview is not None,
+            finished=self.finished,
+            enough=least if isinstance(least, float) else ENOUGH_COVERAGE,
+        )
+
+    @property
+    def coverage_text(self) -> str:
+        """How much was analysed, as window, terminal and report say it."""
+        return coverage_text(
+            self.score.coverage, extent_known=self.overview is not None
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The score and what it is a score of, in one line."""
+        return score_text(
+            self.score,
+            extent_known=self.overview is not None,
+            so_far=bool(self.why_so_far),
+        )
 
     def count(self, state: str) -> int:
         """How many fields ended in this state."""

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from armicro.report import Area, FieldReport, Finding
 from armicro.session.record import OverviewCard, Session
 from armicro.slide.coverage import Coverage, area_of
+from armicro.verdict import SUSPICIOUS
 
 WIDTH_PX = 900.0
 HEIGHT_PX = 620.0
@@ -128,7 +129,8 @@ def _dots(view: _View, findings: Sequence[Finding], top: Sequence[Finding]) -> M
     ranked = set(top)
     small = [
         Markup('<circle class="finding {}" cx="{}" cy="{}" r="2.6"/>').format(
-            "high" if finding.hr_probability >= 0.5 else "low", *_at(view, finding)
+            "high" if finding.hr_probability >= SUSPICIOUS else "low",
+            *_at(view, finding),
         )
         for finding in reversed(findings)
         if finding not in ranked

@@ -15,6 +15,8 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: dict[str, tuple[float, float]]
     coverage: float
     """Share of the cell area analysed, 0-1."""
+    coverage_text: str
+    """The same in the words of window, terminal and report."""
     fields: int
     fields_unreadable: int
     fields_dropped: int
@@ -39,6 +41,7 @@ def summarise(session: Session) -> Summary:
         score=session.score.score,
         scores=session.score.scores,
         coverage=session.score.coverage,
+        coverage_text=session.coverage_text,
         fields=len(session.reports),
         fields_unreadable=session.count("unreadable"),
         fields_dropped=session.fields_dropped,

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from armicro.report import Area, CellBits, FieldReport, FieldState
 from armicro.slide.focus import is_sharp
+from armicro.verdict import HR_TILE_UM
 
 BIN_UM = 16.0
-RIM_UM = 31.1
+RIM_UM = HR_TILE_UM / 2
 """Half an HR tile: nearer to a field's edge a cell is cut."""
 TILE_RIM_UM = 24.0
 """The same of an LR tile within a field. Less, so that a tile at the field's corner is

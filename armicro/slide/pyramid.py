@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.field import Pixels
+from armicro.verdict import HR_UM_PER_PX
 
 TILE_PX = 512
 
@@ -41,7 +42,7 @@ class Sheet:
     quality: int = 85
     paper_rgb: tuple[int, int, int] = (255, 255, 255)
     """Colour of the padding beyond the right and lower side, and of what is empty."""
-    um_per_px: float = 0.243
+    um_per_px: float = HR_UM_PER_PX
     tiles: frozenset[tuple[int, int]] | None = None
     """(column, row) of the tiles that are drawn, the others are empty; None: all."""
 

@@ -28,10 +28,9 @@ from armicro.slide.coverage import (
     Coverage,
     Mask,
 )
+from armicro.verdict import SUSPICIOUS
 
 MOST = 50
-SUSPICIOUS = 0.5
-"""HR probability of a cell that nobody should only have passed by."""
 _SQUARE = 32
 """Bins a side of what is one place, about a field."""
 _LEAST = 4

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.cascade.tile import SCALE_RANGE_UM_PER_PX
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.rig import Scan
 from armicro.source.reader import SlideReader
+from armicro.verdict import SCALES_UM_PER_PX
 
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
@@ -123,7 +123,7 @@ def plan_sampling(
         um_per_px: the scale that fields should have.
     """
     finest = max(shape.um_per_px)
-    if finest > SCALE_RANGE_UM_PER_PX[1]:
+    if finest > SCALES_UM_PER_PX[1]:
         um_per_px = max(um_per_px, finest)
     limit = um_per_px * (1 + _SAME_SCALE)
     level = max(

@@ -21,15 +21,10 @@ from armicro.train.checkpoint import CHECKPOINT, read_checkpoint
 from armicro.train.data import Dataset
 from armicro.train.fit import fit
 from armicro.train.recipe import SOURCE_WEIGHTS, validation_samples
-from armicro.train.sample import (
-    HR_UM_PER_PX,
-    BalancedSampler,
-    Sample,
-    TilePlan,
-    list_samples,
-)
+from armicro.train.sample import BalancedSampler, Sample, TilePlan, list_samples
 from armicro.train.stage import FitSettings, Stage
 from armicro.train.watch import TileNetwork, cut_validation, logits_of
+from armicro.verdict import HR_UM_PER_PX
 
 PLAN = TilePlan(128, HR_UM_PER_PX, 4.0)
 ONE_SOURCE = "cric"

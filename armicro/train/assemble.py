@@ -47,7 +47,6 @@ from armicro.train.manifest import write_set
 from armicro.train.mine import MineSettings, fit_head
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import (
-    HR_UM_PER_PX,
     LR_UM_PER_PX,
     BalancedSampler,
     Sample,
@@ -57,6 +56,7 @@ from armicro.train.sample import (
     list_samples,
 )
 from armicro.train.whole import Gate, gate_differences
+from armicro.verdict import HR_UM_PER_PX
 
 CALIBRATION_PLANS = {
     "hr": TilePlan(256, HR_UM_PER_PX, 6.0),

@@ -17,7 +17,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from armicro.train.networks import Head, HighResolution
-from armicro.train.sample import HR_UM_PER_PX, Sample, TilePlan, cut_tile
+from armicro.train.sample import Sample, TilePlan, cut_tile
+from armicro.verdict import HR_UM_PER_PX
 
 Values = NDArray[np.float64]
 

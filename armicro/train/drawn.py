@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from armicro.source.phantom import STAINS, Optics, paint_field
+from armicro.source.phantom import STAINS, UM_PER_PX, Optics, paint_field
 from armicro.source.table import Split
 from armicro.train.data import AnnotatedField
 
 SOURCE = "phantom"
 UNSEEN_STAINS = tuple(sorted(STAINS))[-2:]
 FIELD_PX = 1024
-FIELD_UM_PER_PX = 0.243
 
 
 def draw_fields(
@@ -35,12 +34,12 @@ def draw_fields(
             seed=seed,
             width_px=FIELD_PX,
             height_px=FIELD_PX,
-            um_per_px=FIELD_UM_PER_PX,
+            um_per_px=UM_PER_PX,
             lesions=0 if index % 4 == 3 else lesions,
             stain=stain,
             optics=Optics(defocus_px=1.0 * (index % 3 == 2)),
         )
-        points = np.column_stack([truth.x_um, truth.y_um]) / FIELD_UM_PER_PX
+        points = np.column_stack([truth.x_um, truth.y_um]) / UM_PER_PX
         classes = tuple(
             name if lesion else "NILM"
             for name, lesion in zip(truth.names, truth.lesion, strict=True)
@@ -52,7 +51,7 @@ def draw_fields(
                 group=stain,
                 split=split,
                 pixels=pixels,
-                um_per_px=FIELD_UM_PER_PX,
+                um_per_px=UM_PER_PX,
                 points_px=points,
                 classes=classes,
             )

@@ -23,13 +23,8 @@ from armicro.engine.manifest import Manifest
 from armicro.field import Field, Pixels, Place
 from armicro.train.augment import augment
 from armicro.train.data import AnnotatedField, Crop, Dataset
-from armicro.train.sample import (
-    HR_UM_PER_PX,
-    Sample,
-    TilePlan,
-    cut_tile,
-    list_samples,
-)
+from armicro.train.sample import Sample, TilePlan, cut_tile, list_samples
+from armicro.verdict import HR_UM_PER_PX
 
 Look = Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """HR tiles (n, 256, 256, 3) to probability (n,) and features (n, 2048)."""

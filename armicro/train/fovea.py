@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from armicro.train.networks import HighResolution
-from armicro.train.sample import HR_UM_PER_PX, Sample, TilePlan
+from armicro.train.sample import Sample, TilePlan
 from armicro.train.watch import cut_validation, validate
+from armicro.verdict import HR_UM_PER_PX
 
 VIEWS_PX = (96, 128, 160, 192, 256)
 

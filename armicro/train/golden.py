@@ -12,11 +12,12 @@ import onnx
 from numpy.typing import NDArray
 
 from armicro.field import Pixels
-from armicro.source.phantom import paint_field
+from armicro.source.phantom import UM_PER_PX, paint_field
 from armicro.train.export import run_onnx
+from armicro.verdict import HR_TILE_PX
 
 GOLDEN_SEEDS = (90210, 90211)
-LR_TILE_PX, HR_TILE_PX, ROWS = 512, 256, 30
+LR_TILE_PX, ROWS = 512, 30
 
 
 def draw_golden() -> tuple[Pixels, Pixels, Pixels]:
@@ -31,7 +32,7 @@ def draw_golden() -> tuple[Pixels, Pixels, Pixels]:
         lr.append(cv2.resize(pixels, half, interpolation=cv2.INTER_AREA))
         order = np.argsort(~truth.lesion, kind="stable")
         for index in order[:17]:
-            centre = (truth.x_um[index] / 0.243, truth.y_um[index] / 0.243)
+            centre = (truth.x_um[index] / UM_PER_PX, truth.y_um[index] / UM_PER_PX)
             square = (HR_TILE_PX, HR_TILE_PX)
             cells.append(cv2.getRectSubPix(pixels, square, centre))
     tiles = np.stack(cells).astype(np.uint8)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from armicro.train.backbone import Backbone, Normalise, shortcut
+from armicro.verdict import HR_TILE_PX
 
-HR_TILE_PX = 256
 FEATURES = 2048
 """Features of a finding; a smaller backbone's are followed by zeros."""
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from armicro.train.data import Dataset
 from armicro.train.found import FOUND
 from armicro.train.sample import (
-    HR_UM_PER_PX,
     LR_UM_PER_PX,
     BalancedSampler,
     Sample,
@@ -19,6 +18,7 @@ from armicro.train.sample import (
     list_samples,
 )
 from armicro.train.stage import FitSettings, Stage
+from armicro.verdict import HR_UM_PER_PX
 
 SOURCE_WEIGHTS = {
     "cric": 0.47,

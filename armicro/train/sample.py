@@ -22,7 +22,6 @@ from armicro.train.augment import augment
 from armicro.train.data import AnnotatedField, Crop, Dataset
 from armicro.train.warp import pad_ground, turn_matrix, warp
 
-HR_UM_PER_PX = 0.243
 LR_UM_PER_PX = 0.486
 
 AREA_CATEGORY = "area"

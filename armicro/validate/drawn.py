@@ -12,10 +12,9 @@ from armicro.cascade.choice import Choice
 from armicro.cascade.screen import Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
-from armicro.source.phantom import STAINS, paint_field
+from armicro.source.phantom import STAINS, UM_PER_PX, paint_field
 from armicro.validate.fields import SeenField, seen_picture
 
-UM_PER_PX = 0.243
 SIDE_PX = 1024
 FIRST_SEED = 9000
 LESIONS = 6

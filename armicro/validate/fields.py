@@ -17,9 +17,9 @@ from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
 from armicro.metrics import Judged, interval
 from armicro.source.table import CellRow, FieldRow, read_image
+from armicro.verdict import HR_TILE_UM, SUSPICIOUS
 
-CALLED = 0.5
-REACH_UM = 256 * 0.243 / 2
+REACH_UM = HR_TILE_UM / 2
 TOP = 10
 LOOKED_AT = ("analysed", "blank")
 """States of a field that the cascade saw; the others are refusals."""
@@ -43,7 +43,7 @@ class SeenField:
     @property
     def found(self) -> NDArray[np.bool_]:
         """(m,) whether a lesion lies in the tile of a finding at 0.5 or above."""
-        called = self.findings_xy_um[self.probability >= CALLED]
+        called = self.findings_xy_um[self.probability >= SUSPICIOUS]
         return within(self.lesions_xy_um, called)
 
     @property
@@ -124,7 +124,7 @@ def field_figures(seen: Sequence[SeenField]) -> dict[str, float | int | None]:
     """Return the cascade's figures with intervals over fields."""
     names = np.array([field.name for field in seen])
     found = [field.found for field in seen]
-    called = [int((field.probability >= CALLED).sum()) for field in seen]
+    called = [int((field.probability >= SUSPICIOUS).sum()) for field in seen]
     rates = [field.top_rate for field in seen]
 
     def recall(rows: NDArray[np.int64]) -> float:

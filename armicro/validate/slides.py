@@ -35,9 +35,9 @@ from armicro.source.identity import refuse_void
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
 from armicro.validate.folder import engine_of, write_folder
+from armicro.verdict import SUSPICIOUS
 
 TOP_SHOWN = 10
-CALLED = 0.5
 SHOWN_PX = 128
 
 
@@ -180,7 +180,7 @@ def read_slide(task: SlideTask) -> str:
                 crops |= {
                     order(one.finding): encode_crop(one.crop)
                     for one in news
-                    if one.finding.hr_probability >= CALLED
+                    if one.finding.hr_probability >= SUSPICIOUS
                 }
         finally:
             source.close()

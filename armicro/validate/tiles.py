@@ -5,9 +5,7 @@ import numpy as np
 
 from armicro.cascade.tile import cut_centred, find_cells, resample
 from armicro.field import Pixels
-
-HR_UM_PER_PX = 0.243
-HR_TILE_PX = 256
+from armicro.verdict import HR_TILE_PX, HR_UM_PER_PX
 
 
 def tile_of_crop(pixels: Pixels, um_per_px: float) -> Pixels:

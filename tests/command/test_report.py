@@ -30,7 +30,8 @@ def test_report_writes_the_files_and_says_where(
     assert main(["report", str(session)]) == 0
     assert (session / "report.html").is_file()
     assert capsys.readouterr().out == (
-        "S-1: score 0.250 over 40% of the cell area, 0 findings in 2 fields, "
+        "S-1: score so far 0.250 over 40 % of the visited cell area analysed, "
+        "0 findings in 2 fields, "
         f"not finished -> {session / 'report.html'}\n"
     )
 

@@ -36,7 +36,7 @@ def words_for(
 
 
 def test_a_low_score_at_low_coverage_is_only_so_far_and_grey() -> None:
-    words = words_for(0.12, 0.79)
+    words = words_for(0.12, 0.94)
     assert (words.title, words.tone) == ("Score so far", "muted")
     assert "not a result" in words.note
 
@@ -44,7 +44,7 @@ def test_a_low_score_at_low_coverage_is_only_so_far_and_grey() -> None:
 def test_a_low_score_at_full_coverage_is_plain_and_never_coloured_as_all_clear() -> (
     None
 ):
-    words = words_for(0.12, 0.8)
+    words = words_for(0.12, 0.95)
     assert (words.title, words.number, words.tone) == ("Slide score", "0.12", "plain")
 
 
@@ -81,7 +81,7 @@ def test_the_six_scores_are_named() -> None:
 def test_coverage_is_never_rounded_up_to_all() -> None:
     snapshot = Snapshot(FIELD, slide_with(coverage=0.9999), overview=overview())
     words = coverage_words(snapshot, SETTING)
-    assert words.text == "99 % of the cell area seen"
+    assert words.text == "99 % of the cell area analysed"
     assert words.enough
 
 

@@ -40,6 +40,7 @@ def test_slide_json_holds_the_score_and_its_provenance(folder: Path) -> None:
         "score": 0.65,
         "scores": {"10": [0.9, 0.8], "20": [0.7, 0.6], "30": [0.5, 0.4]},
         "coverage": 0.97,
+        "coverage_text": "97 % of the cell area analysed",
         "fields": 6,
         "fields_unreadable": 1,
         "fields_dropped": 3,

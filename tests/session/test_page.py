@@ -92,7 +92,7 @@ def test_a_score_over_part_of_the_slide_is_called_so_far(finished: Journal) -> N
     finished.set("score", {**msgspec.structs.asdict(score), "coverage": 0.4})
     text = page_of(finished).text
     assert "0.650 so far" in text
-    assert "Only 40% of the cell area was analysed" in text
+    assert "40 % of the cell area analysed; too little analysed: not a result." in text
 
 
 def test_a_crashed_session_says_that_it_is_not_finished(journal: Journal) -> None:

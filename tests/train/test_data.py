@@ -14,7 +14,6 @@ from armicro.train.augment import Unit, augment
 from armicro.train.data import read_dataset
 from armicro.train.sample import (
     AREA_CATEGORY,
-    HR_UM_PER_PX,
     BalancedSampler,
     TilePlan,
     cut_tile,
@@ -22,6 +21,7 @@ from armicro.train.sample import (
     find_lesion_free,
     list_samples,
 )
+from armicro.verdict import HR_UM_PER_PX
 
 PLAN = TilePlan(96, HR_UM_PER_PX, 4.0)
 

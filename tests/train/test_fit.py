@@ -19,8 +19,9 @@ from armicro.train.fit import fit
 from armicro.train.location import location_target
 from armicro.train.manifest import record_folder, to_toml, write_manifest
 from armicro.train.networks import HighResolution, LowResolution
-from armicro.train.sample import HR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
+from armicro.train.sample import BalancedSampler, TilePlan, list_samples
 from armicro.train.stage import FitSettings, Stage
+from armicro.verdict import HR_UM_PER_PX
 
 
 def settings(steps: int) -> FitSettings:

@@ -35,6 +35,7 @@ from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.rig import read_rig
 from armicro.source import Card
+from armicro.verdict import HR_UM_PER_PX
 
 LARGEST_RMS_UM = 2.0
 _SETTLE_S = 0.5
@@ -260,7 +261,7 @@ def _um_per_px(args: argparse.Namespace) -> float:
         if scale is not None:
             return scale.um_per_px
     if args.simulated is not None:
-        return 0.243
+        return HR_UM_PER_PX
     raise CalibrationError(
         "display: the scale is not known; measure it first (armicro calibrate scale), "
         "or give --um-per-px"

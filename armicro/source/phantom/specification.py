@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from armicro.errors import SourceError
 from armicro.source.phantom.stain import stain_named
+from armicro.verdict import HR_UM_PER_PX
 
-UM_PER_PX = 0.243
+UM_PER_PX = HR_UM_PER_PX
 """Scale of every phantom: that of the HR tile."""
 
 LESION_ROOM_PX = 110

@@ -1,0 +1,104 @@
+"""What may be said of a slide, and from which number on: every threshold told once.
+
+Window, terminal, report and ``slide.json`` call the functions here, so that they say
+the same of the same slide, in the same words. A rig may set some of the numbers; what
+stands here is then only their default.
+"""
+
+from armicro.report import SlideScore
+
+SCALES_UM_PER_PX = (0.1, 0.6)
+"""Accepted scales of a field (Cheng et al. 2021); outside, no boxes."""
+HR_UM_PER_PX = 0.243
+"""Scale of the HR network's input (Cheng et al. 2021), in which areas are counted."""
+HR_TILE_PX = 256
+"""Side of the HR network's input."""
+HR_TILE_UM = HR_TILE_PX * HR_UM_PER_PX
+"""What a finding stands for: a lesion within its HR tile is found."""
+SUSPICIOUS = 0.5
+"""From here on a cell's HR probability, or a slide's score, is suspicious."""
+MERGE_UM = 18.0
+"""Candidates and findings nearer than this are one cell: more than the 15.6 µm of a
+cell of the location map, less than its diagonal."""
+LEAST_FOCUS = 0.5
+"""A field less sharp than this is out of focus: its edges are blurred by more than
+1 µm, where recall begins to fall fast (bench_focus.py)."""
+MOST_SMEAR_UM = 2.0
+"""A field during whose exposure the stage went further than this is moving."""
+PLACE_ERROR_UM = 10.0
+"""A field whose place is known worse than this gets no boxes."""
+ENOUGH_COVERAGE = 0.95
+"""With less of the cell area analysed, a score is only "so far". One cluster of lesion
+cells is missed with a chance of the share that was not analysed: 1 in 20 is what this
+house's intervals allow; the 1 in 5 of 0.80, which the window once took, is no result.
+"""
+
+
+def percent_text(share: float) -> str:
+    """A share in whole per cent, rounded down: never all where something is left.
+
+    >>> percent_text(0.9999), percent_text(1.0), percent_text(0.29)
+    ('99 %', '100 %', '29 %')
+    """
+    return f"{int(100 * share + 1e-9)} %"
+
+
+def probability_text(probability: float) -> str:
+    """A probability with three decimals, and never a certainty.
+
+    >>> [probability_text(p) for p in (0.00002, 0.5, 0.99996)]
+    ['< 0.001', '0.500', '> 0.999']
+    """
+    if probability > 0.9995:
+        return "> 0.999"
+    return "< 0.001" if probability < 0.0005 else f"{probability:.3f}"
+
+
+def coverage_text(coverage: float, *, extent_known: bool) -> str:
+    """How much was analysed, and of what.
+
+    Args:
+        coverage: share of the cell area, 0-1.
+        extent_known: an overview told where the slide's cells are; else only the area
+            that was visited counts.
+
+    >>> coverage_text(0.963, extent_known=False)
+    '96 % of the visited cell area analysed'
+    """
+    of = "cell area" if extent_known else "visited cell area"
+    return f"{percent_text(coverage)} of the {of} analysed"
+
+
+def why_so_far(
+    coverage: float,
+    *,
+    extent_known: bool,
+    finished: bool = True,
+    enough: float = ENOUGH_COVERAGE,
+) -> str:
+    """Why a score is only "so far", and no result; empty where it is the slide's.
+
+    Args:
+        coverage: share of the cell area analysed, 0-1.
+        extent_known: an overview told where the slide's cells are.
+        finished: the session came to its end.
+        enough: the rig's ``[display] least_coverage``.
+    """
+    if not finished:
+        return "session not finished: not a result"
+    if not extent_known:
+        return "extent of the slide unknown: not a result"
+    return "" if coverage >= enough else "too little analysed: not a result"
+
+
+def score_text(score: SlideScore, *, extent_known: bool, so_far: bool) -> str:
+    """The score, never without what it is a score of.
+
+    >>> score_text(SlideScore(0.25, coverage=0.4), extent_known=True, so_far=True)
+    'score so far 0.250 over 40 % of the cell area analysed'
+    """
+    if score.score is None:
+        said = "no score"
+    else:
+        said = f"score{' so far' if so_far else ''} {probability_text(score.score)}"
+    return f"{said} over {coverage_text(score.coverage, extent_known=extent_known)}"
