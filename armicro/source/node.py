@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from armicro.errors import SourceError
+from armicro.picture import picture_size
 from armicro.rig import Camera
 from armicro.source.raw import CONVERSIONS
-from armicro.source.video import image_size
 
 _EMULATED = ("RGB8Packed", "Mono8")
 """The emulated camera shows a picture: no colour filter between it and us."""
@@ -58,13 +58,7 @@ def set_up(device: Any, camera: Camera) -> Setting:
 def _show(device: Any, camera: Camera) -> tuple[int, int]:
     """Put an image under the emulated camera; return how far the window can go."""
     image = Path(camera.emulated_image)
-    size = image_size(image)
-    if size is None:
-        raise SourceError(
-            f"emulated image {image}: missing or not an image; "
-            "correct camera.emulated_image of the rig"
-        )
-    width, height = size
+    width, height = picture_size(image)
     if width < camera.width_px or height < camera.height_px:
         raise SourceError(
             f"emulated image {image}: {width}×{height} px, smaller than the "

@@ -15,6 +15,7 @@ import numpy as np
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.errors import SourceError
 from armicro.field import Field, Pixels
+from armicro.picture import read_picture
 from armicro.rig import Rig
 from armicro.source import Card
 from armicro.source.degrade import Degrader, draw_chance
@@ -51,7 +52,7 @@ class SimulatedSource:
         """
         self._camera, self._scan, self._stage = rig.camera, rig.scan, stage
         self._calibration, self._clock = calibration, clock
-        self._slide = read_picture(rig) if slide is None else slide
+        self._slide = picture_of(rig) if slide is None else slide
         height_px, width_px = self._slide.shape[:2]
         camera = rig.camera
         if width_px < camera.width_px or height_px < camera.height_px:
@@ -134,7 +135,7 @@ class SimulatedSource:
         """Nothing to give back; may be called twice."""
 
 
-def read_picture(rig: Rig) -> Pixels:
+def picture_of(rig: Rig) -> Pixels:
     """Read the picture that plays the slide, or draw one.
 
     Raises:
@@ -143,10 +144,9 @@ def read_picture(rig: Rig) -> Pixels:
     if rig.camera.emulated_image == DRAWN:
         return paint_slide(rig.camera)
     path = Path(rig.camera.emulated_image)
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-    if bgr is None:
+    if not path.is_file():
         raise SourceError(
-            f"simulated slide {rig.camera.emulated_image or '(none named)'}: missing "
-            'or no picture; name a PNG, or "drawn", as camera.emulated_image of the rig'
+            f"simulated slide {rig.camera.emulated_image or '(none named)'}: missing; "
+            'name a PNG, or "drawn", as camera.emulated_image of the rig'
         )
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return read_picture(path)

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from armicro.errors import SourceError
-from armicro.field import Pixels
 
 NORMAL_CLASS = "NILM"
 Split = Literal["train", "val"]
@@ -336,15 +334,3 @@ def find_image(folder: Path, name: str) -> Path:
     """Return a field's picture: in ``images/`` beside its table, or beside it."""
     inside = folder / "images" / name
     return inside if inside.exists() else folder / name
-
-
-def read_image(path: Path) -> Pixels:
-    """Return (h, w, 3) RGB.
-
-    Raises:
-        SourceError: the file is missing or is no picture.
-    """
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise SourceError(f"{path}: is not a readable picture; check its table")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

@@ -5,16 +5,15 @@ finds it. A camera raises ``SourceLostError`` when it stops; a file and a folder
 """
 
 import time
-import warnings
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field, Pixels
+from armicro.picture import read_picture
 from armicro.rig import Camera
 from armicro.source import Card
 from armicro.source.raw import apply_gains
@@ -177,23 +176,10 @@ def _open_camera(number: int, camera: Camera) -> cv2.VideoCapture:
 
 def read_image(file: Path) -> Pixels | None:
     """Read (height, width, 3) RGB; None when the file is missing or no image."""
-    if not file.is_file():
-        return None
-    picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    return None if picture is None else _to_rgb(picture)
-
-
-def image_size(file: Path) -> tuple[int, int] | None:
-    """Width and height of an image, from its head; None when it is no image."""
     try:
-        # Pillow warns of large images, which here are meant.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as picture:
-                return picture.size
-    except (OSError, Image.DecompressionBombError):
-        pixels = read_image(file)
-        return None if pixels is None else (pixels.shape[1], pixels.shape[0])
+        return read_picture(file)
+    except SourceError:
+        return None
 
 
 def _to_rgb(picture: object) -> Pixels:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.picture import read_picture
 from armicro.source import table
 from armicro.source.table import NORMAL_CLASS, Split
 
@@ -129,7 +130,7 @@ def read_fields(folder: Path) -> list[AnnotatedField]:
                 source=folder.name,
                 group=row.group,
                 split=split,
-                pixels=table.read_image(row.path),
+                pixels=read_picture(row.path),
                 um_per_px=row.um_per_px,
                 points_px=np.array(points, float).reshape(-1, 2),
                 classes=tuple(cell.category for cell in found),
@@ -147,7 +148,7 @@ def read_crops(folder: Path) -> list[Crop]:
             source=folder.name,
             group=row.group,
             split=table.split_of_crop(row, folder.name),
-            pixels=table.read_image(row.path),
+            pixels=read_picture(row.path),
             um_per_px_range=scale,
             category=row.category,
             lesion=row.lesion,

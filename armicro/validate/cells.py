@@ -10,7 +10,8 @@ from armicro.engine import Engine
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.metrics import Judged
-from armicro.source.table import CellRow, CropRow, FieldRow, read_image
+from armicro.picture import read_picture
+from armicro.source.table import CellRow, CropRow, FieldRow
 from armicro.validate.tiles import tile_of_crop, tiles_of_points
 
 BATCH = 16
@@ -32,7 +33,7 @@ def look_at_crops(hr: Engine, crops: Sequence[CropRow], um_per_px: float) -> Loo
         SourceError: a picture cannot be read.
         EngineError: the engine failed.
     """
-    tiles = (tile_of_crop(read_image(crop.path), um_per_px) for crop in crops)
+    tiles = (tile_of_crop(read_picture(crop.path), um_per_px) for crop in crops)
     score, features = run_batches(hr, tiles)
     judged = Judged(
         score,
@@ -64,7 +65,9 @@ def look_at_cells(
                 continue
             rows.extend(found)
             points = [(cell.x_px, cell.y_px) for cell in found]
-            yield from tiles_of_points(read_image(field.path), field.um_per_px, points)
+            yield from tiles_of_points(
+                read_picture(field.path), field.um_per_px, points
+            )
 
     score, features = run_batches(hr, tiles())
     if not rows:

@@ -16,7 +16,8 @@ from armicro.cascade.screen import Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
 from armicro.metrics import Judged, interval
-from armicro.source.table import CellRow, FieldRow, read_image
+from armicro.picture import read_picture
+from armicro.source.table import CellRow, FieldRow
 from armicro.verdict import HR_TILE_UM, SUSPICIOUS
 
 REACH_UM = HR_TILE_UM / 2
@@ -86,7 +87,7 @@ def screen_field(
     """
     screen = Screen(networks, choice)
     place = Place(0.0, 0.0, 0.0, "slide_file")
-    field = Field(read_image(row.path), row.um_per_px, seq=0, taken_ns=0, place=place)
+    field = Field(read_picture(row.path), row.um_per_px, seq=0, taken_ns=0, place=place)
     points = [(cell.x_px, cell.y_px) for cell in cells if cell.lesion]
     lesions = np.array(points, float).reshape(-1, 2) * row.um_per_px
     return seen_picture(screen, field, (row.image, row.group), lesions)

@@ -9,6 +9,7 @@ are refused. ``tests/calibrate/micrometer.py`` draws the cases.
 """
 
 import argparse
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.scale import measure_ruler
-from armicro.errors import CalibrationError
-from armicro.source.video import read_image
+from armicro.errors import CalibrationError, SourceError
+from armicro.picture import read_picture
 from tests.calibrate.micrometer import case, draw, not_rulers
 
 
@@ -90,9 +91,8 @@ def _others(each: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     for inner in ("cric/images", "focus_stack", "overlap_chain/images"):
         files = sorted((Path(folder) / inner).glob("*.*")) if folder else []
         for file in files[:: max(1, len(files) // each)]:
-            picture = read_image(file)
-            if picture is not None:
-                yield file.name, picture
+            with contextlib.suppress(SourceError):
+                yield file.name, read_picture(file)
 
 
 def main() -> None:

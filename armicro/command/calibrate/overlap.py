@@ -6,12 +6,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from armicro.calibrate.overlap import find_overlap
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
+from armicro.picture import read_picture
 
 EXAMPLE = """\
 examples:
@@ -49,20 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(path: Path) -> Pixels:
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
+    pixels = read_picture(path)
+    if min(pixels.shape[:2]) < _LEAST_PX:
         raise CalibrationError(
-            f"picture {path}: {error.strerror or error}; expected a picture of a field"
-        ) from error
-    bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if bgr is None:
-        raise CalibrationError(
-            f"picture {path}: cannot be read; expected PNG, JPEG, TIFF or BMP"
+            f"picture {path}: {pixels.shape[1]}x{pixels.shape[0]} px; expected a field "
+            f"of at least {_LEAST_PX} px a side"
         )
-    if min(bgr.shape[:2]) < _LEAST_PX:
-        raise CalibrationError(
-            f"picture {path}: {bgr.shape[1]}x{bgr.shape[0]} px; expected a field of at "
-            f"least {_LEAST_PX} px a side"
-        )
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return pixels

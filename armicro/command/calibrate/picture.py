@@ -15,11 +15,11 @@ from armicro.calibrate.certificate import Instrument
 from armicro.certificate import Measurement, describe, read_certificate, record
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
+from armicro.picture import read_picture
 from armicro.rig import Rig, read_rig
 from armicro.source import Card
 from armicro.source.identity import instrument_of
 from armicro.source.open import open_source
-from armicro.source.video import read_image
 
 _STALE_FIELDS = 5
 """Exposed before they were asked for, perhaps."""
@@ -39,17 +39,9 @@ def read_pictures(files: Sequence[Path]) -> list[Pixels]:
     """Read pictures; a folder stands for what is in it.
 
     Raises:
-        CalibrationError: a file is missing or no picture.
+        SourceError: a file is missing or no picture.
     """
-    pictures = []
-    for file in (inner for path in files for inner in _expand(path)):
-        picture = read_image(file) if file.is_file() else None
-        if picture is None:
-            raise CalibrationError(
-                f"{file}: no picture that can be read; expected a PNG, TIFF or JPEG"
-            )
-        pictures.append(picture)
-    return pictures
+    return [read_picture(file) for path in files for file in _expand(path)]
 
 
 @contextlib.contextmanager

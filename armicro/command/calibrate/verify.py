@@ -19,12 +19,12 @@ from armicro.calibrate.course import (
 from armicro.calibrate.ready import check_empty, check_ticks
 from armicro.calibrate.verify import Comparison, compare
 from armicro.certificate import now
-from armicro.errors import CalibrationError, SourceError
+from armicro.errors import CalibrationError
 from armicro.field import Field
+from armicro.picture import read_picture
 from armicro.rig import Rig, read_rig
 from armicro.source.identity import why_void
 from armicro.source.open import open_source
-from armicro.source.video import read_image
 
 EXAMPLE = """\
 examples:
@@ -67,10 +67,9 @@ def run(args: argparse.Namespace) -> int:
 def _from_files(args: argparse.Namespace, rig: Rig) -> tuple[list[msgspec.Struct], str]:
     fresh: list[msgspec.Struct] = []
     for path in args.pictures:
-        pixels = read_image(path)
-        if pixels is None:
-            raise SourceError(f"{path}: no image to read; expected a PNG, TIFF or JPEG")
-        fresh += _measure([Field(pixels, rig.camera.um_per_px, 0, 0)], args, rig)
+        fresh += _measure(
+            [Field(read_picture(path), rig.camera.um_per_px, 0, 0)], args, rig
+        )
     return fresh, ""
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.picture import read_picture
 from armicro.source.phantom.specification import UM_PER_PX
 from armicro.source.table import (
     LABEL_COLUMN,
@@ -73,14 +74,14 @@ class RealField:
         Raises:
             SourceError: the file is no picture, or of another size than the table says.
         """
-        picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
+        picture = read_picture(self.path)
         size = (self.file_height_px, self.file_width_px)
-        if picture is None or picture.shape[:2] != size:
+        if picture.shape[:2] != size:
             raise SourceError(
                 f"{self.path} cannot be read: expected a picture of "
                 f"{self.file_width_px} x {self.file_height_px} px; copy it there again"
             )
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return picture
 
 
 def _picture(path: Path, flags: int) -> Pixels:
