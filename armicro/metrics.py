@@ -68,6 +68,22 @@ def specificity(score: Scores, lesion: Labels) -> float:
     return float((normal < SUSPICIOUS).mean()) if normal.size else float("nan")
 
 
+def sensitivity_at(score: Scores, lesion: Labels, false_share: float) -> float:
+    """Return the share of lesions above all but ``false_share`` of the normals.
+
+    NaN without both classes.
+
+    >>> score = np.array([0.1, 0.2, 0.3, 0.25, 0.9])
+    >>> sensitivity_at(score, np.array([False, False, False, True, True]), 0.01)
+    0.5
+    """
+    if lesion.all() or not lesion.any():
+        return float("nan")
+    normal = np.sort(score[~lesion])[::-1]
+    limit = normal[int(false_share * len(normal))]
+    return float((score[lesion] > limit).mean())
+
+
 def full_specificity(score: Scores, lesion: Labels) -> float:
     """Return the share of normals below the lowest lesion; NaN without both classes."""
     if lesion.all() or not lesion.any():

@@ -1,102 +1,172 @@
-"""What each strategy is worth: short HR trainings that differ in one switch at a time.
+"""What each choice of HR's recipe is worth on laboratories and stains never seen.
 
-Rows add up. All start from the same weights and see the same number of tiles, few
-enough for a CPU, with only the last stage of the backbone moving: they rank the
-switches, they do not reach the shipped network's figures. Sources that a row never
-trained on are another laboratory to it, so their columns say what generalises.
+Rows differ from the first in one switch, the last is the recipe that is shipped. Each
+row is trained without one group at a time (a laboratory, or a slide group of one), and
+scored on all groups that this training never saw; nothing is chosen on a group that
+took part. All start from the same weights and see the same number of tiles, few enough
+for a CPU: the rows rank the switches, they do not reach the shipped figures.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.metrics import auc, interval
+from armicro.errors import SourceError
+from armicro.metrics import auc, interval, sensitivity_at
 from armicro.train.checkpoint import CHECKPOINT, read_checkpoint
-from armicro.train.data import Dataset
+from armicro.train.data import AnnotatedField, Dataset
 from armicro.train.fit import fit
-from armicro.train.recipe import SOURCE_WEIGHTS, validation_samples
-from armicro.train.sample import BalancedSampler, Sample, TilePlan, list_samples
+from armicro.train.recipe import SOURCE_WEIGHTS
+from armicro.train.sample import (
+    AREA_CATEGORY,
+    BalancedSampler,
+    Sample,
+    TilePlan,
+    list_samples,
+)
 from armicro.train.stage import FitSettings, Stage
 from armicro.train.watch import TileNetwork, cut_validation, logits_of
 from armicro.verdict import HR_UM_PER_PX
 
-PLAN = TilePlan(128, HR_UM_PER_PX, 4.0)
 ONE_SOURCE = "cric"
+TILE_PX, MIDDLE_PX = 256, 160
+"""The whole HR tile, and the part of it that the shipped network looks at."""
+SHIFT_UM = 3.4
+JUDGED = 400
+"""Cells of a group that are scored, evenly spread over it."""
+FALSE_SHARE = 0.01
+"""Share of normal cells called at the operating point of a slide that is read for
+rare lesions."""
 RESAMPLES = 300
 Logits = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
+class Study:
+    """What is trained: each row without each group, with each seed."""
+
+    rows: Sequence[str]
+    left_out: Sequence[str]
+    steps: int
+    seeds: Sequence[int] = (20211,)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table; a training, or another set of weights of the last one."""
+    """One choice of a recipe."""
 
     name: str
-    augmented: bool = True
-    balanced: bool = True
-    hard_share: float = 0.5
-    stain: bool = True
-    fade: bool = True
-    all_sources: bool = True
-    smoothing: float = 0.05
-    found: bool = False
-    """Learn from what LR took for lesions too."""
-    mean: bool = False
-    """Judge the running mean of the weights instead of the last ones."""
+    tile_px: int = TILE_PX
+    frozen: int = 0
+    hard_share: float = 0.0
+    all_sources: bool = False
+    areas: bool = False
+    """Learn from places far from every lesion too."""
+
+    def settings(self, steps: int, seed: int) -> FitSettings:
+        """Return the training that this row is."""
+        plan = TilePlan(self.tile_px, HR_UM_PER_PX, SHIFT_UM)
+        stage = Stage(steps, plan, frozen=self.frozen, hard_share=self.hard_share)
+        return FitSettings((stage,), seed, mine_every=10, checkpoint_every=25)
+
+    def takes(self, sample: Sample) -> bool:
+        """Whether a sample is of those that this row learns from."""
+        known = self.all_sources or sample.source == ONE_SOURCE
+        return known and (self.areas or sample.category != AREA_CATEGORY)
 
 
-ROWS = (
-    Row("plain: one source, as it comes", False, False, 0, False, False, False, 0),
-    Row("+ augmentation in HSV and RGB", True, False, 0, False, False, False, 0),
-    Row("+ balancing", True, True, 0, False, False, False, 0),
-    Row("+ mining", True, True, 0.5, False, False, False, 0),
-    Row("+ stain mixing", True, True, 0.5, True, False, False, 0),
-    Row("+ fading of colour", True, True, 0.5, True, True, False, 0),
-    Row("+ further sources", smoothing=0),
-    Row("+ label smoothing"),
-    Row("+ what LR found", found=True),
-    Row("+ running mean of the weights", found=True, mean=True),
-)
+ROWS: Mapping[str, Row] = {
+    "plain": Row("one source, whole tiles, all layers move"),
+    "middle": Row("the middle of the tile", tile_px=MIDDLE_PX),
+    "frozen": Row("first three layers frozen", frozen=3),
+    "mining": Row("hard samples more often", hard_share=0.3),
+    "areas": Row("places far from lesions too", areas=True),
+    "sources": Row("all sources", all_sources=True),
+    "shipped": Row("all of these", MIDDLE_PX, 3, 0.3, all_sources=True, areas=True),
+}
+
+
+def groups_of(sample: Sample) -> tuple[str, ...]:
+    """Return what can be left out with a sample: its laboratory, its slide group."""
+    picture = sample.picture
+    if isinstance(picture, AnnotatedField):
+        return sample.source, picture.group
+    return (sample.source,)
 
 
 def run_ablation(
     dataset: Dataset,
-    found: Sequence[Sample],
     start: Callable[[], TileNetwork],
     out: Path,
-    *,
-    steps: int,
-    seeds: Sequence[int] = (20211,),
+    study: Study,
 ) -> list[dict[str, Any]]:
-    """Train each row with each seed under ``out``; return and write the table.
+    """Train each row without each group, with each seed; return and write the table.
 
-    A training of these samples and settings whose logits are there already is not run
-    again; other start weights want another folder.
+    A training that was stopped goes on from its checkpoint, and one whose logits are
+    there is not run again; other start weights want another folder.
+
+    Raises:
+        SourceError: there is no such row or group.
     """
-    samples, val = list_samples(dataset.split("train")), validation_samples(dataset)
-    table = []
-    for row in ROWS:
-        runs = []
-        for seed in seeds:
-            # The mean belongs to the very training of the row above it.
-            name = replace_mean(row).name.split(":")[0].strip("+ ").replace(" ", "-")
-            used = row_settings(row, steps, seed)
-            train = [*samples, *(found if row.found else ())]
-            key = key_of([*train, *val], used)
-            folder = out / f"{name}-steps{steps}-seed{seed}-{key}"
-            done = folder / ("mean.npz" if row.mean else "last.npz")
-            if not done.exists():
-                train_row(replace_mean(row), train, val, start(), folder, used)
-            runs.append(dict(np.load(done)))
-        table.append({"row": row.name, "steps": steps, "seeds": len(seeds)})
-        table[-1] |= judge_row(runs, val)
+    samples = list_samples(dataset)
+    known = {group for one in samples for group in groups_of(one)}
+    for what, asked, there in (
+        ("row", study.rows, ROWS),
+        ("group", study.left_out, known),
+    ):
+        if missing := sorted(set(asked) - set(there)):
+            raise SourceError(
+                f"no {what} {', '.join(missing)}; there are {', '.join(sorted(there))}"
+            )
+    table: list[dict[str, Any]] = []
+    runs: dict[str, list[Logits]] = {}
+    for seed, name, group in product(study.seeds, study.rows, study.left_out):
+        used = ROWS[name].settings(study.steps, seed)
+        train = [
+            one
+            for one in samples
+            if ROWS[name].takes(one) and group not in groups_of(one)
+        ]
+        folder = out / f"{name}-steps{study.steps}-{key_of(train, used)}"
+        done = folder / "logits.npz"
+        if not done.exists():
+            train_row(train, unseen(samples, train), start(), folder, used)
+        runs.setdefault(name, []).append(dict(np.load(done)))
+        table = judge_rows(runs, samples)
         (out / "ablation.json").write_text(json.dumps(table, indent=2), "utf-8")
     return table
+
+
+def unseen(
+    samples: Sequence[Sample], train: Sequence[Sample]
+) -> dict[str, list[Sample]]:
+    """Return the judged cells of each group of which a training saw no picture."""
+    seen = {id(one.picture) for one in train}
+    held: dict[str, list[Sample]] = {}
+    for one in samples:
+        if one.category != AREA_CATEGORY:
+            # The narrowest group: a laboratory is the sum of its slide groups.
+            held.setdefault(groups_of(one)[-1], []).append(one)
+    chosen = {
+        group: judged(own)
+        for group, own in held.items()
+        if not any(id(one.picture) in seen for one in own)
+    }
+    both = {False, True}
+    return {g: own for g, own in chosen.items() if {s.lesion for s in own} == both}
+
+
+def judged(own: Sequence[Sample]) -> list[Sample]:
+    """Return the cells of a group that are scored."""
+    rows = np.linspace(0, len(own) - 1, min(len(own), JUDGED)).round().astype(int)
+    return [own[row] for row in rows]
 
 
 def key_of(samples: Sequence[Sample], settings: FitSettings) -> str:
@@ -108,74 +178,76 @@ def key_of(samples: Sequence[Sample], settings: FitSettings) -> str:
     return hashlib.sha256(repr((told, settings)).encode()).hexdigest()[:8]
 
 
-def replace_mean(row: Row) -> Row:
-    """Return the row of whose training this one's weights are."""
-    return next(one for one in ROWS if replace(row, name=one.name, mean=False) == one)
-
-
-def row_settings(row: Row, steps: int, seed: int) -> FitSettings:
-    """Return a row's settings."""
-    plan = replace(PLAN, augmented=row.augmented, stain=row.stain, fade=row.fade)
-    stage = Stage(steps, plan, frozen=5, hard_share=row.hard_share, rate=2e-4)
-    return FitSettings(
-        (stage,), seed, row.smoothing, mine_every=10, checkpoint_every=steps
-    )
-
-
 def train_row(
-    row: Row,
     train: Sequence[Sample],
-    val: Sequence[Sample],
+    held: Mapping[str, Sequence[Sample]],
     network: TileNetwork,
     folder: Path,
     settings: FitSettings,
 ) -> None:
-    """Train one row and write its logits on every source's validation cells."""
+    """Train one row and write its logits on the cells of each group held out."""
     folder.mkdir(parents=True, exist_ok=True)
-    samples = [
-        sample for sample in train if row.all_sources or sample.source == ONE_SOURCE
-    ]
-    sampler = BalancedSampler(
-        samples, source_weights=SOURCE_WEIGHTS, balanced=row.balanced
-    )
-    trained = fit(network, sampler, (), settings, folder)
-    tiles = cut_validation(val, PLAN)
+    sampler = BalancedSampler(train, source_weights=SOURCE_WEIGHTS)
+    trained = fit(network, sampler, (), settings, folder, resume=True)
     saved = read_checkpoint(folder / CHECKPOINT)
-    wanted = {"model": "last"}
-    if any(one.mean and replace_mean(one) == row for one in ROWS):
-        wanted["mean"] = "mean"
-    for part, name in wanted.items():
-        trained.load_state_dict(saved.part(part))
-        found = {key: logits_of(trained, own[0]) for key, own in tiles.items()}
-        np.savez(folder / f"{name}.npz", **found)  # type: ignore[arg-type]
+    # So short a training's running mean still remembers its start.
+    trained.load_state_dict(saved.part("model"))
+    plan = settings.stages[0].plan
+    logits = {}
+    for group, own in held.items():
+        alone = [replace(one, source=group) for one in own]
+        logits[group] = logits_of(trained, cut_validation(alone, plan)[group][0])
+    np.savez(folder / "logits.npz", **logits)  # type: ignore[arg-type]
     (folder / CHECKPOINT).unlink()
 
 
-def judge_row(runs: Sequence[Logits], val: Sequence[Sample]) -> dict[str, float]:
-    """Return each source's AUC, the seeds' mean, with a 95 % interval over groups."""
-    figures = {}
-    for source in runs[0]:
-        own = [sample for sample in val if sample.source == source]
-        lesion = np.array([sample.lesion for sample in own])
-        scores = np.array([run[source] for run in runs])
-        low, high = auc_interval(scores, lesion, [sample.group for sample in own])
-        figures[f"auc_{source}"] = round(mean_auc(scores, lesion), 4)
-        figures[f"auc_{source}_low"] = round(low, 4)
-        figures[f"auc_{source}_high"] = round(high, 4)
-    return figures
+def judge_rows(
+    runs: Mapping[str, Sequence[Logits]], samples: Sequence[Sample]
+) -> list[dict[str, Any]]:
+    """Return, for each row and group never seen, AUC and recall at few false calls.
+
+    ``auc_gain`` is the difference to the first row on the same cells; its 95 % interval
+    draws whole fields or cases. Figures are means over the trainings of a row that
+    never saw the group.
+    """
+    first = next(iter(runs))
+    cells = unseen(samples, ())
+    table = []
+    for name, own in runs.items():
+        for group in cells:
+            told = [run[group] for run in own if group in run]
+            plain = [run[group] for run in runs[first] if group in run]
+            if told and plain:
+                figures = judge_row(np.array(told), np.array(plain), cells[group])
+                row = {"row": name, "group": group, "trainings": len(told)}
+                table.append(row | figures)
+    return table
+
+
+def judge_row(
+    scores: NDArray[np.float64], plain: NDArray[np.float64], cells: Sequence[Sample]
+) -> dict[str, float]:
+    """Return the figures of (trainings, n) logits against those of the first row."""
+    lesion = np.array([one.lesion for one in cells])
+    group = np.array([one.group for one in cells])
+
+    def gain(rows: NDArray[np.int64]) -> float:
+        lesions = lesion[rows]
+        return mean_auc(scores[:, rows], lesions) - mean_auc(plain[:, rows], lesions)
+
+    low, high = interval(gain, group, resamples=RESAMPLES)
+    figures = {
+        "auc": mean_auc(scores, lesion),
+        "recall_at_1_percent": float(
+            np.mean([sensitivity_at(one, lesion, FALSE_SHARE) for one in scores])
+        ),
+        "auc_gain": gain(np.arange(len(cells))),
+        "auc_gain_low": low,
+        "auc_gain_high": high,
+    }
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def mean_auc(scores: NDArray[np.float64], lesion: NDArray[np.bool_]) -> float:
-    """Return the mean over seeds of the AUC of (seeds, n) scores."""
+    """Return the mean over trainings of the AUC of (trainings, n) scores."""
     return float(np.mean([auc(score, lesion) for score in scores]))
-
-
-def auc_interval(
-    scores: NDArray[np.float64], lesion: NDArray[np.bool_], groups: Sequence[str]
-) -> tuple[float, float]:
-    """Return the 95 % interval of the mean AUC by drawing whole groups."""
-    return interval(
-        lambda rows: mean_auc(scores[:, rows], lesion[rows]),
-        np.array(groups),
-        resamples=RESAMPLES,
-    )

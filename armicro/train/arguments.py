@@ -17,6 +17,11 @@ def seeds(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def names(text: str) -> list[str]:
+    """Read names with commas between them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def add_train_arguments(
     parser: argparse.ArgumentParser, kinds: tuple[str, ...]
 ) -> None:
@@ -44,6 +49,14 @@ def add_train_arguments(
     )
     parser.add_argument(
         "--seeds", type=seeds, default=[20211], help="of the ablation, with commas"
+    )
+    parser.add_argument(
+        "--rows", type=names, help="of the ablation, with commas; default all"
+    )
+    parser.add_argument(
+        "--left-out",
+        type=names,
+        help="laboratories or slide groups that the ablation leaves out, each in turn",
     )
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--name", default="cervical-r50", help="name of the set")

@@ -24,7 +24,7 @@ import torch
 
 from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError, SourceError
-from armicro.train.ablation import run_ablation
+from armicro.train.ablation import ROWS, Study, run_ablation
 from armicro.train.arguments import add_train_arguments
 from armicro.train.assemble import (
     AssembleSettings,
@@ -84,7 +84,9 @@ QUICK_ASSEMBLY = AssembleSettings(
     constructed=20,
     slides=SlideSettings(steps=3, batch=4),
 )
-ABLATION_STEPS = 120
+ABLATION_STEPS = 300
+LEFT_OUT = ("cric-1", "cric-2", "cric-3", "cric-5", "herlev", "sipakmed")
+"""Groups that the ablation leaves out, each in turn."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,15 +125,18 @@ def read_sources(args: argparse.Namespace) -> Dataset:
 
 
 def write_ablation(dataset: Dataset, args: argparse.Namespace) -> None:
-    """Train the rows of the ablation table."""
+    """Train the rows of the ablation table, each without each group."""
     args.out.mkdir(parents=True, exist_ok=True)
     table = run_ablation(
         dataset,
-        read_found(args.out / "found.csv", dataset.split("train").fields),
         lambda: start_network(HighResolution, args),
         args.out,
-        steps=args.steps or ABLATION_STEPS,
-        seeds=args.seeds,
+        Study(
+            args.rows or tuple(ROWS),
+            args.left_out or LEFT_OUT,
+            args.steps or ABLATION_STEPS,
+            args.seeds,
+        ),
     )
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 

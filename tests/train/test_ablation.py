@@ -1,66 +1,115 @@
-from dataclasses import replace
-from itertools import pairwise
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from armicro.errors import SourceError
 from armicro.train import ablation
-from armicro.train.ablation import ROWS, Row, auc_interval, replace_mean, run_ablation
-from armicro.train.data import read_dataset
-from armicro.train.found import FOUND
+from armicro.train.ablation import (
+    ROWS,
+    Row,
+    Study,
+    groups_of,
+    judge_row,
+    run_ablation,
+    unseen,
+)
+from armicro.train.data import Crop, Dataset, read_dataset
 from armicro.train.networks import HighResolution
-from armicro.train.sample import list_samples
+from armicro.train.sample import AREA_CATEGORY, Sample, list_samples
+
+CROP = Crop(
+    "a", "crops", "case", "val", np.zeros((8, 8, 3), np.uint8), (0.2, 0.2), "", False
+)
+CELL = Sample("crops", "", False, "case", CROP)
 
 
-def test_a_row_of_averaged_weights_is_not_another_training() -> None:
-    last = ROWS[-1]
-    assert last.mean
-    assert replace_mean(last) == ROWS[-2]
-    assert [replace_mean(row) for row in ROWS[:-1]] == list(ROWS[:-1])
+def test_each_row_but_the_last_changes_one_switch_of_the_first() -> None:
+    plain, *others, _ = ROWS.values()
+    switches = [each.name for each in fields(Row) if each.name != "name"]
+    for row in others:
+        assert sum(getattr(plain, s) != getattr(row, s) for s in switches) == 1
 
 
-def test_each_row_changes_one_switch() -> None:
-    for before, after in pairwise(ROWS):
-        fields = set(Row.__dataclass_fields__) - {"name"}
-        changed = [f for f in fields if getattr(before, f) != getattr(after, f)]
-        assert len(changed) == 1
-
-
-def test_the_interval_holds_the_figure_and_widens_with_few_groups() -> None:
+def test_the_gain_is_paired_and_none_against_itself() -> None:
     rng = np.random.default_rng(1)
     lesion = np.arange(200) % 2 == 0
-    # Of 40 neighbours all are told apart well, or all badly, as in a slide group.
-    sharpness = np.repeat([2.0, 0.2, 2.0, 0.2, 1.0], 40)
-    scores = (lesion * sharpness + rng.normal(0, 1, 200))[None]
-    many = auc_interval(scores, lesion, [str(n // 2) for n in range(200)])
-    few = auc_interval(scores, lesion, [str(n // 40) for n in range(200)])
-    assert many[0] < ablation.mean_auc(scores, lesion) < many[1]
-    assert few[1] - few[0] > many[1] - many[0]
+    cells = [
+        replace(CELL, lesion=bool(one), group=str(n // 4))
+        for n, one in enumerate(lesion)
+    ]
+    plain = (lesion + rng.normal(0, 1, 200))[None]
+    better = (2 * lesion + rng.normal(0, 1, 200))[None]
+    same = judge_row(plain, plain, cells)
+    assert (same["auc_gain"], same["auc_gain_low"], same["auc_gain_high"]) == (0, 0, 0)
+    gain = judge_row(better, plain, cells)
+    assert 0 < gain["auc_gain_low"] < gain["auc_gain"] < gain["auc_gain_high"]
+
+
+def test_cells_of_a_picture_that_took_part_are_not_judged(dataset: Dataset) -> None:
+    samples = list_samples(dataset)
+    train = [one for one in samples if "group2" not in groups_of(one)]
+    assert set(unseen(samples, train)) == {"group2"}
+    assert all(
+        one.category != AREA_CATEGORY for one in unseen(samples, train)["group2"]
+    )
+    one_source = [one for one in samples if one.source == "lab"]
+    assert set(unseen(samples, one_source)) == {"crops"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "left_out", "said"),
+    [(["nothing"], ["crops"], "no row nothing"), (["plain"], ["cric-9"], "cric-9")],
+)
+def test_a_row_or_group_that_is_not_there_is_named(
+    dataset: Dataset, tmp_path: Path, rows: list[str], left_out: list[str], said: str
+) -> None:
+    with pytest.raises(SourceError, match=said):
+        run_ablation(dataset, start, tmp_path, Study(rows, left_out, 1))
 
 
 def test_the_table_is_taken_up_where_it_stopped(
-    lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ablation, "ONE_SOURCE", "lab")
-    monkeypatch.setattr(ablation, "ROWS", ROWS[-2:])
+    monkeypatch.setattr(
+        ablation,
+        "ROWS",
+        {"plain": Row("plain", 32), "all": Row("all", 32, all_sources=True)},
+    )
     monkeypatch.setattr(ablation, "RESAMPLES", 20)
-    monkeypatch.setattr(ablation, "PLAN", replace(ablation.PLAN, tile_px=32))
     starts = []
 
-    def start() -> HighResolution:
+    def counted() -> HighResolution:
         starts.append(1)
-        torch.manual_seed(1)
-        return HighResolution("resnet18")
+        return start()
 
-    dataset = read_dataset(lab_folder)
-    found = [replace(list_samples(dataset)[0], source=FOUND)]
-    first = run_ablation(dataset, found, start, tmp_path, steps=1)
-    assert run_ablation(dataset, found, start, tmp_path, steps=1) == first
-    assert len(starts) == 1
-    # What another LR found is another training.
-    others = [replace(list_samples(dataset)[1], source=FOUND)]
-    run_ablation(dataset, others, start, tmp_path, steps=1)
+    def run(*left_out: str) -> list[dict[str, object]]:
+        return run_ablation(
+            dataset, counted, tmp_path, Study(["plain", "all"], left_out, 1)
+        )
+
+    first = run("crops")
+    assert {(each["row"], each["group"]) for each in first} == {
+        ("plain", "crops"),
+        ("all", "crops"),
+    }
     assert len(starts) == 2
-    assert {"auc_lab", "auc_crops_low"} <= set(first[0])
+    assert run("crops") == first
+    assert len(starts) == 2
+    # Another group left out is another training; what was never seen is judged by both.
+    table = run("crops", "group1")
+    assert len(starts) == 4
+    assert {each["trainings"] for each in table if each["row"] == "plain"} == {1, 2}
+
+
+@pytest.fixture
+def dataset(lab_folder: Path) -> Dataset:
+    return read_dataset(lab_folder)
+
+
+def start() -> HighResolution:
+    torch.manual_seed(1)
+    return HighResolution("resnet18")
