@@ -44,14 +44,27 @@ def percent_text(share: float) -> str:
 
 
 def probability_text(probability: float) -> str:
-    """A probability with three decimals, and never a certainty.
+    """A probability with three decimals, rounded down, and never a certainty.
 
-    >>> [probability_text(p) for p in (0.00002, 0.5, 0.99996)]
-    ['< 0.001', '0.500', '> 0.999']
+    >>> [probability_text(p) for p in (0.00002, 0.5, 0.9978, 0.99996)]
+    ['< 0.001', '0.500', '0.997', '> 0.999']
     """
     if probability > 0.9995:
         return "> 0.999"
-    return "< 0.001" if probability < 0.0005 else f"{probability:.3f}"
+    return (
+        "< 0.001" if probability < 0.001 else f"0.{probability_digits(probability, 3)}"
+    )
+
+
+def probability_digits(probability: float, count: int) -> str:
+    """The decimals of a probability: fewer are the beginning of more, certainty is 9s.
+
+    >>> [probability_digits(p, 4) for p in (0.0, 0.29, 0.99789, 1.0)]
+    ['0000', '2900', '9978', '9999']
+    """
+    # As written: 0.57 is less than 57 hundredths in binary.
+    written = f"{min(max(probability, 0.0), 1.0):.9f}"
+    return written[2 : 2 + count] if written[0] == "0" else "9" * count
 
 
 def coverage_text(coverage: float, *, extent_known: bool) -> str:

@@ -9,6 +9,7 @@ from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT, order
 from armicro.overlay.colour import Rgb, suspicion_rgb
 from armicro.overlay.picture import XyXy
 from armicro.report import Finding, Revisit, RevisitReason
+from armicro.verdict import probability_text
 
 REASONS: dict[RevisitReason, str] = {
     "passing": "suspicious, seen in passing",
@@ -120,15 +121,6 @@ def distance_text(way: Way) -> str:
     if way.distance_um < 10_000:
         return f"{way.distance_um / 1000:.2f} mm"
     return f"{way.distance_um / 1000:.1f} mm"
-
-
-def probability_text(probability: float) -> str:
-    """Two decimals, and never a certainty that a network cannot have.
-
-    >>> [probability_text(p) for p in (0.934, 0.999, 0.001)]
-    ['0.93', '0.99', '0.01']
-    """
-    return f"{min(0.99, max(0.01, probability)):.2f}"
 
 
 def _text(target: Finding | Revisit) -> str:

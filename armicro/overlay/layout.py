@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from armicro.field import Place
 from armicro.overlay.colour import STALE, Rgb, suspicion_rgb
-from armicro.overlay.guide import extent_um, probability_text
+from armicro.overlay.guide import extent_um
 from armicro.overlay.label import place_labels
 from armicro.overlay.picture import XyXy
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState
 from armicro.overlay.trust import aim_of, opacity_of, why_no_boxes
 from armicro.report import Finding, Revisit
+from armicro.verdict import probability_text
 
 
 @dataclass(frozen=True, slots=True)

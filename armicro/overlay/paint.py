@@ -25,7 +25,7 @@ from armicro.overlay.ruler import rule
 from armicro.overlay.status import Banner
 from armicro.overlay.viewport import Viewport
 
-LABEL_PX = (34.0, 17.0)
+LABEL_PX = (48.0, 17.0)
 """Width and height of a box's label on the screen."""
 KEYS = (
     ("B", "boxes on or off"),

@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from armicro.overlay.guide import probability_text
 from armicro.overlay.pace import Reading
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
@@ -20,7 +19,7 @@ from armicro.overlay.trust import (
     is_stale,
     why_no_boxes,
 )
-from armicro.verdict import coverage_text, why_so_far
+from armicro.verdict import coverage_text, probability_text, why_so_far
 
 RESEARCH_ONLY = "Research use only - not a diagnostic device"
 LOST = "place lost: move back to a part already seen"

@@ -156,6 +156,8 @@ def _slide_card(job: Job, card: Card | None) -> SlideCard:
         name=card.name,
         file=Path(job.slide).name,
         pixel_um=card.pixel_um,
+        shown_xywh_px=card.shown_xywh_px,
+        pixel_xy_um=card.pixel_xy_um,
         um_per_px=card.um_per_px,
         width_px=card.width_px,
         height_px=card.height_px,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
-from armicro.verdict import SUSPICIOUS
+from armicro.verdict import SUSPICIOUS, probability_text
 
 BINS = 20
 
@@ -85,7 +85,9 @@ def score_strip(scores: Mapping[str, tuple[float, float]], mean: float) -> Marku
         body.extend(
             Markup(
                 '<circle class="dot" cx="{}" cy="{}" r="5"><title>{}</title></circle>'
-            ).format(_n(frame.x(min(max(value, 0.0), 1.0))), _n(y), f"{value:.4f}")
+            ).format(
+                _n(frame.x(min(max(value, 0.0), 1.0))), _n(y), probability_text(value)
+            )
             for value in pair
         )
     return _svg(frame, Markup().join(body), "The six slide scores")

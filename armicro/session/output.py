@@ -10,6 +10,7 @@ from armicro.session.record import Session, read_session
 from armicro.session.summary import encode_summary, summarise
 from armicro.session.table import findings_csv, latency_csv
 from armicro.slide.journal import Journal
+from armicro.verdict import probability_digits
 
 JOURNAL = "session.sqlite"
 """The journal's name in a session folder."""
@@ -48,14 +49,25 @@ def _write_files(folder: Path, session: Session) -> None:
     slide, kept = session.slide, session.map
     # A camera has no file of its own: its fields' pixels are the nearest thing.
     pixel_um = slide.pixel_um or slide.um_per_px or 1.0
+    pixel_xy_um = slide.pixel_xy_um or (pixel_um, pixel_um)
+    corner_xy_um, size_px = (0.0, 0.0), None
+    if kept is not None:
+        pixel_xy_um = kept.um_per_px, kept.um_per_px
+        corner_xy_um = kept.x_um, kept.y_um
+        size_px = kept.width_px, kept.height_px
+    elif slide.shown_xywh_px is not None:
+        x, y, *wh_px = slide.shown_xywh_px
+        corner_xy_um = x * pixel_xy_um[0], y * pixel_xy_um[1]
+        size_px = wh_px[0], wh_px[1]
     files = {
         "slide.json": encode_summary(summarise(session)),
         "findings.csv": findings_csv(session.findings).encode(),
         "findings.geojson": findings_geojson(
             session.findings,
             slide=slide.name,
-            pixel_um=kept.um_per_px if kept else pixel_um,
-            corner_xy_um=(kept.x_um, kept.y_um) if kept else (0.0, 0.0),
+            pixel_um=pixel_xy_um,
+            corner_xy_um=corner_xy_um,
+            size_px=size_px,
         ),
         "latency.csv": latency_csv(session.stations).encode(),
         "report.html": render_page(session).encode(),
@@ -70,9 +82,7 @@ def _write_crops(folder: Path, session: Session) -> None:
     for rank, (finding, jpeg) in enumerate(
         zip(session.top, session.crops, strict=True), start=1
     ):
-        # Four digits: certainty itself is written as 9999.
-        share = min(9999, round(finding.hr_probability * 10_000))
-        name = f"{rank:02d}_{share:04d}.jpg"
+        name = f"{rank:02d}_{probability_digits(finding.hr_probability, 4)}.jpg"
         names.add(name)
         _replace(folder / name, jpeg)
     for path in folder.iterdir():

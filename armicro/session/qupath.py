@@ -1,5 +1,6 @@
 """``findings.geojson``: findings as annotations that QuPath imports onto the slide."""
 
+import math
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 
 from armicro.report import Finding
-from armicro.verdict import SUSPICIOUS
+from armicro.verdict import SUSPICIOUS, probability_text
 
 _CLASSES = {
     True: {"name": "Suspicious", "color": [164, 19, 60]},
@@ -20,8 +21,9 @@ def findings_geojson(
     findings: Iterable[Finding],
     *,
     slide: str,
-    pixel_um: float,
+    pixel_um: float | tuple[float, float],
     corner_xy_um: tuple[float, float] = (0.0, 0.0),
+    size_px: tuple[int, int] | None = None,
 ) -> bytes:
     """Return the findings as a GeoJSON FeatureCollection (QuPath 0.4 and later).
 
@@ -29,12 +31,19 @@ def findings_geojson(
         findings: most suspicious first.
         slide: its name; with a finding's place it makes the object's identity, so that
             importing twice leaves one object.
-        pixel_um: scale of the pixels that QuPath counts in, those of the slide file.
-        corner_xy_um: where pixel (0, 0) of that file lies on the slide.
+        pixel_um: scale of the slide file's pixels, along x and y where they differ.
+        corner_xy_um: where the picture that QuPath shows begins on the slide: it cuts
+            a slide to the part that was scanned (``openslide.bounds-x``).
+        size_px: width and height of that picture; a box ends at its edge, and a finding
+            beside it is left out.
     """
-    features = [
-        _feature(rank, finding, slide, _ring(finding, pixel_um, corner_xy_um))
+    pixel_xy_um = pixel_um if isinstance(pixel_um, tuple) else (pixel_um, pixel_um)
+    rings = (
+        (rank, finding, _ring(finding, pixel_xy_um, corner_xy_um, size_px))
         for rank, finding in enumerate(findings, start=1)
+    )
+    features = [
+        _feature(rank, finding, slide, ring) for rank, finding, ring in rings if ring
     ]
     return msgspec.json.encode({"type": "FeatureCollection", "features": features})
 
@@ -49,7 +58,7 @@ def _feature(
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {
             "objectType": "annotation",
-            "name": f"#{rank}  {finding.hr_probability:.3f}",
+            "name": f"#{rank}  {probability_text(finding.hr_probability)}",
             "classification": _CLASSES[finding.hr_probability >= SUSPICIOUS],
             "isLocked": True,
             "measurements": {
@@ -63,16 +72,24 @@ def _feature(
 
 
 def _ring(
-    finding: Finding, pixel_um: float, corner_xy_um: tuple[float, float]
+    finding: Finding,
+    pixel_xy_um: tuple[float, float],
+    corner_xy_um: tuple[float, float],
+    size_px: tuple[int, int] | None,
 ) -> list[list[float]]:
-    """Corners of the box in pixels, clockwise on the screen and closed."""
-    left_um, top_um = corner_xy_um
-    left, right = (
-        round((finding.x_um - left_um + side * finding.width_um / 2) / pixel_um, 2)
-        for side in (-1, 1)
-    )
-    top, bottom = (
-        round((finding.y_um - top_um + side * finding.height_um / 2) / pixel_um, 2)
-        for side in (-1, 1)
-    )
+    """Corners of the box in pixels, clockwise on the screen and closed; or none."""
+    ends = []
+    for axis, (at_um, long_um) in enumerate(
+        ((finding.x_um, finding.width_um), (finding.y_um, finding.height_um))
+    ):
+        most = size_px[axis] if size_px else math.inf
+        least = 0.0 if size_px else -math.inf
+        near, far = (
+            (at_um - corner_xy_um[axis] + side * long_um / 2) / pixel_xy_um[axis]
+            for side in (-1, 1)
+        )
+        if far <= least or near >= most:
+            return []
+        ends.append([round(min(max(v, least), most), 2) for v in (near, far)])
+    (left, right), (top, bottom) = ends
     return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

@@ -33,6 +33,10 @@ class SlideCard(msgspec.Struct, frozen=True):
     """The file's name without its folder: a path tells too much of a patient."""
     pixel_um: float | None = None
     """Scale of the slide file's own pixels; None for a camera."""
+    shown_xywh_px: tuple[int, int, int, int] | None = None
+    """What viewers show of the slide file: they cut it to what was scanned."""
+    pixel_xy_um: tuple[float, float] | None = None
+    """``pixel_um`` along x and along y."""
     um_per_px: float | None = None
     """Scale of the fields."""
     width_px: int | None = None

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from armicro.report import Area, FieldReport, Finding
 from armicro.session.record import OverviewCard, Session
 from armicro.slide.coverage import Coverage, area_of
-from armicro.verdict import SUSPICIOUS
+from armicro.verdict import SUSPICIOUS, probability_text
 
 WIDTH_PX = 900.0
 HEIGHT_PX = 620.0
@@ -143,7 +143,7 @@ def _dots(view: _View, findings: Sequence[Finding], top: Sequence[Finding]) -> M
         ).format(
             rank,
             *_at(view, finding),
-            f"{finding.hr_probability:.3f}",
+            probability_text(finding.hr_probability),
             f"{view.y(finding.y_um) + 3.6:.1f}",
         )
         for rank, finding in reversed(list(enumerate(top, start=1)))

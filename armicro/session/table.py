@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from armicro.report import Finding
+from armicro.verdict import probability_digits
 
 FINDING_COLUMNS = (
     "rank",
@@ -21,7 +22,7 @@ FINDING_COLUMNS = (
 def findings_csv(findings: Iterable[Finding]) -> str:
     """Return the findings, most suspicious first, ranked from 1.
 
-    Lengths are rounded to nanometres and probabilities to millionths.
+    Lengths are rounded to nanometres, probabilities down to millionths.
     """
     return _csv(
         FINDING_COLUMNS,
@@ -29,7 +30,10 @@ def findings_csv(findings: Iterable[Finding]) -> str:
             (
                 rank,
                 *(f"{um:.3f}" for um in (f.x_um, f.y_um, f.width_um, f.height_um)),
-                *(f"{share:.6f}" for share in (f.lr_probability, f.hr_probability)),
+                *(
+                    f"0.{probability_digits(share, 6)}"
+                    for share in (f.lr_probability, f.hr_probability)
+                ),
                 f.field_seq,
             )
             for rank, f in enumerate(findings, start=1)

@@ -27,6 +27,10 @@ class Card:
     overview: Overview | None = None
     pixel_um: float | None = None
     """Scale of the slide file's own pixels (for QuPath); None without a file."""
+    shown_xywh_px: tuple[int, int, int, int] | None = None
+    """What viewers show of the slide file: they cut it to what was scanned."""
+    pixel_xy_um: tuple[float, float] | None = None
+    """``pixel_um`` along x and along y."""
     binning: int = 1
     simulated: bool = False
     """A file or an emulator plays the camera: its scale is given, not measured."""

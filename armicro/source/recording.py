@@ -52,6 +52,8 @@ class _Header(msgspec.Struct, frozen=True):
     width_px: int
     height_px: int
     pixel_um: float | None = None
+    shown_xywh_px: tuple[int, int, int, int] | None = None
+    pixel_xy_um: tuple[float, float] | None = None
     overview: _Corner | None = None
 
 
@@ -152,6 +154,8 @@ class RecordingSource:
             fields_planned=len(self._records),
             overview=_read_overview(folder, header.overview),
             pixel_um=header.pixel_um,
+            shown_xywh_px=header.shown_xywh_px,
+            pixel_xy_um=header.pixel_xy_um,
             simulated=True,
         )
 
@@ -224,6 +228,8 @@ def _write_header(folder: Path, card: Card) -> None:
         width_px=card.width_px,
         height_px=card.height_px,
         pixel_um=card.pixel_um,
+        shown_xywh_px=card.shown_xywh_px,
+        pixel_xy_um=card.pixel_xy_um,
         overview=corner,
     )
     # Renamed into place: a header is there whole or not at all.

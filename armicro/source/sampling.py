@@ -27,6 +27,11 @@ _LEAST_SHRINK = 1.1
 """Up to here the area filter (a box of one pixel by one of ``step``) is a linear
 interpolation to within 0.2 grey levels on real slides, which takes a sixth of its time.
 """
+MOST_UNEQUAL = 2.0
+"""Oblong pixels are read as they are up to here; beyond, one side is a slip (a unit, a
+decimal point), as inches for centimetres would be."""
+_COARSEST_UM_PER_PX = 100.0
+"""Up to here a slide is shown, without boxes; beyond it is no microscope's."""
 _SAME_SCALE = 1e-4
 """Scales this near are one: over a field's width it is a quarter of a pixel."""
 
@@ -56,23 +61,46 @@ def read_shape(reader: SlideReader, path: Path, um_per_px: float | None) -> Shap
     bounds = (0, 0, width, height)
     if None not in told:
         bounds = clip_box(tuple(int(v or 0) for v in told), (width, height))  # type: ignore[arg-type]
-    scale = (um_per_px, um_per_px)
-    if um_per_px is None:
+    said = um_per_px is None
+    scale = (um_per_px or 0.0, um_per_px or 0.0)
+    if said:
         scale = (
-            _number(properties.get("openslide.mpp-x")),
-            _number(properties.get("openslide.mpp-y")),
+            _number(properties.get("openslide.mpp-x")) or 0.0,
+            _number(properties.get("openslide.mpp-y")) or 0.0,
         )
-    if not scale[0] or not scale[1] or min(scale[0], scale[1]) <= 0:
+    if min(scale) <= 0:
         raise SourceError(
             f"slide {path}: the file does not say its scale; "
             "give the size of its pixels with --um-per-px, for example 0.25"
         )
+    _check_scale(scale, path, "by the file" if said else "by --um-per-px")
     return Shape(
         tuple(reader.level_dimensions),
         tuple(reader.level_downsamples),
-        (scale[0], scale[1]),
+        scale,
         bounds,
     )
+
+
+def _check_scale(scale: tuple[float, float], path: Path, source: str) -> None:
+    """Refuse what no scanner gives; the cascade itself says what is too coarse for it.
+
+    A pixel finer than half of what any objective resolves comes from a slip in the
+    unit or the decimal point, and shrunk by as much a slide shows nothing at all.
+    """
+    finest, coarsest = SCALES_UM_PER_PX[0], _COARSEST_UM_PER_PX
+    if not finest <= min(scale) <= max(scale) <= coarsest:
+        raise SourceError(
+            f"slide {path}: its pixels are {scale[0]:.4g} µm {source}, expected "
+            f"{finest:g} to {SCALES_UM_PER_PX[1]:g}, which objectives give; give their "
+            "true size with --um-per-px, for example 0.25"
+        )
+    if max(scale) > MOST_UNEQUAL * min(scale):
+        raise SourceError(
+            f"slide {path}: its pixels are {scale[0]:.4g}×{scale[1]:.4g} µm {source}, "
+            f"one side at most {MOST_UNEQUAL:g} times the other; give their true "
+            "size with --um-per-px, for example 0.25"
+        )
 
 
 def _number(text: str | None) -> float | None:

@@ -97,6 +97,8 @@ class SlideSource:
             fields_planned=len(self._path),
             overview=read_overview(self._cache, self._shape, region),
             pixel_um=math.sqrt(self._shape.um_per_px[0] * self._shape.um_per_px[1]),
+            shown_xywh_px=self._shape.bounds,
+            pixel_xy_um=self._shape.um_per_px,
             simulated=True,
         )
 

@@ -53,7 +53,7 @@ def test_zoomed_in_only_what_the_window_shows_gets_a_box() -> None:
 def test_improbable_findings_get_no_box() -> None:
     field = field_at(place_at(0.0, 0.0))
     layout = boxes_on(field, finding_at(50, 40, 0.49), finding_at(50, 60, 0.5))
-    assert [box.label for box in layout.boxes] == ["0.50"]
+    assert [box.label for box in layout.boxes] == ["0.500"]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_low_score_at_full_coverage_is_plain_and_never_coloured_as_all_clear()
     None
 ):
     words = words_for(0.12, 0.95)
-    assert (words.title, words.number, words.tone) == ("Slide score", "0.12", "plain")
+    assert (words.title, words.number, words.tone) == ("Slide score", "0.120", "plain")
 
 
 def test_a_low_score_on_a_slide_of_unknown_extent_is_only_so_far() -> None:
@@ -73,7 +73,7 @@ def test_before_the_first_field_there_is_no_number() -> None:
 
 def test_the_six_scores_are_named() -> None:
     words = words_for(0.12, 0.9)
-    assert words.rows[0] == ("top 10", "0.11", "0.13")
+    assert words.rows[0] == ("top 10", "0.110", "0.130")
     assert [name for name, _, _ in words.rows] == ["top 10", "top 20", "top 30"]
     assert len(words.marks) == 6
 

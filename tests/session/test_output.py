@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from armicro.errors import SourceError
-from armicro.session.output import write_outputs
+from armicro.field import Place
+from armicro.report import FieldReport, Finding, Observation
+from armicro.session.output import JOURNAL, write_outputs
+from armicro.session.record import SlideCard
 from armicro.slide.journal import Journal
 
 
@@ -149,3 +153,58 @@ def test_a_folder_that_cannot_be_written_is_a_source_error(
         SourceError, match=r"top.*check free space and write permission"
     ):
         write_outputs(tmp_path, finished)
+
+
+def _find(journal: Journal, probability: float) -> None:
+    """A cell at (50, 50) µm, in the slide's first field."""
+    finding = Finding(50.0, 50.0, 62.0, 62.0, 0.8, probability, 0)
+    crop = np.full((256, 256, 3), 200, np.uint8)
+    seen = Observation(finding, np.zeros(2048, np.float32), crop)
+    place = Place(0.0, 0.0, 0.0, "slide_file")
+    report = FieldReport(
+        0, "analysed", place=place, width_um=600.0, height_um=600.0, findings=(finding,)
+    )
+    journal.write(report, [seen], {})
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (None, [38, 38, 162, 162]),
+        # The scanned part begins 20 px right and 10 px down.
+        ((20, 10, 500, 500), [18, 28, 142, 152]),
+        # The box reaches over the edges of what is shown.
+        ((60, 50, 90, 40), [0, 0, 90, 40]),
+        ((170, 10, 500, 500), None),
+    ],
+)
+def test_geojson_is_in_the_pixels_that_viewers_show(
+    shown: tuple[int, int, int, int] | None, expected: list[int] | None, tmp_path: Path
+) -> None:
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.set("slide", SlideCard(name="s", pixel_um=0.5, shown_xywh_px=shown))
+        _find(journal, 0.9978)
+        write_outputs(tmp_path, journal)
+    features = json.loads((tmp_path / "findings.geojson").read_text())["features"]
+    rings = [feature["geometry"]["coordinates"][0] for feature in features]
+    assert [[*ring[0], *ring[2]] for ring in rings] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("probability", "digits"), [(0.9978, "997"), (0.57, "570"), (0.3219, "321")]
+)
+def test_every_place_writes_the_same_digits(
+    probability: float, digits: str, tmp_path: Path
+) -> None:
+    with Journal(tmp_path / JOURNAL) as journal:
+        _find(journal, probability)
+        write_outputs(tmp_path, journal)
+    (row,) = rows_of(tmp_path / "findings.csv")
+    (crop,) = (tmp_path / "top").iterdir()
+    (shape,) = json.loads((tmp_path / "findings.geojson").read_text())["features"]
+    assert row["hr_probability"].startswith(f"0.{digits}")
+    assert crop.name.startswith(f"01_{digits}")
+    assert shape["properties"]["name"] == f"#1  0.{digits}"
+    page = (tmp_path / "report.html").read_text()
+    assert f"0.{digits}<" in page
+    assert f"Finding 1: 0.{digits}<" in page

@@ -1,6 +1,7 @@
 """The slide source on slides whose pixels say where they lie."""
 
 import contextlib
+import math
 from collections.abc import Callable, Container
 from pathlib import Path
 
@@ -269,3 +270,52 @@ def test_real_slide_is_read_as_openslide_reads_it(data: Path) -> None:
             x, y = place_px(field, 0.499)
             expected = np.asarray(slide.read_region((x, y), 0, (600, 500)))[..., :3]
             assert np.abs(field.pixels.astype(int) - expected).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("um_per_px", "given", "says"),
+    [
+        (0.025, None, "0.025 µm by the file"),
+        (0.00025, None, "by the file"),
+        (1e-5, None, "by the file"),
+        (250.0, None, "by the file"),
+        ((0.25, 0.025), None, "by the file"),
+        ((0.25, 0.59), None, "0.25×0.59 µm by the file"),
+        (0.25, 0.025, "0.025 µm by --um-per-px"),
+        (0.25, math.nan, "by --um-per-px"),
+        (0.25, -0.25, "does not say its scale"),
+        (0.25, math.inf, "by --um-per-px"),
+    ],
+)
+def test_scale_that_no_objective_gives_is_refused_and_the_option_named(
+    write_slide: Write,
+    coordinate_pixels: Draw,
+    um_per_px: float | tuple[float, float],
+    given: float | None,
+    says: str,
+) -> None:
+    path = write_slide(coordinate_pixels(400, 300), um_per_px=um_per_px)
+    with pytest.raises(SourceError, match=says) as refused:
+        read_all(path, um_per_px=given)
+    assert "--um-per-px" in str(refused.value)
+    assert read_all(path, um_per_px=0.25)[0].um_per_px == 0.25
+
+
+def test_scanned_part_is_what_viewers_show(write_slide: Write) -> None:
+    """Tiles that are not in the file, as scanners leave out empty glass."""
+    path = write_slide(np.full((768, 1024, 3), 200, np.uint8))
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        counts = tiff.pages.first.tags["TileByteCounts"]
+        offsets = tiff.pages.first.tags["TileOffsets"]
+        for tag in (offsets, counts):
+            size = {3: 2, 4: 4}[int(tag.dtype)]
+            for row in range(6):
+                for column in range(8):
+                    if row < 1 or column < 2:
+                        at = tag.valueoffset + (row * 8 + column) * size
+                        content[at : at + size] = bytes(size)
+    path.write_bytes(content)
+    with contextlib.closing(SlideSource(path, RIG)) as source:
+        assert source.card.shown_xywh_px == (256, 128, 768, 640)
+        assert source.card.pixel_xy_um == pytest.approx((0.25, 0.25))
