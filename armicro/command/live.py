@@ -14,6 +14,7 @@ from armicro.processes.job import Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job
 from armicro.rig import read_rig
+from armicro.wire.address import check_wire
 
 EXAMPLE = """\
 examples:
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             'such as capture = "tcp://*:5600" on the machine that has it and '
             '"tcp://NAME:5600" on the other'
         )
+    check_wire(rig.wire)
     if rig.calibration_fault or rig.camera.uncalibrated:
         why = (
             f"{rig.calibration_fault}, no boxes"

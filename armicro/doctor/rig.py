@@ -7,6 +7,7 @@ from armicro.certificate import now
 from armicro.doctor.check import Check
 from armicro.errors import RigError
 from armicro.rig import Rig, read_rig
+from armicro.wire.address import check_wire
 
 GROUP = "rig"
 SOON_DAYS = 30
@@ -19,6 +20,7 @@ def rig_checks(path: Path, at: str = "") -> list[Check]:
     """Look at a rig file and what its certificate is worth today (or ``at``)."""
     try:
         rig = read_rig(path)
+        check_wire(rig.wire)
     except RigError as error:
         return [Check(GROUP, path.stem, "broken", str(error), "correct the rig file")]
     camera = rig.camera

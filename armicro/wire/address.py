@@ -1,4 +1,7 @@
-"""Which addresses a link may use, and which of them need keys."""
+"""Which addresses a link may use: sockets in a private folder, or tcp with keys.
+
+Loopback is no exception: every user and every program of a machine reaches it.
+"""
 
 import ipaddress
 import os
@@ -7,6 +10,7 @@ import sys
 from pathlib import Path
 
 from armicro.errors import RigError
+from armicro.rig import Wire
 
 IPC_LONGEST = 103
 """Bytes of a socket's path: the least that any system allows (macOS)."""
@@ -31,12 +35,22 @@ def is_local(address: str) -> bool:
     return not is_remote(address) or _is_loopback(host)
 
 
+def check_wire(wire: Wire) -> None:
+    """Refuse a rig's addresses before anything is started.
+
+    Raises:
+        RigError: as ``check_address``.
+    """
+    for address in filter(None, (wire.capture, wire.infer)):
+        check_address(address, keyed=bool(wire.keys), binds=False)
+
+
 def check_address(address: str, *, keyed: bool, binds: bool) -> None:
     """Refuse an address that cannot work, or that strangers could use.
 
     Raises:
         RigError: neither ipc nor tcp, no port, a path that is too long or whose folder
-            others may enter, or tcp to another machine without keys.
+            others may enter, or tcp without keys.
     """
     scheme, _, rest = address.partition("://")
     if scheme == "ipc" and rest:
@@ -73,12 +87,16 @@ def _check_host(address: str, rest: str, *, keyed: bool) -> None:
     host, colon, port = rest.rpartition(":")
     if not colon or not host or not (port == "*" or _is_port(port)):
         raise RigError(f"address {address!r}; expected tcp://HOST:PORT")
-    if not keyed and not _is_loopback(host):
+    if not keyed:
         raise RigError(
-            f"address {address} reaches other machines and no keys are set: anybody "
+            f"address {address} is open to {_who(host)} and no keys are set: anybody "
             "there could read the slide or forge it; run `armicro keys DIR`, copy DIR "
             'to both machines and set keys = "DIR" under [wire] in both rigs'
         )
+
+
+def _who(host: str) -> str:
+    return "every user of this machine" if _is_loopback(host) else "other machines"
 
 
 def _is_port(port: str) -> bool:

@@ -11,7 +11,8 @@ file                          what
                               NAME may no more (after a restart)
 ============================  =========================================================
 
-A key is 40 characters of Z85 in a text file of mode 0600.
+A key is 40 characters of Z85 in a text file of mode 0600, in a folder of mode 0700
+that is its user's own: whoever may write there decides who may connect.
 """
 
 import os
@@ -70,6 +71,7 @@ def make_keys(folder: Path, names: tuple[str, ...], new_pair: PairMaker) -> list
     written = []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_private(folder)
         for name in names:
             public, secret = new_pair()
             written.append(_write(folder / f"{name}.secret", secret))
@@ -83,8 +85,9 @@ def read_server_keys(folder: Path) -> ServerKeys:
     """Read what a binding side needs.
 
     Raises:
-        RigError: a key is missing or malformed, or others may read the secret.
+        RigError: a key is missing or malformed, or the folder is open to others.
     """
+    _require_private(folder)
     allowed = [path for path in folder.glob("*.public") if path.stem != SERVER]
     if not allowed:
         raise RigError(f"{folder} allows no client: no NAME.public beside the server's")
@@ -96,9 +99,10 @@ def read_client_keys(folder: Path) -> ClientKeys:
     """Read what a connecting side needs.
 
     Raises:
-        RigError: a key is missing or malformed, others may read the secret, or the
-            folder holds the secrets of several clients.
+        RigError: a key is missing or malformed, the folder is open to others, or it
+            holds the secrets of several clients.
     """
+    _require_private(folder)
     secrets = [path for path in folder.glob("*.secret") if path.stem != SERVER]
     if len(secrets) != 1:
         raise RigError(
@@ -112,6 +116,26 @@ def read_client_keys(folder: Path) -> ClientKeys:
     )
 
 
+def _require_private(path: Path) -> None:
+    """Refuse a folder or key that another user may read or change."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise RigError(
+            f"keys {path}: {error.strerror}; run `armicro keys DIR` and copy DIR to "
+            "both machines"
+        ) from error
+    if sys.platform == "win32":
+        return
+    mode = "700" if stat.S_ISDIR(status.st_mode) else "600"
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise RigError(
+            f"keys {path} are open to other users; run `chmod {mode} {path}`"
+        )
+    if status.st_uid != os.geteuid():
+        raise RigError(f"keys {path} belong to another user; expected your own")
+
+
 def _write(path: Path, key: str) -> Path:
     # Created with its mode, so that there is no moment in which others can read it.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -122,7 +146,9 @@ def _write(path: Path, key: str) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        key = path.read_text("ascii").strip()
+        with path.open(encoding="ascii") as file:
+            # A key and its line's end: what is longer is none, and stays unread.
+            key = file.read(64).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise RigError(
             f"key {path}: {error}; run `armicro keys DIR` and copy DIR to both machines"
@@ -133,7 +159,5 @@ def _read(path: Path) -> str:
 
 
 def _read_secret(path: Path) -> str:
-    key = _read(path)
-    if sys.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise RigError(f"key {path} can be read by others; run chmod 600 on it")
-    return key
+    _require_private(path)
+    return _read(path)

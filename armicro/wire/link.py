@@ -78,7 +78,7 @@ class _End:
         Args:
             address: ``ipc:///PATH`` in a private folder, or ``tcp://HOST:PORT``.
             topic: a name in ``TOPICS``.
-            keys: folder with CURVE keys; needed for tcp to other machines.
+            keys: folder with CURVE keys; tcp is refused without.
 
         Raises:
             RigError: the address or the keys cannot be used.

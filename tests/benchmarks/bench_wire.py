@@ -182,7 +182,7 @@ def publish_views(publisher: Publisher, camera: Camera, child: Child) -> None:
 
 @contextmanager
 def ways() -> Iterator[list[Way]]:
-    """The three ways that pixels can travel."""
+    """The two ways that pixels can travel."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Ring.create(4, slot_bytes=WIDTH_PX * HEIGHT_PX * 3) as ring,
@@ -191,8 +191,7 @@ def ways() -> Iterator[list[Way]]:
         make_keys(keys, ("server", "client"), new_key_pair)
         yield [
             Way("ring", f"ipc://{folder}/end", "", ring),
-            Way("tcp", "tcp://127.0.0.1:*", "", None),
-            Way("tcp, CURVE", "tcp://127.0.0.1:*", str(keys), None),
+            Way("tcp", "tcp://127.0.0.1:*", str(keys), None),
         ]
 
 

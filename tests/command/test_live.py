@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from armicro.__main__ import main
 from armicro.command import live
 from armicro.processes.begin import begin
 from armicro.processes.job import Job
@@ -39,3 +40,22 @@ def test_two_sessions_of_a_rig_that_draws_its_slide_have_the_same_settings(
     assert facts[0] == facts[1]
     assert facts[0][1] is not None
     assert facts[0][1]["sha256"] == read_rig(rig).sha256
+
+
+@pytest.mark.parametrize("part", ["all", "microscope", "inference"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "*", "scope"])
+def test_tcp_without_keys_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, host: str
+) -> None:
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        '[camera]\ndriver = "simulated"\n[wire]\n'
+        f'capture = "tcp://{host}:5600"\ninfer = "tcp://{host}:5601"\n'
+    )
+    out = tmp_path / "out"
+    asked = ["live", "--rig", str(rig), "--out", str(out), "--part", part]
+    assert main(asked) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "armicro keys DIR" in error
+    assert not out.exists()

@@ -32,5 +32,8 @@ def test_a_camera_without_certificate_and_a_broken_rig_are_told(tmp_path: Path) 
     assert rig_checks(rig)[1].state == "ok"
     rig.write_text("[camera]\nuncalibrated = true\n")
     assert "nobody measured" in rig_checks(rig)[1].found
+    rig.write_text('[wire]\ncapture = "tcp://127.0.0.1:5600"\n')
+    assert [check.state for check in rig_checks(rig)] == ["broken"]
+    assert "armicro keys DIR" in rig_checks(rig)[0].found
     rig.write_text("= broken")
     assert [check.state for check in rig_checks(rig)] == ["broken"]

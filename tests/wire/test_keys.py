@@ -66,10 +66,42 @@ def test_secrets_do_not_show_in_logs(folder: Path) -> None:
 
 
 @posix
-def test_a_secret_that_others_can_read_is_refused(folder: Path) -> None:
-    (folder / "server.secret").chmod(0o640)
-    with pytest.raises(RigError, match="chmod 600"):
-        read_server_keys(folder)
+@pytest.mark.parametrize(
+    ("name", "mode", "remedy"),
+    [
+        ("server.secret", 0o640, "chmod 600"),
+        ("client.secret", 0o604, "chmod 600"),
+        (".", 0o755, "chmod 700"),
+        (".", 0o770, "chmod 700"),
+        (".", 0o701, "chmod 700"),
+    ],
+)
+def test_keys_open_to_others_are_refused_in_one_line(
+    folder: Path, name: str, mode: int, remedy: str
+) -> None:
+    (folder / name).chmod(mode)
+    reads = (read_server_keys, read_client_keys)
+    readers = [r for r in reads if name == "." or name.startswith(r.__name__[5:11])]
+    assert readers
+    for read in readers:
+        with pytest.raises(RigError, match=remedy) as refused:
+            read(folder)
+        assert "\n" not in str(refused.value)
+
+
+@posix
+def test_no_key_is_written_where_others_may_enter(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir(mode=0o755)
+    with pytest.raises(RigError, match="chmod 700"):
+        make_keys(tmp_path / "keys", ("server",), new_key_pair)
+    assert not list((tmp_path / "keys").iterdir())
+
+
+def test_a_file_far_too_long_for_a_key_is_none(folder: Path) -> None:
+    with (folder / "server.public").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RigError, match="not a CURVE key"):
+        read_client_keys(folder)
 
 
 @pytest.mark.parametrize("text", ["", "short", "x" * 41, "ü" * 40, "a b" * 13 + "c"])
