@@ -3,20 +3,34 @@
 Cells of one field share stain, focus and patient, so an interval that draws cells would
 be too narrow. Every resample draws whole groups with replacement; one that does not
 allow a figure (the AUC with one class only) is dropped from that figure's interval.
+
+A bootstrap sees no more than it was given: of 1 right in 1 it says 1.0-1.0. So each
+figure also has an interval of its counts (Wilson for a share, Newcombe for an AUC,
+Poisson for a rate), and the wider bound of the two holds. Where all groups are alike
+the bootstrap says nothing, and groups are counted in place of rows. Below
+``LEAST_GROUPS`` groups there is no interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import gammaincinv
 
 from armicro.verdict import SUSPICIOUS
 
 Scores = NDArray[np.float64]
 Labels = NDArray[np.bool_]
+Range = tuple[float, float]
 RESAMPLES = 1000
 SEED = 95
+LEAST_GROUPS = 5
+"""Fields, cases or slides of each class that an interval needs."""
+Z95 = 1.959964
+UNKNOWN: Range = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,11 +105,88 @@ def full_specificity(score: Scores, lesion: Labels) -> float:
     return float((score[~lesion] < score[lesion].min()).mean())
 
 
-FIGURES: Mapping[str, Callable[[Scores, Labels], float]] = {
-    "auc": auc,
-    "sensitivity": sensitivity,
-    "specificity": specificity,
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a figure was counted on: each class of rows that it takes (AUC: two)."""
+
+    rows: tuple[int, ...]
+    groups: tuple[int, ...]
+
+    @property
+    def fewest(self) -> int:
+        """Groups of the class that has the fewest."""
+        return min(self.groups)
+
+
+def basis_of(group: NDArray[np.str_], *counted: Labels) -> Basis:
+    """Return how many rows and groups each mask (n,) holds."""
+    return Basis(
+        tuple(int(mask.sum()) for mask in counted),
+        tuple(len(np.unique(group[mask])) for mask in counted),
+    )
+
+
+def share_bounds(value: float, count: int) -> Range:
+    """Return Wilson's interval of a share of ``count`` things.
+
+    >>> [round(bound, 3) for bound in share_bounds(1.0, 1)]
+    [0.207, 1.0]
+    """
+    square = Z95**2 / count
+    middle = (value + square / 2) / (1 + square)
+    half = Z95 * np.sqrt(value * (1 - value) / count + square / (4 * count))
+    half /= 1 + square
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def area_bounds(value: float, positive: int, negative: int) -> Range:
+    """Return Newcombe's score interval of an AUC (Stat Med 2006;25:559, method 5).
+
+    >>> [round(bound, 2) for bound in area_bounds(1.0, 10, 10)]
+    [0.8, 1.0]
+    """
+    more = (positive + negative) / 2 - 1
+
+    def excess(area: float) -> float:
+        spread = area * (1 - area) / (positive * negative)
+        spread *= 1 + more * ((1 - area) / (2 - area) + area / (1 + area))
+        return float((area - value) ** 2 - Z95**2 * spread)
+
+    inside = min(max(value, 1e-9), 1 - 1e-9)
+    low = brentq(excess, 0.0, inside) if value > 0 else 0.0
+    high = brentq(excess, inside, 1.0) if value < 1 else 1.0
+    return float(low), float(high)
+
+
+def rate_bounds(value: float, count: int) -> Range:
+    """Return the exact Poisson interval of events for each of ``count`` things."""
+    events = value * count
+    low = gammaincinv(events, 0.025) if events else 0.0
+    return float(low) / count, float(gammaincinv(events + 1, 0.975)) / count
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of scores and labels, and what its interval rests on."""
+
+    of: Callable[[Scores, Labels], float]
+    classes: tuple[int, ...]
+    """The rows that it needs: 0 lesions, 1 normals."""
+    bounds: Callable[..., Range]
+    """Its interval from its value and the number of each class."""
+
+
+FIGURES: Mapping[str, Figure] = {
+    "auc": Figure(auc, (0, 1), area_bounds),
+    "sensitivity": Figure(sensitivity, (0,), share_bounds),
+    "specificity": Figure(specificity, (1,), share_bounds),
+    "specificity_at_full_sensitivity": Figure(
+        full_specificity,
+        (0, 1),
+        lambda value, _, negative: share_bounds(value, negative),
+    ),
 }
+USUAL = ("auc", "sensitivity", "specificity")
 
 
 def resample_groups(group: NDArray[np.str_], rng: np.random.Generator) -> list[int]:
@@ -116,11 +207,15 @@ def interval(
 ) -> tuple[float, float]:
     """Return the 2.5 and 97.5 percentiles of a figure over group resamples.
 
+    NaN twice with fewer groups than ``LEAST_GROUPS``.
+
     Args:
         figure: the figure of the rows whose indices it gets; NaN leaves a resample out.
         group: (n,) group of each row.
         resamples: how many.
     """
+    if len(np.unique(group)) < LEAST_GROUPS:
+        return UNKNOWN
     rng = np.random.default_rng(SEED)
     values = [
         figure(np.array(resample_groups(group, rng), np.int64))
@@ -128,31 +223,73 @@ def interval(
     ]
     finite = [value for value in values if np.isfinite(value)]
     if not finite:
-        return float("nan"), float("nan")
+        return UNKNOWN
     low, high = np.percentile(finite, [2.5, 97.5])
     return float(low), float(high)
 
 
-def judge(judged: Judged) -> dict[str, float | int | None]:
+def wider(
+    drawn: Range, value: float, basis: Basis, bounds: Callable[..., Range]
+) -> Range:
+    """Return the wider bounds of a bootstrap's interval and of the counts' own.
+
+    Args:
+        drawn: the bootstrap's interval.
+        value: the figure.
+        basis: what it was counted on.
+        bounds: its interval from its value and the number of each class.
+
+    Returns:
+        NaN twice where the figure is none or has fewer groups than ``LEAST_GROUPS``.
+    """
+    if basis.fewest < LEAST_GROUPS or not np.isfinite([value, *drawn]).all():
+        return UNKNOWN
+    flat = drawn[1] - drawn[0] < 1e-9
+    low, high = bounds(value, *(basis.groups if flat else basis.rows))
+    return min(low, *drawn), max(high, *drawn)
+
+
+def told(
+    name: str, value: float, limits: Range, basis: Basis, *, digits: int = 4
+) -> dict[str, Any]:
+    """Return a figure and its bounds as ``NAME``, ``NAME_low`` and ``NAME_high``.
+
+    What is not known is None; ``NAME_interval`` then says why there is no interval.
+    """
+    table: dict[str, Any] = {
+        key: round(number, digits) if np.isfinite(number) else None
+        for key, number in zip(
+            (name, f"{name}_low", f"{name}_high"), (value, *limits), strict=True
+        )
+    }
+    if np.isfinite(value) and not np.isfinite(limits[0]):
+        table[f"{name}_interval"] = (
+            f"none: rests on {basis.fewest} groups (fields, cases or slides), an "
+            f"interval needs {LEAST_GROUPS}"
+        )
+    return table
+
+
+def judge_figure(name: str, judged: Judged) -> dict[str, Any]:
+    """Return one of ``FIGURES`` with its interval."""
+    figure = FIGURES[name]
+    rows = (judged.lesion, ~judged.lesion)
+    basis = basis_of(judged.group, *(rows[place] for place in figure.classes))
+    value = figure.of(judged.score, judged.lesion)
+    drawn = interval(
+        lambda rows: figure.of(judged.score[rows], judged.lesion[rows]), judged.group
+    )
+    return told(name, value, wider(drawn, value, basis, figure.bounds), basis)
+
+
+def judge(judged: Judged) -> dict[str, Any]:
     """Return ``auc``, ``sensitivity``, ``specificity`` with intervals, and counts.
 
     A figure that the rows do not allow (no normals, say) is None.
     """
-    table: dict[str, float | int | None] = {}
-    for name, figure in FIGURES.items():
-        low, high = interval(
-            lambda rows, figure=figure: figure(  # type: ignore[misc]
-                judged.score[rows], judged.lesion[rows]
-            ),
-            judged.group,
-        )
-        value = figure(judged.score, judged.lesion)
-        for key, number in (
-            (name, value),
-            (f"{name}_low", low),
-            (f"{name}_high", high),
-        ):
-            table[key] = round(number, 4) if np.isfinite(number) else None
+    table: dict[str, Any] = {}
+    for name in USUAL:
+        table |= judge_figure(name, judged)
     table["n_positive"] = int(judged.lesion.sum())
     table["n_negative"] = int((~judged.lesion).sum())
     return table

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from armicro.metrics import (
+    LEAST_GROUPS,
+    Basis,
     Judged,
+    area_bounds,
     auc,
     by_category,
     calibration,
@@ -10,9 +14,13 @@ from armicro.metrics import (
     curve,
     interval,
     judge,
+    judge_figure,
+    rate_bounds,
     resample_groups,
     sensitivity,
+    share_bounds,
     specificity,
+    wider,
 )
 
 
@@ -118,8 +126,101 @@ def test_each_class_has_its_row() -> None:
 
 
 def test_a_source_of_lesions_alone_has_a_sensitivity_and_no_more() -> None:
-    score, group = np.array([0.9, 0.2, 0.7, 0.6]), np.array(list("aabb"))
-    figures = judge(Judged(score, np.ones(4, bool), group, group))
+    score, group = np.tile([0.9, 0.2, 0.7, 0.6], 5), np.repeat(list("abcdefghij"), 2)
+    figures = judge(Judged(score, np.ones(20, bool), group, group))
     assert figures["sensitivity"] == 0.75
-    assert figures["sensitivity_low"] == 0.5
+    assert figures["sensitivity_low"] < 0.55
     assert figures["auc"] is figures["specificity"] is figures["auc_low"] is None
+
+
+@pytest.mark.parametrize(
+    ("right", "count"), [(0, 1), (1, 1), (0, 7), (7, 7), (3, 7), (99, 100), (500, 1000)]
+)
+def test_the_interval_of_a_share_is_wilsons(right: int, count: int) -> None:
+    wanted = binomtest(right, count).proportion_ci(method="wilson")
+    assert share_bounds(right / count, count) == pytest.approx(tuple(wanted), abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 0.9, 1.0])
+def test_the_interval_of_an_auc_holds_it_has_a_width_and_narrows(value: float) -> None:
+    few, many = area_bounds(value, 5, 5), area_bounds(value, 50, 50)
+    for low, high in (few, many):
+        assert 0 <= low <= value <= high <= 1
+        assert high - low > 0.02
+    assert few[1] - few[0] > 2 * (many[1] - many[0])
+    assert area_bounds(1 - value, 5, 5) == pytest.approx((1 - few[1], 1 - few[0]))
+
+
+def test_the_interval_of_an_auc_covers_the_true_one() -> None:
+    rng = np.random.default_rng(3)
+    lesion = np.arange(40) % 2 == 0
+    # Two normals 2 apart in units of their width: AUC 0.921.
+    held = 0
+    for _ in range(400):
+        low, high = area_bounds(auc(rng.normal(2 * lesion, 1), lesion), 20, 20)
+        held += low <= 0.9214 <= high
+    assert 0.93 <= held / 400 <= 1
+
+
+def test_no_event_in_ten_things_may_still_be_one_in_three() -> None:
+    assert rate_bounds(0.0, 10) == pytest.approx((0, 0.369), abs=1e-3)
+    assert rate_bounds(1.0, 1) == pytest.approx((0.0253, 5.572), abs=1e-3)
+
+
+ALONE = [f"slide{n}" for n in range(60)]
+FEW = ["a", "b", "c", "d"] * 15
+SIX = ["a", "b", "c", "d", "e", "f"] * 10
+
+
+@pytest.mark.parametrize(
+    ("right", "group", "low", "high"),
+    [
+        pytest.param("", [], None, None, id="nothing at all"),
+        pytest.param("+", ["a"], None, None, id="1 of 1"),
+        pytest.param("-", ["a"], None, None, id="0 of 1"),
+        pytest.param("++++", ALONE[:4], None, None, id="4 of 4, each its own slide"),
+        pytest.param("+++++", ALONE[:5], 0.5655, 1.0, id="5 of 5, each its own slide"),
+        pytest.param("-----", ALONE[:5], 0.0, 0.4345, id="0 of 5, each its own slide"),
+        pytest.param("+" * 60, ["a"] * 60, None, None, id="60 of 60 in one field"),
+        pytest.param("+" * 60, FEW, None, None, id="60 of 60 in four fields"),
+        pytest.param("+" * 60, SIX, 0.6097, 1.0, id="60 of 60 in six fields"),
+        pytest.param("+" * 60, ALONE, 0.9398, 1.0, id="60 of 60, each its own slide"),
+    ],
+)
+def test_a_share_of_few_things_has_a_true_interval_or_none(
+    right: str, group: list[str], low: float | None, high: float | None
+) -> None:
+    score = np.array([0.9 if one == "+" else 0.1 for one in right])
+    rows = np.array(group, dtype=np.str_)
+    figures = judge(Judged(score, np.ones(len(score), bool), rows, rows))
+    assert (figures["sensitivity_low"], figures["sensitivity_high"]) == (low, high)
+    unsaid = low is None and bool(right)
+    assert ("sensitivity_interval" in figures) == unsaid
+    if unsaid:
+        assert f"needs {LEAST_GROUPS}" in figures["sensitivity_interval"]
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative"), [(1, 1), (4, 40), (40, 4), (5, 5), (20, 20)]
+)
+def test_classes_that_part_wholly_are_not_certain(positive: int, negative: int) -> None:
+    lesion = np.arange(positive + negative) < positive
+    rows = np.arange(len(lesion)).astype(str)
+    whole = Judged(np.where(lesion, 0.9, 0.1), lesion, rows, rows)
+    known = min(positive, negative) >= LEAST_GROUPS
+    for name in ("auc", "specificity_at_full_sensitivity"):
+        figures = judge_figure(name, whole)
+        assert figures[name] == 1.0
+        if known:
+            assert figures[f"{name}_low"] < 1 - 1 / len(lesion)
+            assert figures[f"{name}_high"] == 1.0
+        else:
+            assert figures[f"{name}_low"] is figures[f"{name}_high"] is None
+            assert f"{min(positive, negative)} groups" in figures[f"{name}_interval"]
+
+
+def test_the_wider_bound_of_the_two_holds() -> None:
+    basis = Basis((10,), (10,))
+    own = share_bounds(0.5, 10)
+    assert wider((0.4, 0.95), 0.5, basis, share_bounds) == (own[0], 0.95)
+    assert wider((0.1, 0.6), 0.5, basis, share_bounds) == (0.1, own[1])

@@ -226,8 +226,11 @@ def judge_rows(
 
 def judge_row(
     scores: NDArray[np.float64], plain: NDArray[np.float64], cells: Sequence[Sample]
-) -> dict[str, float]:
-    """Return the figures of (trainings, n) logits against those of the first row."""
+) -> dict[str, Any]:
+    """Return the figures of (trainings, n) logits against those of the first row.
+
+    The bounds are None where the cells are of too few fields or cases.
+    """
     lesion = np.array([one.lesion for one in cells])
     group = np.array([one.group for one in cells])
 
@@ -245,7 +248,10 @@ def judge_row(
         "auc_gain_low": low,
         "auc_gain_high": high,
     }
-    return {name: round(value, 4) for name, value in figures.items()}
+    return {
+        name: round(value, 4) if np.isfinite(value) else None
+        for name, value in figures.items()
+    }
 
 
 def mean_auc(scores: NDArray[np.float64], lesion: NDArray[np.bool_]) -> float:

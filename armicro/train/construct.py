@@ -21,12 +21,23 @@ from tqdm import tqdm
 from armicro.cascade.merge import keep_apart
 from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT
 from armicro.errors import SourceError
-from armicro.metrics import auc, full_specificity, sensitivity, specificity
+from armicro.metrics import (
+    FIGURES,
+    Basis,
+    auc,
+    basis_of,
+    full_specificity,
+    sensitivity,
+    specificity,
+    wider,
+)
 from armicro.train.calibrate import fit_platt
 from armicro.train.finds import Pool
 from armicro.train.networks import SlideRnn
 
 HALVINGS = 20
+BOUNDED = {name: name for name in FIGURES} | {"auc_top5": "auc"}
+"""The figure of ``FIGURES`` that each of these is; a difference of two has no own."""
 PLAIN_TOP = 5
 NO_FIND = np.zeros(1, np.float32)
 SPOT_UM = 10_000.0
@@ -229,18 +240,31 @@ def calibrate_rnn(
     )
     network.temperature.copy_(torch.from_numpy(temperature))
     network.offset.copy_(torch.from_numpy(offset))
-    return {"constructed_slides": count * len(told), **sum_up(told)}
+    fields = basis_of(unseen.picture.astype(str), unseen.lesion, ~unseen.lesion)
+    return {"constructed_slides": count * len(told), **sum_up(told, fields)}
 
 
-def sum_up(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure over half samples, and its interval."""
+def sum_up(told: Sequence[Mapping[str, float]], fields: Basis) -> dict[str, float]:
+    """Return the mean of each figure over half samples, and its interval.
+
+    However many slides are made of them, there are only so many ``fields`` with lesions
+    and with normals: no interval is narrower than one that counts them, and too few
+    leave it out.
+    """
     figures: dict[str, float] = {}
     for name in told[0]:
         values = np.array([one[name] for one in told])
-        low, high = np.percentile(values, [2.5, 97.5])
-        figures[f"constructed_{name}"] = float(values.mean())
-        figures[f"constructed_{name}_low"] = float(low)
-        figures[f"constructed_{name}_high"] = float(high)
+        value = float(values.mean())
+        low, high = (float(bound) for bound in np.percentile(values, [2.5, 97.5]))
+        if name in BOUNDED:
+            kind = FIGURES[BOUNDED[name]]
+            counts = [fields.groups[place] for place in kind.classes]
+            basis = Basis(tuple(counts), tuple(counts))
+            low, high = wider((low, high), value, basis, kind.bounds)
+        figures[f"constructed_{name}"] = value
+        if np.isfinite(low):
+            figures[f"constructed_{name}_low"] = low
+            figures[f"constructed_{name}_high"] = high
     return figures
 
 

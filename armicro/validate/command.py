@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 def summary(metrics: Mapping[str, Any]) -> str:
     """Return the figures that have an interval, a line each, and those by source."""
     lines = [
-        f"{name:32} {value}  ({metrics[f'{name}_low']} - {metrics[f'{name}_high']})"
+        f"{name:32} {value}  ({limits_of(name, metrics)})"
         for name, value in metrics.items()
         if f"{name}_low" in metrics
     ]
@@ -111,6 +111,14 @@ def summary(metrics: Mapping[str, Any]) -> str:
     for source, figures in metrics.get("by_source", {}).items():
         lines.append(f"\n{source}\n{summary(figures)}")
     return "\n".join(lines)
+
+
+def limits_of(name: str, metrics: Mapping[str, Any]) -> str:
+    """Return the interval of a figure in words, or why it has none."""
+    low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
+    if low is None or high is None:
+        return str(metrics.get(f"{name}_interval", "not known of these rows"))
+    return f"{low} - {high}"
 
 
 def open_networks(args: argparse.Namespace) -> NetworkSet:
@@ -204,7 +212,9 @@ def write_fields(
     judged = judge_fields(seen)
     figures = judge(judged)
     extra = field_figures(seen) | {
-        f"field_auc{end}": figures[f"auc{end}"] for end in ("", "_low", "_high")
+        f"field_{name}": value
+        for name, value in figures.items()
+        if name == "auc" or name.startswith("auc_")
     }
     names = tuple(field.name for field in seen)
     return write_folder(args, engine_of(networks), judged, names, figures | extra)

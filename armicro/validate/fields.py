@@ -7,6 +7,7 @@ with HR probability 0.5 or above (DESIGN.md).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,15 @@ from armicro.cascade.choice import Choice
 from armicro.cascade.screen import Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
-from armicro.metrics import Judged, interval
+from armicro.metrics import (
+    Judged,
+    basis_of,
+    interval,
+    rate_bounds,
+    share_bounds,
+    told,
+    wider,
+)
 from armicro.picture import read_picture
 from armicro.source.table import CellRow, FieldRow
 from armicro.verdict import HR_TILE_UM, SUSPICIOUS
@@ -121,7 +130,7 @@ def judge_fields(seen: Sequence[SeenField]) -> Judged:
     )
 
 
-def field_figures(seen: Sequence[SeenField]) -> dict[str, float | int | None]:
+def field_figures(seen: Sequence[SeenField]) -> dict[str, Any]:
     """Return the cascade's figures with intervals over fields."""
     names = np.array([field.name for field in seen])
     found = [field.found for field in seen]
@@ -139,17 +148,19 @@ def field_figures(seen: Sequence[SeenField]) -> dict[str, float | int | None]:
         held = [rate for row in rows if (rate := rates[row]) is not None]
         return float(np.mean(held)) if held else np.nan
 
-    table: dict[str, float | int | None] = {}
+    table: dict[str, Any] = {}
     everything = np.arange(len(seen))
-    for name, figure in (
-        ("lesion_recall", recall),
-        ("findings_per_field", per_field),
-        ("top10_tpr", top_rate),
+    positive = np.array([len(one) > 0 for one in found], bool)
+    lesions = np.repeat(names, [len(one) for one in found])
+    for name, figure, bounds, counted in (
+        ("lesion_recall", recall, share_bounds, lesions),
+        ("findings_per_field", per_field, rate_bounds, names),
+        ("top10_tpr", top_rate, share_bounds, names[positive]),
     ):
-        low, high = interval(figure, names)
         value = figure(everything)
-        for key, one in ((name, value), (f"{name}_low", low), (f"{name}_high", high)):
-            table[key] = round(one, 4) if np.isfinite(one) else None
+        basis = basis_of(counted, np.ones(len(counted), bool))
+        limits = wider(interval(figure, names), value, basis, bounds)
+        table |= told(name, value, limits, basis)
     table["fields"] = len(seen)
     table["fields_refused"] = sum(field.refused for field in seen)
     table["lesions"] = sum(len(field.lesions_xy_um) for field in seen)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.errors import SourceError
-from armicro.metrics import Judged, auc, calibration, curve
+from armicro.metrics import Judged, auc, calibration, curve, share_bounds
 
 TSNE_MOST = 1500
 
@@ -62,9 +62,14 @@ def plot_calibration(judged: Judged, path: Path, title: str) -> None:
     """Draw the share of lesions against the probability shown."""
     figure, axes = open_figure(title)
     rows = calibration(judged)
-    axes.plot(
-        [row["mean_score"] for row in rows], [row["share_lesion"] for row in rows], "o-"
-    )
+    shown = np.array([row["mean_score"] for row in rows])
+    share = np.array([row["share_lesion"] for row in rows])
+    bounds = [
+        share_bounds(value, int(row["n"]))
+        for value, row in zip(share.tolist(), rows, strict=True)
+    ]
+    beyond = np.abs(np.array(bounds).reshape(-1, 2).T - share)
+    axes.errorbar(shown, share, yerr=beyond, fmt="o-", elinewidth=0.8)
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8)
     axes.set(xlabel="probability shown", ylabel="share of lesions")
     figure.savefig(path, dpi=120)

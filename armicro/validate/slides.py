@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from armicro import __version__
@@ -26,7 +25,7 @@ from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
 from armicro.errors import SourceError
 from armicro.field import Pixels
-from armicro.metrics import Judged, full_specificity, interval, judge
+from armicro.metrics import Judged, judge, judge_figure
 from armicro.pipeline import Pipeline
 from armicro.rig import Rig, read_rig
 from armicro.slide.crop import decode_crop, encode_crop
@@ -78,7 +77,7 @@ def run_slides(args: argparse.Namespace) -> dict[str, Any]:
         pass
     results = [json.loads(task.result.read_text("utf-8")) for task in tasks]
     judged = judge_slides(tasks, results)
-    figures = judge(judged) | full_sensitivity(judged)
+    figures = judge(judged) | judge_figure("specificity_at_full_sensitivity", judged)
     return write_folder(
         args,
         results[0]["engine"],
@@ -252,18 +251,3 @@ def judge_slides(tasks: list[SlideTask], results: list[Mapping[str, Any]]) -> Ju
         np.array([task.slide for task in tasks]),
         np.array(["positive" if task.positive else "negative" for task in tasks]),
     )
-
-
-def full_sensitivity(judged: Judged) -> dict[str, float | None]:
-    """Return the share of negatives below the lowest positive, with its interval."""
-
-    def share(rows: NDArray[np.int64]) -> float:
-        return full_specificity(judged.score[rows], judged.lesion[rows])
-
-    low, high = interval(share, judged.group)
-    figures = (share(np.arange(len(judged.score))), low, high)
-    name = "specificity_at_full_sensitivity"
-    return {
-        f"{name}{end}": round(value, 4) if np.isfinite(value) else None
-        for end, value in zip(("", "_low", "_high"), figures, strict=True)
-    }

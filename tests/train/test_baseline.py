@@ -37,6 +37,9 @@ def test_the_baseline_says_all_figures_of_each_source_that_is_asked_for(
     assert set(table["sources"]) == ({"lab"} if sources else {"lab", "crops"})
     lab = table["sources"]["lab"]
     assert lab["n_positive"] == lab["n_negative"] == 4
-    assert set(lab) == FIGURES | {"n_positive", "n_negative"}
+    assert FIGURES | {"n_positive", "n_negative"} <= set(lab)
     for figures in table["sources"].values():
-        assert 0 <= figures["auc_low"] <= figures["auc"] <= figures["auc_high"] <= 1
+        assert 0 <= figures["auc"] <= 1
+        # So few fields and cases have no interval, and it is said why.
+        assert figures["auc_low"] is figures["auc_high"] is None
+        assert "an interval needs" in figures["auc_interval"]
