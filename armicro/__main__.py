@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from armicro import __version__
-from armicro.errors import ArmicroError
+from armicro.errors import ArmicroError, missing_extra
 
 
 class Command(NamedTuple):
@@ -54,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArmicroError as error:
         sys.stderr.write(f"armicro {name}: {error}\n")
         return error.exit_status
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if not missing:
+            raise
+        sys.stderr.write(f"armicro {name}: {missing}\n")
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"armicro {name}: stopped\n")
         return 1

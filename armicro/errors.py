@@ -5,6 +5,16 @@ and what to do, and is caught only in ``processes`` and ``__main__``. ``exit_sta
 what a command returns for it: 2 for wrong use or bad input, 1 for work that failed.
 """
 
+EXTRAS = {
+    "train": "matplotlib nncf onnx onnxruntime onnxscript safetensors sklearn torch",
+    "camera": "pypylon",
+    "micromanager": "pymmcore",
+    "kfb": "kfbslide",
+    "gpu": "cuda tensorrt",
+    "cluster": "ray",
+}
+"""What each extra of the installation brings, by the names that are imported."""
+
 
 class ArmicroError(Exception):
     """The base of every error that armicro raises on purpose."""
@@ -38,3 +48,19 @@ class CalibrationError(ArmicroError):
 
 class RigError(ArmicroError):
     """A rig file is missing, malformed or names something that does not exist."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> str:
+    """Return what to install for a module that an extra brings; empty for another.
+
+    >>> missing_extra(ModuleNotFoundError(name="sklearn.manifold"))
+    "sklearn is not installed; expected the extra train: pip install 'armicro[train]'"
+    """
+    name = (error.name or "").partition(".")[0]
+    for extra, modules in EXTRAS.items():
+        if name in modules.split():
+            return (
+                f"{name} is not installed; expected the extra {extra}: "
+                f"pip install 'armicro[{extra}]'"
+            )
+    return ""

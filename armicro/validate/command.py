@@ -39,7 +39,7 @@ from armicro.validate.fields import (
     screen_field,
 )
 from armicro.validate.folder import engine_of, write_folder
-from armicro.validate.plot import plot_features
+from armicro.validate.plot import plot_features, require_plots
 from armicro.validate.slides import add_slide_arguments, run_slides
 from armicro.validate.sources import (
     add_source_arguments,
@@ -91,9 +91,13 @@ def run(args: argparse.Namespace) -> int:
     """Validate, write the folder and print the figures; return 0.
 
     Raises:
-        SourceError: a table or picture cannot be used.
+        SourceError: a table or picture cannot be used, or plots cannot be drawn.
         EngineError: the set cannot be used.
     """
+    plots = not args.no_plots
+    tsne = getattr(args, "tsne", args.kind == "sources" and plots)
+    if plots or tsne:
+        require_plots(features=tsne)
     metrics = KINDS[args.kind][2](args)
     sys.stdout.write(json.dumps(metrics, indent=2) if args.json else summary(metrics))
     sys.stdout.write("\n")

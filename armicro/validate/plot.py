@@ -7,26 +7,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.errors import SourceError
+from armicro.errors import SourceError, missing_extra
 from armicro.metrics import Judged, auc, calibration, curve, share_bounds
 
 TSNE_MOST = 1500
 
 
-def open_figure(title: str) -> tuple[Any, Any]:
-    """Return a figure and its axes, drawn without a screen.
+def require_plots(*, features: bool) -> None:
+    """Say before the work that its plots cannot be drawn.
+
+    Args:
+        features: t-SNE is wanted too.
 
     Raises:
-        SourceError: matplotlib is not installed.
+        SourceError: matplotlib or scikit-learn is not installed.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
+        import matplotlib.figure  # noqa: F401
+
+        if features:
+            import sklearn.manifold  # noqa: F401
+    except ModuleNotFoundError as error:
         raise SourceError(
-            "plots need matplotlib, which is not installed; "
-            "pip install 'armicro[train]', or give --no-plots"
+            f"plots: {missing_extra(error) or error}; or give --no-plots and no --tsne"
         ) from error
+
+
+def open_figure(title: str) -> tuple[Any, Any]:
+    """Return a figure and its axes, drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -98,16 +109,9 @@ def plot_features(
     """Draw the features in two dimensions by t-SNE, as in the paper's Fig. 7.
 
     A colour a label (default: the class); lesions are discs, normals are rings.
-
-    Raises:
-        SourceError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise SourceError(
-            "t-SNE needs scikit-learn; pip install 'armicro[train]'"
-        ) from error
+    from sklearn.manifold import TSNE
+
     label = judged.category if label is None else label
     chosen = choose_evenly(label, TSNE_MOST)
     perplexity = min(30.0, max(2.0, len(chosen) / 4))

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -96,6 +97,32 @@ def test_fields_that_the_cascade_refuses_are_counted_and_still_judged(
     assert metrics["fields_refused"] == 2
     assert metrics["fields"] == 3
     assert metrics["n_negative"] == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "blocked", "options"),
+    [
+        ("fields", "matplotlib", []),
+        ("cells", "sklearn", ["--tsne"]),
+        ("cells", "sklearn", ["--tsne", "--no-plots"]),
+    ],
+)
+def test_plots_that_cannot_be_drawn_are_told_before_the_work(
+    kind: str,
+    blocked: str,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == blocked]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, blocked, None)
+    tables = ["absent.csv", "--fields", "absent.csv"]
+    assert main(["validate", kind, *tables, "--out", str(tmp_path), *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"plots: {blocked} is not installed; expected the extra train" in said
 
 
 @pytest.mark.parametrize("kind", ["cells", "fields"])
