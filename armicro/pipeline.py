@@ -21,15 +21,16 @@ from armicro.report import (
     Finding,
     Observation,
     Revisit,
+    Shown,
     SlideScore,
 )
-from armicro.slide.coverage import Coverage
+from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.focus import with_focus
 from armicro.slide.increment import Increment
 from armicro.slide.revisit import find_revisits
 from armicro.slide.score import score_slide
 from armicro.slide.track import FindingSet, top
-from armicro.verdict import HR_UM_PER_PX
+from armicro.verdict import HR_UM_PER_PX, why_withheld
 
 SEEN: frozenset[FieldState] = frozenset({"analysed", "blank"})
 
@@ -62,6 +63,8 @@ class Pipeline:
             else None
         )
         self._states: dict[int, FieldState] = {}
+        self._unplaced: dict[int, int] = {}
+        """Fields shown without a place, by the life of capture that tells it."""
         self._scored: tuple[Finding, ...] | None = None
         self._score: tuple[float, dict[str, tuple[float, float]]] = (0.0, {})
 
@@ -134,13 +137,20 @@ class Pipeline:
         self._coverage.take(report)
         return self._findings.update(observations)
 
+    def pass_by(self, shown: Shown) -> None:
+        """Take what was shown; what of it is never analysed counts as passed."""
+        self._coverage.pass_by(Ground(shown.ground))
+        before = self._unplaced.get(shown.life, 0)
+        self._unplaced[shown.life] = max(before, shown.unplaced)
+
     def seen_boxes(self, report: FieldReport) -> tuple[Area, ...]:
         """Areas of a kept field, which must have a place, that were seen so far."""
         return self._coverage.seen_boxes(report)
 
     def revisits(self) -> tuple[Revisit, ...]:
         """What should be looked at again, the most pressing first."""
-        return find_revisits(self._coverage, self.findings())
+        in_work = self._increment.in_work if self._increment else None
+        return find_revisits(self._coverage, self.findings(), in_work=in_work)
 
     def findings(self) -> tuple[Finding, ...]:
         """Every finding of the slide, one a cell, most suspicious first."""
@@ -156,17 +166,21 @@ class Pipeline:
         states = tuple(self._states.values())
         score: float | None = None
         scores: dict[str, tuple[float, float]] = {}
-        # A slide without a cell that was looked at has no score, not a low one.
-        if "analysed" in states:
+        share, cell_um2 = self._coverage.seen_cells()
+        # A slide of which hardly a cell was looked at has no score, not a low one.
+        withheld = why_withheld(cell_um2)
+        if not withheld:
             score, scores = self._fused(merged)
         return SlideScore(
             score=score,
             scores=scores,
-            coverage=self._coverage.share,
+            coverage=share,
             fields=len(states),
             fields_unreadable=states.count("unreadable"),
             findings=len(merged),
             megapixels=self._coverage.seen_um2 / HR_UM_PER_PX**2 / 1e6,
+            withheld=withheld,
+            fields_unplaced=max(states.count("no_place"), sum(self._unplaced.values())),
         )
 
     def _kept(self, account: Account) -> Account:

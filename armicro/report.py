@@ -99,8 +99,21 @@ class Account(NamedTuple):
     observations: list[Observation]
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """What the operator was shown, whether the cascade was given it or not."""
+
+    life: int
+    """Clock at the start of the capture that tells it: a later one counts anew."""
+    number: int
+    """Of this telling, unique."""
+    unplaced: int = 0
+    """Fields shown in that life whose place is not known."""
+    ground: bytes = b""
+    """Where the others lay: ``Ground.pack``."""
+
+
 RevisitReason = Literal[
-    "skipped", "out_of_focus", "moving", "edge", "unreadable", "passing"
+    "passed", "skipped", "out_of_focus", "moving", "edge", "unreadable", "passing"
 ]
 
 
@@ -113,14 +126,15 @@ class Revisit(msgspec.Struct, frozen=True):
     width_um: float
     height_um: float
     reason: RevisitReason
-    """``passing``: a suspicious cell that was seen only while the stage moved."""
+    """``passed``: shown and never analysed; ``passing``: a suspicious cell that was
+    seen only while the stage moved."""
 
 
 class SlideScore(msgspec.Struct, frozen=True):
     """The running state of the slide; a function of the set of reports seen."""
 
     score: float | None = None
-    """Mean of the six RNNs, 0-1; None before the first analysed field."""
+    """Mean of the six RNNs, 0-1; None while ``withheld``."""
     scores: dict[str, tuple[float, float]] = {}
     """The two RNNs over the top 10, 20 and 30: {"10": (a, b), "20": ..., "30": ...}."""
     coverage: float = 0.0
@@ -130,3 +144,7 @@ class SlideScore(msgspec.Struct, frozen=True):
     findings: int = 0
     megapixels: float = 0.0
     """Analysed area in pixels of 0.243 µm."""
+    withheld: str = ""
+    """Why there is no score, in words."""
+    fields_unplaced: int = 0
+    """Fields whose place is not known: they are in no coverage."""

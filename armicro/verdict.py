@@ -32,6 +32,31 @@ ENOUGH_COVERAGE = 0.95
 cells is missed with a chance of the share that was not analysed: 1 in 20 is what this
 house's intervals allow; the 1 in 5 of 0.80, which the window once took, is no result.
 """
+LEAST_CELL_UM2 = 200_000.0
+"""With less cell area analysed there is no score, only findings: 100 squamous cells of
+50 µm cover 196,000 µm². Adequacy (Bethesda) asks for thousands; below a hundred the top
+lists of the slide networks are filled by whatever is there, and the number they give
+(0.38 for nothing at all) is none of the slide's."""
+
+
+def why_withheld(analysed_cell_um2: float) -> str:
+    """Why there is no score; empty where enough was analysed.
+
+    >>> why_withheld(0.0)
+    'no cells analysed'
+    >>> why_withheld(50_000.0)
+    '0.05 mm² of cells analysed, a score needs 0.2 mm²'
+    """
+    if analysed_cell_um2 <= 0:
+        return "no cells analysed"
+    if analysed_cell_um2 >= LEAST_CELL_UM2:
+        return ""
+    # Rounded down: "0.20 mm², needs 0.2" would explain nothing.
+    analysed_mm2 = int(analysed_cell_um2 / 1e4) / 100
+    return (
+        f"{analysed_mm2:.2g} mm² of cells analysed, a score needs "
+        f"{LEAST_CELL_UM2 / 1e6:g} mm²"
+    )
 
 
 def percent_text(share: float) -> str:
@@ -111,7 +136,7 @@ def score_text(score: SlideScore, *, extent_known: bool, so_far: bool) -> str:
     'score so far 0.250 over 40 % of the cell area analysed'
     """
     if score.score is None:
-        said = "no score"
+        said = f"no score ({score.withheld})" if score.withheld else "no score"
     else:
         said = f"score{' so far' if so_far else ''} {probability_text(score.score)}"
     return f"{said} over {coverage_text(score.coverage, extent_known=extent_known)}"

@@ -12,6 +12,7 @@ from armicro.report import Finding, Revisit, RevisitReason
 from armicro.verdict import probability_text
 
 REASONS: dict[RevisitReason, str] = {
+    "passed": "passed, not analysed",
     "passing": "suspicious, seen in passing",
     "skipped": "not seen yet",
     "out_of_focus": "out of focus",
@@ -56,8 +57,19 @@ def top(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def pressing(revisits: Sequence[Revisit]) -> tuple[Revisit, ...]:
-    """Suspicious cells that were seen only in passing first; else the order given."""
-    return tuple(sorted(revisits, key=lambda one: one.reason != "passing"))
+    """What was never analysed, then suspicious cells seen only in passing, then others.
+
+    Within each the order given.
+    """
+    first = ("passed", "passing")
+    return tuple(
+        sorted(
+            revisits,
+            key=lambda one: (
+                first.index(one.reason) if one.reason in first else len(first)
+            ),
+        )
+    )
 
 
 def guide(

@@ -113,9 +113,8 @@ def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWo
     slide = snapshot.slide
     score = slide.score if slide else None
     if slide is None or score is None or score.score is None:
-        return ScoreWords(
-            "Slide score", "–", None, "muted", "no field analysed", (), ()
-        )
+        why = (score and score.withheld) or "no field analysed"
+        return ScoreWords("Slide score", "–", None, "muted", why, (), ())
     high = score.score >= setting.suspicious_score
     partial = why_so_far(
         score.coverage,
@@ -223,7 +222,10 @@ def _slide_items(slide: SlideState | None, *, stale: bool) -> tuple[Item, ...]:
     if slide is None:
         return (Item("analysis", "starting", "muted"),)
     unreadable = slide.score.fields_unreadable
+    unplaced = slide.score.fields_unplaced
     lost = (Item("unreadable", f"{unreadable:,}", "warn"),) if unreadable else ()
+    if unplaced:
+        lost += (Item("place unknown", f"{unplaced:,}", "warn"),)
     return (
         Item(
             "analysis",

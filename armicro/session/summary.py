@@ -30,6 +30,10 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     engine: dict[str, Any]
     rig: dict[str, Any]
     version: str
+    score_withheld: str = ""
+    """Why there is no score; left out where there is one."""
+    fields_unplaced: int = 0
+    """Fields whose place was not known, in no coverage; left out where none was."""
     map: MapCard | None = None
     """The slide stitched from the fields; left out where none was kept."""
 
@@ -53,6 +57,8 @@ def summarise(session: Session) -> Summary:
         engine=session.engine,
         rig=session.rig,
         version=session.version,
+        score_withheld=session.score.withheld,
+        fields_unplaced=session.score.fields_unplaced,
         map=session.map,
     )
 

@@ -4,10 +4,13 @@ The slide is a sparse grid of bins. A bin is *cell* when the overview says so or
 without an overview, when any field did. How well it was seen is a level: not at all; at
 the rim of what the networks looked at, where a cell is cut; well within it; and that in
 a sharp field. Fields that were unreadable, moving or out of focus leave a mark and no
-level: what nobody could look at is never reassuring. All updates are maxima and unions,
-so neither order nor repetition matters.
+level: what nobody could look at is never reassuring. So does ground that was shown to
+the operator and never analysed: it was *passed*. Where nobody could tell cells from
+glass there may be cells everywhere, until somebody looks. All updates are maxima and
+unions, so neither order nor repetition matters.
 """
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -29,18 +32,26 @@ UNSEEN, RIM, ADEQUATE, SHARP = range(4)
 """Levels at which a bin was seen."""
 CELL, LEVEL, MARKS = range(3)
 """Layers of the grid."""
-UNREADABLE, OUT_OF_FOCUS, MOVING, RESTED = 1, 2, 4, 8
-"""Marks; ``RESTED``: seen while the stage stood, or nearly."""
+UNREADABLE, OUT_OF_FOCUS, MOVING, RESTED, PASSED, TOLD = 1, 2, 4, 8, 16, 32
+"""Marks; ``RESTED``: seen while the stage stood, or nearly; ``PASSED``: shown, or taken
+in a field of which nothing could be said; ``TOLD``: a field told cells from glass."""
+_DOUBTFUL = UNREADABLE | OUT_OF_FOCUS | MOVING | PASSED
+"""Marks of ground that may hold cells though nobody saw any."""
 MARK_OF: Mapping[FieldState, int] = {
     "unreadable": UNREADABLE,
     "out_of_focus": OUT_OF_FOCUS,
     "moving": MOVING,
+    # Where it lies is known well enough to go back there, not to draw boxes.
+    "no_place": PASSED,
+    "bad_scale": PASSED,
 }
 STILL_UM_PER_S = 100.0
 """Slower than this the eye can read a field, which then takes six seconds to pass."""
+LARGEST_FIELD_UM = 10_000.0
+"""Four times what a sensor of 4,096 pixels sees at the coarsest scale accepted."""
 _REACH = 32
 """Chunks to either side of the middle one: 66 mm in all."""
-_CHUNK = 64
+CHUNK = 64
 """Bins a side of a chunk; memory grows with the area touched, not with the slide."""
 
 Layer = NDArray[np.uint8]
@@ -90,6 +101,92 @@ def level_of(focus: float | None) -> int:
     return SHARP if is_sharp(focus) else ADEQUATE
 
 
+class Ground:
+    """Bins of the slide: a union of areas, whatever their order and number.
+
+    On the wire and in the journal it is a row of 520 bytes a chunk: column and row of
+    the chunk, then a bit a bin, row by row.
+    """
+
+    def __init__(self, packed: bytes = b"") -> None:
+        """Take what ``pack`` gave, which must be whole rows."""
+        self.chunks: dict[tuple[int, int], Mask] = {}
+        """Each (64, 64), by column and row."""
+        for column, row, bits in _ROW.iter_unpack(packed):
+            bins = np.unpackbits(np.frombuffer(bits, np.uint8)).reshape(CHUNK, CHUNK)
+            self._join((column, row), np.asarray(bins, np.bool_))
+
+    def add(self, area_xywh_um: Area) -> bool:
+        """Take a field's area; True where any of it is new."""
+        news = False
+        if not _is_field(area_xywh_um):
+            return news
+        for key, inside, _ in _parts(Box.of(area_xywh_um)):
+            bins = np.zeros((CHUNK, CHUNK), np.bool_)
+            bins[inside] = True
+            news = self._join(key, bins) or news
+        return news
+
+    def join(self, other: Self) -> bool:
+        """Take other ground; True where any of it is new."""
+        return sum(self._join(key, bins) for key, bins in other.chunks.items()) > 0
+
+    def without(self, other: Self, *, most: int) -> Self:
+        """What of it is not in the other, at most so many chunks."""
+        left = type(self)()
+        for key, bins in self.chunks.items():
+            rest = bins & ~other.chunks[key] if key in other.chunks else bins
+            if len(left.chunks) < most and rest.any():
+                left.chunks[key] = rest
+        return left
+
+    def pack(self) -> bytes:
+        """The same ground gives the same bytes."""
+        return b"".join(
+            _ROW.pack(*key, np.packbits(bins).tobytes())
+            for key, bins in sorted(self.chunks.items())
+        )
+
+    def boxes(self) -> list[Area]:
+        """Rectangles that make it up, in slide coordinates: runs of bins in a row."""
+        return [
+            (
+                float((column * CHUNK + start) * BIN_UM),
+                float((row * CHUNK + at) * BIN_UM),
+                float((end - start) * BIN_UM),
+                BIN_UM,
+            )
+            for (column, row), bins in sorted(self.chunks.items())
+            for at, line in enumerate(bins)
+            for start, end in _runs(line)
+        ]
+
+    def _join(self, key: tuple[int, int], bins: Mask) -> bool:
+        known = self.chunks.get(key)
+        if known is None:
+            self.chunks[key] = bins.copy()
+            return bool(bins.any())
+        if not (bins & ~known).any():
+            return False
+        known |= bins
+        return True
+
+
+_ROW = struct.Struct(f"<ii{CHUNK * CHUNK // 8}s")
+GROUND_ROW_BYTES = _ROW.size
+
+
+def _is_field(area_xywh_um: Area) -> bool:
+    """Whether an area is no larger than fields are: a false scale fills no memory."""
+    return max(area_xywh_um[2:]) <= LARGEST_FIELD_UM
+
+
+def _runs(line: Mask) -> list[tuple[int, int]]:
+    """Where runs of set bins begin and end."""
+    edges = np.flatnonzero(np.diff(line.astype(np.int8), prepend=0, append=0))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
 class Coverage:
     """Which parts of a slide were seen, and how well."""
 
@@ -108,15 +205,15 @@ class Coverage:
 
     def take(self, report: FieldReport) -> None:
         """Take what became of a field."""
-        if report.place is None or report.state in ("bad_scale", "no_place"):
+        if report.place is None or not _is_field(area := area_of(report)):
             return
-        area = area_of(report)
         box = Box.of(area)
-        cells = cell_bins(report.cells, area) if report.cells else None
-        if not self.cells_known:
-            # Where nobody knows, there may be cells everywhere.
-            self._raise(CELL, box, 1 if cells is None else cells)
         mark = MARK_OF.get(report.state)
+        cells = cell_bins(report.cells, area) if report.cells else None
+        if cells is not None:
+            self._raise(MARKS, box, TOLD)
+        if not self.cells_known and (cells is not None or mark is None):
+            self._raise(CELL, box, 1 if cells is None else cells)
         if mark is not None:
             self._raise(MARKS, box, mark)
             return
@@ -124,15 +221,36 @@ class Coverage:
         if _rested(report):
             self._raise(MARKS, box, RESTED)
 
+    def pass_by(self, ground: Ground) -> None:
+        """Take ground that was shown; what of it is never analysed was passed."""
+        for (column, row), bins in ground.chunks.items():
+            box = Box(
+                column * CHUNK, row * CHUNK, (column + 1) * CHUNK, (row + 1) * CHUNK
+            )
+            self._raise(MARKS, box, np.asarray(PASSED * bins, np.uint8))
+
+    def cell_bins(self, layers: Layer) -> Mask:
+        """Which bins of what ``read`` gave count as cell."""
+        cell, level, marks = layers
+        is_cell: Mask = cell > 0
+        if self.cells_known:
+            return is_cell
+        doubtful = (marks & _DOUBTFUL > 0) & (marks & TOLD == 0) & (level == UNSEEN)
+        return np.asarray(is_cell | doubtful, np.bool_)
+
     @property
     def share(self) -> float:
         """Share of the cell area that was seen, 0-1; 0 while no cell area is known."""
-        cell = both = 0
+        return self.seen_cells()[0]
+
+    def seen_cells(self) -> tuple[float, float]:
+        """Share of the cell area that was seen, 0-1, and how much that is in µm²."""
+        seen = cell = 0
         for chunk in self._chunks.values():
-            is_cell = chunk[CELL] > 0
+            is_cell = self.cell_bins(chunk)
             cell += int(np.count_nonzero(is_cell))
-            both += int(np.count_nonzero(is_cell & (chunk[LEVEL] > UNSEEN)))
-        return both / cell if cell else 0.0
+            seen += int(np.count_nonzero(is_cell & (chunk[LEVEL] > UNSEEN)))
+        return (seen / cell if cell else 0.0), seen * BIN_UM**2
 
     @property
     def seen_um2(self) -> float:
@@ -166,7 +284,7 @@ class Coverage:
         (x0, x1), (y0, y1) = (
             _most_of(keys) for keys in zip(*self._chunks, strict=True)
         )
-        return Box(x0 * _CHUNK, y0 * _CHUNK, x1 * _CHUNK, y1 * _CHUNK)
+        return Box(x0 * CHUNK, y0 * CHUNK, x1 * CHUNK, y1 * CHUNK)
 
     def _look(self, report: FieldReport, box: Box, cells: Layer | None) -> None:
         areas = report.areas_xywh_um
@@ -185,7 +303,7 @@ class Coverage:
         join = np.bitwise_or if layer == MARKS else np.maximum
         for key, inside, outside in _parts(box):
             if key not in self._chunks:
-                self._chunks[key] = np.zeros((3, _CHUNK, _CHUNK), np.uint8)
+                self._chunks[key] = np.zeros((3, CHUNK, CHUNK), np.uint8)
             part = self._chunks[key][layer][inside]
             new = values if isinstance(values, int) else values[outside]
             join(part, np.asarray(new, np.uint8), out=part)
@@ -237,11 +355,11 @@ _Slices = tuple[slice, slice]
 
 def _parts(box: Box) -> Iterator[tuple[tuple[int, int], _Slices, _Slices]]:
     """Chunks that a box touches: key, rows and columns in the chunk, and in the box."""
-    for row in range(box.y0 // _CHUNK, (box.y1 - 1) // _CHUNK + 1):
-        for column in range(box.x0 // _CHUNK, (box.x1 - 1) // _CHUNK + 1):
-            top, left = row * _CHUNK, column * _CHUNK
-            y0, y1 = max(box.y0, top), min(box.y1, top + _CHUNK)
-            x0, x1 = max(box.x0, left), min(box.x1, left + _CHUNK)
+    for row in range(box.y0 // CHUNK, (box.y1 - 1) // CHUNK + 1):
+        for column in range(box.x0 // CHUNK, (box.x1 - 1) // CHUNK + 1):
+            top, left = row * CHUNK, column * CHUNK
+            y0, y1 = max(box.y0, top), min(box.y1, top + CHUNK)
+            x0, x1 = max(box.x0, left), min(box.x1, left + CHUNK)
             yield (
                 (column, row),
                 (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)),

@@ -49,6 +49,11 @@ class Increment:
         self._tile_um = tile_um
         self._last: _Last | None = None
 
+    @property
+    def in_work(self) -> Area | None:
+        """The newest field, of which a part may still wait; None after the end."""
+        return _area(self._last.prepared) if self._last else None
+
     def leave(self, into: Prepared | None) -> Account | None:
         """Look at what of the field before is not in view any more.
 

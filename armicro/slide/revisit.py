@@ -12,16 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.report import Finding, Revisit, RevisitReason
+from armicro.report import Area, Finding, Revisit, RevisitReason
 from armicro.slide.coverage import (
     BIN_UM,
-    CELL,
     LEVEL,
     MARKS,
     MOVING,
     OUT_OF_FOCUS,
+    PASSED,
     RESTED,
     RIM,
+    TOLD,
     UNREADABLE,
     UNSEEN,
     Box,
@@ -38,28 +39,33 @@ _LEAST = 4
 
 
 def find_revisits(
-    coverage: Coverage, findings: Sequence[Finding]
+    coverage: Coverage, findings: Sequence[Finding], *, in_work: Area | None = None
 ) -> tuple[Revisit, ...]:
     """Find what should be seen again, at most 50 places.
+
+    What was shown and never analysed comes first, then suspicious cells that were only
+    passed by: of both nobody knows enough.
 
     Args:
         coverage: what was seen.
         findings: the slide's, most suspicious first.
+        in_work: the field whose rest is still to be looked at: not passed yet.
     """
     box = coverage.bounds()
     if not box.shape[0]:
         return ()
     layers = coverage.read(box)
-    holes = (
-        revisit
-        for reason, mask in _masks(layers, cells_known=coverage.cells_known)
-        for revisit in _places(reason, mask, box)
+    (passed, *others) = (
+        _places(reason, mask, box)
+        for reason, mask in _masks(layers, coverage, _mask_of(box, in_work))
     )
-    passed = _passed(findings, layers[MARKS], box)
-    return tuple(itertools.islice(itertools.chain(passed, holes), MOST))
+    # However much was passed, half of the list is left to what is known to be there.
+    passing = tuple(_passing(findings, layers[MARKS], box))
+    ahead = itertools.islice(passed, max(MOST // 2, MOST - len(passing)))
+    return tuple(itertools.islice(itertools.chain(ahead, passing, *others), MOST))
 
 
-def _passed(
+def _passing(
     findings: Sequence[Finding], marks: NDArray[np.uint8], box: Box
 ) -> Iterator[Revisit]:
     """Suspicious cells that were never in a field that stood."""
@@ -80,10 +86,10 @@ def _passed(
 
 
 def _masks(
-    layers: NDArray[np.uint8], *, cells_known: bool
+    layers: NDArray[np.uint8], coverage: Coverage, in_work: Mask
 ) -> Iterator[tuple[RevisitReason, Mask]]:
     """Bins to see again by reason, the most pressing first; none is in two."""
-    cell, level, marks = layers[CELL] > 0, layers[LEVEL], layers[MARKS]
+    cell, level, marks = coverage.cell_bins(layers), layers[LEVEL], layers[MARKS]
     unseen = level == UNSEEN
     left = unseen & cell
     marked: tuple[tuple[RevisitReason, int], ...] = (
@@ -91,20 +97,34 @@ def _masks(
         ("out_of_focus", OUT_OF_FOCUS),
         ("moving", MOVING),
     )
+    judged = UNREADABLE | OUT_OF_FOCUS | MOVING
+    here = left & (marks & PASSED > 0) & (marks & judged == 0) & ~in_work
+    yield "passed", here
+    left &= ~here
     for reason, mark in marked:
         here = left & (marks & mark > 0)
         yield reason, here
         left &= ~here
     # Where nobody knows of cells, a hole may be full of them.
-    hole = unseen & (left if cells_known else marks == 0)
+    hole = unseen & (left if coverage.cells_known else marks & (255 - TOLD) == 0)
     seen = np.pad((~unseen).astype(np.uint8), _SQUARE)
     # An odd side, or the closing would be shifted by half a bin.
     kernel = np.ones((_SQUARE + 1, _SQUARE + 1), np.uint8)
     closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel)
     yield "skipped", hole & (closed[_SQUARE:-_SQUARE, _SQUARE:-_SQUARE] > 0)
-    beyond = unseen & cell if cells_known else unseen
+    beyond = unseen & cell if coverage.cells_known else unseen
     near = cv2.dilate(beyond.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     yield "edge", (level == RIM) & cell & near
+
+
+def _mask_of(box: Box, area_xywh_um: Area | None) -> Mask:
+    """The bins of a box that lie in an area."""
+    mask = np.zeros(box.shape, np.bool_)
+    if area_xywh_um is not None:
+        part = Box.of(area_xywh_um)
+        rows = slice(max(0, part.y0 - box.y0), max(0, part.y1 - box.y0))
+        mask[rows, max(0, part.x0 - box.x0) : max(0, part.x1 - box.x0)] = True
+    return mask
 
 
 def _places(reason: RevisitReason, mask: Mask, box: Box) -> Iterator[Revisit]:

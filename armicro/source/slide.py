@@ -162,12 +162,19 @@ class SlideSource:
 
 
 def _region(region_px: Box | None, shape: Shape, path: Path) -> Box:
-    size = shape.levels[0]
-    region = shape.bounds if region_px is None else clip_box(region_px, size)
+    x, y, width, height = shape.bounds
+    if region_px is None:
+        region = shape.bounds
+    else:
+        # A scanner keeps nothing beyond the bounds: there is no slide.
+        left, top, *size = region_px
+        region = clip_box((left - x, top - y, size[0], size[1]), (width, height))
+        region = (region[0] + x, region[1] + y, region[2], region[3])
     if region[2] < 1 or region[3] < 1:
         raise SourceError(
-            f"slide {path}: the region {region_px or shape.bounds} lies outside its "
-            f"{size[0]}×{size[1]} px; give X,Y,W,H in pixels of the slide file"
+            f"slide {path}: the region {region_px or shape.bounds} lies off the slide, "
+            f"whose {width}×{height} px begin at {x},{y}; give X,Y,W,H in pixels of "
+            "the slide file"
         )
     return region
 

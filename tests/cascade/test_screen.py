@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from armicro import verdict
 from armicro.cascade.choice import Choice
 from armicro.cascade.screen import Screen
 from armicro.engine import Array
@@ -268,6 +269,13 @@ def overlapping_fields(count: int) -> list[Field]:
     return fields
 
 
+@pytest.fixture
+def few_cells_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handful of drawn cells is scored."""
+    monkeypatch.setattr(verdict, "LEAST_CELL_UM2", 1.0)
+
+
+@pytest.mark.usefixtures("few_cells_score")
 def test_score_and_findings_are_functions_of_the_set_of_fields() -> None:
     fields = overlapping_fields(8)
     rng = np.random.default_rng(8)
@@ -291,6 +299,30 @@ def test_slide_of_which_nothing_was_seen_has_no_score() -> None:
     assert score.coverage == 0.0
 
 
+@pytest.mark.parametrize(
+    ("cells_um2", "withheld"),
+    [
+        (0.0, "no cells analysed"),
+        (2_000.0, "0 mm² of cells analysed, a score needs 0.2 mm²"),
+        (199_999.0, "0.19 mm² of cells analysed, a score needs 0.2 mm²"),
+        (200_000.0, ""),
+    ],
+)
+def test_score_is_withheld_below_a_hundred_cells(
+    cells_um2: float, withheld: str
+) -> None:
+    assert verdict.why_withheld(cells_um2) == withheld
+
+
+def test_few_cells_give_findings_and_the_reason_why_there_is_no_score() -> None:
+    pipeline = Pipeline(networks(), Choice())
+    _, score = pipeline.step(field_with(*PLACES_UM))
+    assert (score.score, score.scores) == (None, {})
+    assert score.findings > 0
+    assert "a score needs 0.2 mm²" in score.withheld
+
+
+@pytest.mark.usefixtures("few_cells_score")
 def test_rnns_run_only_when_the_top_list_changes() -> None:
     made = networks()
     pipeline = Pipeline(made, Choice())
