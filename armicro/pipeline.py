@@ -5,7 +5,7 @@ process calls its parts, so that fields are prepared, analysed and written at th
 time, and ``keep`` again with what the journal kept of a session that it resumes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from armicro.cascade.choice import Choice
 from armicro.cascade.cut import Prepared
@@ -21,7 +21,6 @@ from armicro.report import (
     Finding,
     Observation,
     Revisit,
-    Shown,
     SlideScore,
 )
 from armicro.slide.coverage import Coverage, Ground
@@ -137,11 +136,16 @@ class Pipeline:
         self._coverage.take(report)
         return self._findings.update(observations)
 
-    def pass_by(self, shown: Shown) -> None:
-        """Take what was shown; what of it is never analysed counts as passed."""
-        self._coverage.pass_by(Ground(shown.ground))
-        before = self._unplaced.get(shown.life, 0)
-        self._unplaced[shown.life] = max(before, shown.unplaced)
+    def pass_by(self, ground: Ground, unplaced: Mapping[int, int]) -> None:
+        """Take what was shown; what of it is never analysed counts as passed.
+
+        Args:
+            ground: where fields were shown.
+            unplaced: fields shown without a place, by the life of capture that tells.
+        """
+        self._coverage.pass_by(ground)
+        for life, count in unplaced.items():
+            self._unplaced[life] = max(count, self._unplaced.get(life, 0))
 
     def seen_boxes(self, report: FieldReport) -> tuple[Area, ...]:
         """Areas of a kept field, which must have a place, that were seen so far."""

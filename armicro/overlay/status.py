@@ -223,7 +223,9 @@ def _slide_items(slide: SlideState | None, *, stale: bool) -> tuple[Item, ...]:
         return (Item("analysis", "starting", "muted"),)
     unreadable = slide.score.fields_unreadable
     unplaced = slide.score.fields_unplaced
-    lost = (Item("unreadable", f"{unreadable:,}", "warn"),) if unreadable else ()
+    lost: tuple[Item, ...] = ()
+    if unreadable:
+        lost += (Item("unreadable", f"{unreadable:,}", "warn"),)
     if unplaced:
         lost += (Item("place unknown", f"{unplaced:,}", "warn"),)
     return (

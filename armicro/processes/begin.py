@@ -11,7 +11,6 @@ from pathlib import Path
 
 import cv2
 import msgspec
-import numpy as np
 
 from armicro import __version__
 from armicro.certificate import now
@@ -163,18 +162,6 @@ def _slide_card(job: Job, card: Card | None) -> SlideCard:
         height_px=card.height_px,
         fields_planned=card.fields_planned,
     )
-
-
-def overview_of(journal: Journal) -> Overview | None:
-    """The slide's small picture as the journal keeps it; None where there is none."""
-    card = journal.get("overview", OverviewCard)
-    if card is None:
-        return None
-    bgr = cv2.imdecode(np.frombuffer(card.png, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        return None
-    pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    return Overview(pixels, card.um_per_px, card.x_um, card.y_um)
 
 
 def _overview_card(overview: Overview) -> OverviewCard:

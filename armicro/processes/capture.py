@@ -21,8 +21,10 @@ from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.placing import Placing
 from armicro.processes.reader import Reader
+from armicro.processes.shown import ShownGround
 from armicro.processes.trust import Trust
 from armicro.slide.focus import with_focus
+from armicro.slide.journal import Journal
 from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Peer, Publisher
 from armicro.wire.ring import Ring
@@ -85,6 +87,7 @@ class _Capture:
         self._given_seq = -1
         self._shots: list[Shot] = []
         """Fields in the ring that infer has not said to have copied."""
+        self._shown = ShownGround()
         self._newest: Shot | None = None
         self._tell_at = 0.0
 
@@ -106,6 +109,15 @@ class _Capture:
         if self._reader is not None:
             self._reader.close()
         self._placing.close()
+        self._keep_shown()
+
+    def _keep_shown(self) -> None:
+        """Write what infer, which ends before, was not told of any more."""
+        shown = self._shown.tell(most=None)
+        if shown is not None and self._live and self._job.journal.is_file():
+            with Journal(self._job.journal) as journal:
+                journal.pass_by(shown)
+            self._shown.keep(shown.number)
 
     def _read(self, done: Ranges = ()) -> Reader:
         return Reader(
@@ -119,6 +131,7 @@ class _Capture:
     def _asked(self, ask: Ask) -> None:
         # What infer has copied need not stay in the ring.
         self._shots = [shot for shot in self._shots if shot.seq > ask.after]
+        self._shown.keep(ask.kept)
         if ask.done is None:
             return
         self._told_done = True
@@ -141,6 +154,7 @@ class _Capture:
     def _put(self, field: Field) -> None:
         field = with_focus(replace(field, seq=field.seq + self._first_seq))
         field = self._placing.place(field)
+        self._shown.add(field)
         keep = () if self._live else tuple(shot.slot for shot in self._shots)
         spot = self._ring.put(field, keep=keep)
         if spot is None:
@@ -162,7 +176,9 @@ class _Capture:
         if isinstance(reply, Shot):
             if self._live:
                 skipped = max(0, reply.seq - self._given_seq - 1)
-                reply = msgspec.structs.replace(reply, skipped=skipped)
+                reply = msgspec.structs.replace(
+                    reply, skipped=skipped, shown=self._shown.tell()
+                )
             self._given_seq = reply.seq
             if self._answers.carries_pixels:
                 pixels = self._ring.read(reply)

@@ -13,8 +13,8 @@ import numpy as np
 from armicro.field import Overview, Pixels
 from armicro.overlay.picture import Cut, cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
-from armicro.processes.begin import overview_of
 from armicro.processes.job import Job
+from armicro.session.record import overview_of
 from armicro.slide.journal import Journal
 from armicro.wire.link import Subscriber
 from armicro.wire.ring import Ring

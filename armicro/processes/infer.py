@@ -24,7 +24,6 @@ import msgspec
 from armicro.engine.registry import Backend, NetworkSet, open_set
 from armicro.errors import EngineError
 from armicro.pipeline import Pipeline
-from armicro.processes.begin import overview_of
 from armicro.processes.intake import Intake, Ready
 from armicro.processes.job import Job
 from armicro.processes.life import Life
@@ -32,6 +31,8 @@ from armicro.processes.seen import SeenFields
 from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
 from armicro.report import Account, FieldReport, Observation, Revisit, SlideScore
+from armicro.session.record import overview_of
+from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
@@ -145,8 +146,10 @@ class _Session:
                 if self._intake.finished.is_set() and self._intake.ready.empty():
                     self._finished = True
                     break
+            self._keep_shown()
             self._tell()
         self._intake.close()
+        self._keep_shown()
         self._writer.close()
         if not self._finished:
             # Told to end, it has some seconds: what was found is written first.
@@ -178,6 +181,15 @@ class _Session:
         for key, value in facts.items():
             self._journal.set(key, value)
         self._tell(at_once=True)
+
+    def _keep_shown(self) -> None:
+        """Take what was shown into the slide, and say what of it is kept."""
+        self._intake.kept = self._writer.kept
+        shown, self._intake.shown = self._intake.shown, None
+        if shown is not None:
+            self._pipeline.pass_by(Ground(shown.ground), {shown.life: shown.unplaced})
+            self._score = self._pipeline.score()
+            self._writer.pass_by(shown)
 
     def _work(self, ready: Ready) -> None:
         spent_ns = self._spent_ns()
@@ -309,4 +321,5 @@ def _resume(journal: Journal, pipeline: Pipeline, seen_fields: SeenFields) -> se
         pipeline.keep(report, found.get(report.seq, ()))
         seen_fields.add(report)
         kept.add(report.seq)
+    pipeline.pass_by(*journal.shown())
     return kept

@@ -11,6 +11,7 @@ from armicro.cascade.cut import Prepared
 from armicro.cascade.screen import Screen
 from armicro.processes.job import Job
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
+from armicro.report import Shown
 from armicro.slide.mosaic_file import MOSAIC
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
@@ -52,6 +53,10 @@ class Intake:
         self.skipped = 0
         self.messages_dropped = 0
         self.problem = ""
+        self.shown: Shown | None = None
+        """What capture told last of what it showed; taken and set to None by infer."""
+        self.kept = 0
+        """Number of what of it the journal keeps."""
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
         self._thread.start()
 
@@ -91,7 +96,7 @@ class Intake:
                     if tell_done:
                         # Capture reads anew: what it gave before does not count.
                         done, self._after = self._done(), -1
-                    ask = Ask(self._job.session, self._after, done)
+                    ask = Ask(self._job.session, self._after, done, self.kept)
                     reply = asker.ask(ask, timeout_ms=ASK_MS)
                     tell_done = self._take(reply, ring, recorder)
                     self.messages_dropped = asker.dropped.total()
@@ -111,6 +116,8 @@ class Intake:
         if not isinstance(shot, Shot):
             return False
         received_ns = time.monotonic_ns()
+        # Not kept by infer in time, it is told again with all that came to it.
+        self.shown = shot.shown or self.shown
         if pixels is None:
             pixels = ring.read(shot)
         if pixels is None:

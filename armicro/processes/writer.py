@@ -5,12 +5,12 @@ import queue
 import threading
 import time
 
-from armicro.report import Account
+from armicro.report import Account, Shown
 from armicro.slide.journal import Journal
 
 Stations = dict[str, int]
 Facts = dict[str, object]
-Item = tuple[Account, Account | None, Stations, Facts]
+Item = tuple[Account, Account | None, Stations, Facts] | Shown
 
 
 class Writer:
@@ -20,6 +20,8 @@ class Writer:
         self._journal = journal
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=4)
         self.error: Exception | None = None
+        self.kept = 0
+        """Number of the newest ``Shown`` that is in the journal."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -36,6 +38,10 @@ class Writer:
         """
         self._put((account, late, stations, facts))
 
+    def pass_by(self, shown: Shown) -> None:
+        """Hand over what was shown, as ``put``."""
+        self._put(shown)
+
     def close(self) -> None:
         """Write all that is queued, then end."""
         self._put(None)
@@ -51,6 +57,10 @@ class Writer:
     def _run(self) -> None:
         try:
             while (item := self._queue.get()) is not None:
+                if isinstance(item, Shown):
+                    self._journal.pass_by(item)
+                    self.kept = item.number
+                    continue
                 (report, news), late, stations, facts = item
                 stations["written"] = time.monotonic_ns()
                 self._journal.write(report, news, stations, facts, late=late)

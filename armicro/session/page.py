@@ -97,6 +97,7 @@ def _notices(session: Session) -> list[str]:
             f"{session.coverage_text}; {session.why_so_far}. Cells elsewhere may "
             "change the score."
         )
+    notices += _shown_notices(session)
     unreadable = session.count("unreadable")
     if unreadable:
         notices.append(
@@ -111,6 +112,23 @@ def _notices(session: Session) -> list[str]:
         notices.append(
             "The scale was not measured: sizes, places and probabilities rest on "
             "arithmetic from the rig file."
+        )
+    return notices
+
+
+def _shown_notices(session: Session) -> list[str]:
+    """What was shown and is in no analysis."""
+    notices = []
+    passed_mm2 = sum(w * h for _, _, w, h in session.passed.boxes()) / 1e6
+    if passed_mm2:
+        notices.append(
+            f"{passed_mm2:.2g} mm² was passed, not analysed (marked on the map): the "
+            "operator was shown it, the networks were not; go back there."
+        )
+    if session.score.fields_unplaced:
+        notices.append(
+            f"{session.score.fields_unplaced} fields were shown whose place is not "
+            "known: they are in no coverage and on no map."
         )
     return notices
 

@@ -5,13 +5,19 @@ of: whatever is absent stays at its default, and ``finished`` says whether the r
 to its end.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import msgspec
+import numpy as np
 
 from armicro.cascade.rank import TOP_COUNT
+from armicro.cascade.tile import find_cells, pack_cells
+from armicro.field import Overview
 from armicro.report import FieldReport, Finding, SlideScore
+from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.journal import Event, Journal
 from armicro.slide.track import merge, top
 from armicro.verdict import (
@@ -100,6 +106,8 @@ class Session:
     """The top list: at most 30, none near a higher one."""
     crops: tuple[bytes, ...] = ()
     """The JPEG of each in ``top``."""
+    passed: Ground = field(default_factory=Ground)
+    """Ground that was shown in live and never analysed."""
 
     @property
     def finished(self) -> bool:
@@ -156,12 +164,25 @@ def read_session(journal: Journal) -> Session:
     )
     best = [seen.finding for seen in top(findings, TOP_COUNT)]
     reports = journal.reports()
+    ground, unplaced = journal.shown()
+    score = journal.get("score", SlideScore) or SlideScore()
+    passed = Ground()
+    if ground.chunks:
+        # Capture goes on for a while after infer has told the last score.
+        coverage = _coverage(reports, ground, overview_of(journal))
+        passed = coverage.passed()
+        score = msgspec.structs.replace(
+            score,
+            coverage=coverage.share,
+            fields_unplaced=max(score.fields_unplaced, sum(unplaced.values())),
+        )
     # What was spent so far is kept with every field, the sums only at the end.
     spent = journal.get("spent", Facts) or {}
     inference_s = journal.get("inference_s", float) or spent.get("inference_s")
     return Session(
         slide=journal.get("slide", SlideCard) or SlideCard(),
-        score=journal.get("score", SlideScore) or SlideScore(),
+        score=score,
+        passed=passed,
         engine=journal.get("engine", Facts) or {},
         rig=journal.get("rig", Facts) or {},
         settings=settings,
@@ -186,7 +207,32 @@ def read_session(journal: Journal) -> Session:
     )
 
 
+def _coverage(
+    reports: Sequence[FieldReport], ground: Ground, overview: Overview | None
+) -> Coverage:
+    coverage = Coverage()
+    if overview is not None:
+        cells = pack_cells(find_cells(overview.pixels, overview.um_per_px), pool=1)
+        coverage.know_cells(cells, overview.x_um, overview.y_um)
+    for report in reports:
+        coverage.take(report)
+    coverage.pass_by(ground)
+    return coverage
+
+
 def _merge_um(settings: Facts) -> float:
     cascade = settings.get("cascade")
     found = (cascade if isinstance(cascade, dict) else settings).get("merge_um")
     return float(found) if isinstance(found, (int, float)) and found > 0 else MERGE_UM
+
+
+def overview_of(journal: Journal) -> Overview | None:
+    """The slide's small picture as the journal keeps it; None where there is none."""
+    card = journal.get("overview", OverviewCard)
+    if card is None:
+        return None
+    bgr = cv2.imdecode(np.frombuffer(card.png, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        return None
+    pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return Overview(pixels, card.um_per_px, card.x_um, card.y_um)

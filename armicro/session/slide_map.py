@@ -1,7 +1,8 @@
 """The coverage map: the slide, what was seen of it, and where the findings lie.
 
 Where nobody looked the slide is veiled; where fields were analysed it is clear; what
-could not be read is hatched. The picture is drawn in units of about one screen pixel.
+could not be read is hatched; what the operator was shown and the cascade never analysed
+is veiled and marked. The picture is drawn in units of about one screen pixel.
 """
 
 import base64
@@ -114,6 +115,9 @@ def _slide(
 def _fields(view: _View, session: Session) -> Markup:
     reports = session.reports
     parts = [
+        Markup('<path class="passed" d="{}"/>').format(
+            "".join(view.box(area) for area in session.passed.boxes())
+        ),
         Markup('<path class="blank" d="{}"/>').format(_path(view, reports, ("blank",))),
         Markup('<path class="hatched" fill="url(#hatch)" d="{}"/>').format(
             _path(view, reports, _HATCHED)
@@ -172,6 +176,7 @@ def _view_of(session: Session, picture: np.ndarray | None) -> _View | None:
         for report in session.reports
         if (p := report.place) is not None
     ]
+    boxes += [(x, y, x + w, y + h) for x, y, w, h in session.passed.boxes()]
     overview = session.overview
     if overview is not None and picture is not None:
         height, width = picture.shape[:2]

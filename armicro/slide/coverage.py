@@ -131,12 +131,14 @@ class Ground:
         """Take other ground; True where any of it is new."""
         return sum(self._join(key, bins) for key, bins in other.chunks.items()) > 0
 
-    def without(self, other: Self, *, most: int) -> Self:
+    def without(self, other: Self, *, most: int | None = None) -> Self:
         """What of it is not in the other, at most so many chunks."""
         left = type(self)()
         for key, bins in self.chunks.items():
             rest = bins & ~other.chunks[key] if key in other.chunks else bins
-            if len(left.chunks) < most and rest.any():
+            if most is not None and len(left.chunks) >= most:
+                break
+            if rest.any():
                 left.chunks[key] = rest
         return left
 
@@ -148,17 +150,16 @@ class Ground:
         )
 
     def boxes(self) -> list[Area]:
-        """Rectangles that make it up, in slide coordinates: runs of bins in a row."""
+        """Rectangles that make it up, in slide coordinates, none over another."""
         return [
             (
-                float((column * CHUNK + start) * BIN_UM),
-                float((row * CHUNK + at) * BIN_UM),
-                float((end - start) * BIN_UM),
-                BIN_UM,
+                float((column * CHUNK + x0) * BIN_UM),
+                float((row * CHUNK + y0) * BIN_UM),
+                float((x1 - x0) * BIN_UM),
+                float((y1 - y0) * BIN_UM),
             )
             for (column, row), bins in sorted(self.chunks.items())
-            for at, line in enumerate(bins)
-            for start, end in _runs(line)
+            for x0, y0, x1, y1 in _rectangles(bins)
         ]
 
     def _join(self, key: tuple[int, int], bins: Mask) -> bool:
@@ -173,7 +174,8 @@ class Ground:
 
 
 _ROW = struct.Struct(f"<ii{CHUNK * CHUNK // 8}s")
-GROUND_ROW_BYTES = _ROW.size
+_FURTHEST = 1_000_000
+"""Chunks from the origin, as far as a place may lie."""
 
 
 def _is_field(area_xywh_um: Area) -> bool:
@@ -181,10 +183,30 @@ def _is_field(area_xywh_um: Area) -> bool:
     return max(area_xywh_um[2:]) <= LARGEST_FIELD_UM
 
 
-def _runs(line: Mask) -> list[tuple[int, int]]:
-    """Where runs of set bins begin and end."""
-    edges = np.flatnonzero(np.diff(line.astype(np.int8), prepend=0, append=0))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+def broken_ground(packed: bytes) -> str:
+    """What is wrong with packed ground of others; empty where it is whole.
+
+    >>> broken_ground(b"12345"), broken_ground(Ground().pack())
+    ('ground has 5 bytes, a row has 520', '')
+    """
+    if len(packed) % _ROW.size:
+        return f"ground has {len(packed)} bytes, a row has {_ROW.size}"
+    furthest = max(
+        (abs(v) for row in _ROW.iter_unpack(packed) for v in row[:2]), default=0
+    )
+    return "" if furthest <= _FURTHEST else f"ground lies {furthest} chunks off"
+
+
+def _rectangles(bins: Mask) -> Iterator[tuple[int, int, int, int]]:
+    """Cut set bins into rectangles: runs of a row, as far down as they go on alike."""
+    open_from: dict[tuple[int, int], int] = {}
+    for row, line in enumerate([*bins, np.zeros(bins.shape[1], np.bool_)]):
+        edges = np.flatnonzero(np.diff(line.astype(np.int8), prepend=0, append=0))
+        runs = {(int(x0), int(x1)) for x0, x1 in edges.reshape(-1, 2)}
+        for run in sorted(open_from.keys() - runs):
+            yield run[0], open_from.pop(run), run[1], row
+        for run in runs:
+            open_from.setdefault(run, row)
 
 
 class Coverage:
@@ -251,6 +273,16 @@ class Coverage:
             cell += int(np.count_nonzero(is_cell))
             seen += int(np.count_nonzero(is_cell & (chunk[LEVEL] > UNSEEN)))
         return (seen / cell if cell else 0.0), seen * BIN_UM**2
+
+    def passed(self) -> Ground:
+        """What was shown, may hold cells, and was never analysed."""
+        ground = Ground()
+        for key, chunk in self._chunks.items():
+            bins = (chunk[MARKS] & PASSED > 0) & (chunk[LEVEL] == UNSEEN)
+            bins &= self.cell_bins(chunk)
+            if bins.any():
+                ground.chunks[key] = np.asarray(bins, np.bool_)
+        return ground
 
     @property
     def seen_um2(self) -> float:

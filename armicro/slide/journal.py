@@ -24,7 +24,8 @@ import msgspec
 import numpy as np
 
 from armicro.errors import SourceError
-from armicro.report import Account, FieldReport, Finding, Observation
+from armicro.report import Account, FieldReport, Finding, Observation, Shown
+from armicro.slide.coverage import Ground, broken_ground
 from armicro.slide.crop import decode_crop, encode_crop
 from armicro.slide.database import Database
 from armicro.slide.schema import JOURNAL
@@ -41,6 +42,7 @@ _CANONICAL = "hr_probability DESC, lr_probability DESC, y_um, x_um, field_seq"
 _SET = """
 INSERT INTO meta VALUES (?,?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
 """
+_GROUND, _UNPLACED = "shown", "unplaced"
 _GROW = "UPDATE fields SET report = ? WHERE seq = ?"
 _OBSERVE = f"""
 INSERT INTO observations ({_OBSERVATION_COLUMNS}, features, crop)
@@ -141,6 +143,33 @@ class Journal(Database):
         with self._told(), self._transaction():
             self._database.executemany(_SET, rest)
             self._grow(grown)
+
+    def pass_by(self, shown: Shown) -> None:
+        """Keep what was shown: joined with what is kept, so that nothing is lost."""
+        ground, unplaced = self.shown()
+        news = ground.join(Ground(shown.ground))
+        before = unplaced.get(shown.life, 0)
+        if not news and shown.unplaced <= before:
+            return
+        unplaced[shown.life] = max(shown.unplaced, before)
+        rows = [(_GROUND, ground.pack()), (_UNPLACED, _value_of(unplaced))]
+        with self._told(), self._transaction():
+            self._database.executemany(_SET, rows)
+
+    def shown(self) -> tuple[Ground, dict[int, int]]:
+        """The ground that was shown, and by capture's lives the fields without place.
+
+        Raises:
+            SourceError: also when what is kept is no ground.
+        """
+        packed = self.get(_GROUND, bytes) or b""
+        broken = broken_ground(packed)
+        if broken:
+            raise SourceError(
+                f"{self._path}: its entry {_GROUND!r} is damaged ({broken}); restore "
+                "it from a copy"
+            )
+        return Ground(packed), self.get(_UNPLACED, dict[int, int]) or {}
 
     def note(self, kind: str, text: str, at_ns: int) -> None:
         """Keep an event; ``at_ns`` is of the clock that the stations use."""

@@ -15,7 +15,15 @@ import msgspec
 import numpy as np
 
 from armicro.field import Place, Sight
-from armicro.report import CellBits, FieldReport, Finding, Revisit, SlideScore
+from armicro.report import (
+    CellBits,
+    FieldReport,
+    Finding,
+    Revisit,
+    Shown,
+    SlideScore,
+)
+from armicro.slide.coverage import broken_ground
 from armicro.wire.topic import Ask, Beat, Shot, Slide
 
 COUNT = (0, 2**63 - 1)
@@ -62,8 +70,10 @@ BOUNDS: Mapping[type, Mapping[str, tuple[float, float]]] = {
         "fields_unreadable": COUNT,
         "findings": COUNT,
         "megapixels": (0.0, 1e15),
+        "fields_unplaced": COUNT,
     },
-    Ask: {"after": (-1, COUNT[1])},
+    Shown: {"life": COUNT, "number": COUNT, "unplaced": COUNT},
+    Ask: {"after": (-1, COUNT[1]), "kept": COUNT},
     Shot: {
         "seq": COUNT,
         "width_px": SIZE_PX,
@@ -105,6 +115,10 @@ def _ask(ask: Ask) -> str:
     return "" if ranges_rise(ask.done) else "done holds ranges that do not rise"
 
 
+def _shown(shown: Shown) -> str:
+    return broken_ground(shown.ground)
+
+
 def _sight(sight: Sight) -> str:
     velocity = sight.velocity_xy_um_per_s or (0.0, 0.0)
     fits = all(abs(value) <= PLACE_UM[1] for value in velocity)
@@ -140,6 +154,7 @@ def _slide(slide: Slide) -> str:
 
 CHECKS: Mapping[type, Callable[[Any], str]] = {
     Ask: _ask,
+    Shown: _shown,
     Sight: _sight,
     Slide: _slide,
     SlideScore: _slide_score,

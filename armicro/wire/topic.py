@@ -15,7 +15,8 @@ live the newest, in a replay the next of the path that is not ``done``. So an as
 answer that gets lost is asked and answered again alike, nothing queues in live, nothing
 is lost or given twice in a replay, and either side may die: one that started anew is
 told what is done, and reads the rest again. To work ahead, infer asks again as soon as
-it has a field.
+it has a field. What was shown and never asked for is no less a part of the slide: its
+ground travels with the answers until an ask says that the journal keeps it.
 
 ``newest`` topics carry whole states, never changes: a reader that starts late, or
 again, needs one message.
@@ -27,9 +28,9 @@ from typing import Literal
 import msgspec
 
 from armicro.field import Place, Sight
-from armicro.report import FieldReport, Finding, Revisit, SlideScore
+from armicro.report import FieldReport, Finding, Revisit, Shown, SlideScore
 
-VERSION = 3
+VERSION = 4
 """Raised when a message changes its form; other versions are dropped and counted."""
 
 
@@ -54,6 +55,8 @@ class Ask(_Message, frozen=True):
     done: tuple[tuple[int, int], ...] | None = None
     """Ranges (first, last) of ``seq`` that need not come again, rising and apart; said
     after every start of either side, and whenever capture answers ``say_done``."""
+    kept: int = 0
+    """Number of the ``Shown`` that the journal keeps: it need not be told again."""
 
 
 class Shot(_Message, frozen=True):
@@ -76,6 +79,8 @@ class Shot(_Message, frozen=True):
     sight: Sight | None = None
     voided: str = ""
     """Why the scale is not to be trusted; empty when it is."""
+    shown: Shown | None = None
+    """In live: what the operator was shown, and infer has not said to keep yet."""
 
 
 class Wait(_Message, frozen=True):

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +16,11 @@ from armicro.processes import capture as capturing
 from armicro.processes.intake import Ranges
 from armicro.processes.job import Job, Mode
 from armicro.processes.life import Life
+from armicro.processes.shown import MOST_CHUNKS, ShownGround
+from armicro.report import Shown
 from armicro.rig import Camera, Rig
+from armicro.slide.coverage import Ground
+from armicro.slide.journal import Journal
 from armicro.source import Card, Source
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
 from armicro.wire.ring import Ring
@@ -60,9 +64,11 @@ class Bench:
     view: Subscriber
     ring: Ring
 
-    def ask(self, *, after: int = -1, done: Ranges | None = None) -> Shot | Wait | None:
+    def ask(
+        self, *, after: int = -1, done: Ranges | None = None, kept: int = 0
+    ) -> Shot | Wait | None:
         """Ask as infer does, turning capture's loop meanwhile."""
-        question = Ask("test", after, done)
+        question = Ask("test", after, done, kept)
         for _ in range(400):
             self.capture.turn()
             reply = self.asker.ask(question, timeout_ms=5)
@@ -257,3 +263,121 @@ def test_unplugged_camera_is_told_within_a_second_and_comes_back(
     assert problem_at is not None
     assert problem_at - last_shot_at < 1.0
     assert back_at
+
+
+class RowSource(CountingSource):
+    """Fields of 320 by 160 µm beside each other; every fourth has no place."""
+
+    def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
+        for one in super().fields(done=done):
+            place = Place(320.0 * one.seq, 0.0, 0.0, "slide_file")
+            lost = one.seq % 4 == 3
+            yield replace(one, um_per_px=20.0, place=None if lost else place)
+
+
+class Noting(ShownGround):
+    """Notes which fields were shown: a camera's others were never there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.placed: set[int] = set()
+        self.lost = 0
+
+    def add(self, field: Field) -> None:
+        super().add(field)
+        if field.place is not None:
+            self.placed.add(field.seq)
+        self.lost += field.place is None
+
+
+def noted(bench: Bench) -> Noting:
+    note = bench.capture._shown = Noting()
+    # Infer is not there yet: the operator sees fields all the same.
+    while len(note.placed) < 5 or not note.lost:
+        bench.capture.turn()
+    return note
+
+
+def fields_in(packed: bytes) -> set[int]:
+    """Which fields of a ``RowSource`` ground holds."""
+    whole, held = Ground(packed), set()
+    for seq in range(60):
+        one = Ground()
+        one.add((320.0 * seq, 0.0, 320.0, 160.0))
+        if not one.without(whole).chunks:
+            held.add(seq)
+    return held
+
+
+def shown_of(bench: Bench, after: int, kept: int = 0) -> tuple[int, Shown]:
+    shot = bench.ask(after=after, kept=kept)
+    assert isinstance(shot, Shot)
+    assert shot.shown is not None
+    return shot.seq, shot.shown
+
+
+def test_live_tells_what_it_showed_until_infer_keeps_it(make_bench: Make) -> None:
+    bench = make_bench("live", RowSource(400, pause_s=0.01))
+    note = noted(bench)
+    placed, lost = set(note.placed), note.lost
+    bench.ask(done=())
+    seq, first = shown_of(bench, -1)
+    assert placed <= fields_in(first.ground) <= note.placed
+    assert lost <= first.unplaced <= note.lost
+    # An infer that died in between has kept nothing: all of it comes again.
+    seq, again = shown_of(bench, seq)
+    assert fields_in(again.ground) >= fields_in(first.ground)
+    seq, rest = shown_of(bench, seq, kept=again.number)
+    assert not fields_in(rest.ground) & fields_in(again.ground)
+    assert rest.unplaced >= again.unplaced
+    # A number from another life of capture says nothing.
+    seq, more = shown_of(bench, seq, kept=again.number - 12_345)
+    assert fields_in(more.ground) >= fields_in(rest.ground)
+
+
+def test_what_infer_never_heard_of_is_in_the_journal_at_the_end(
+    make_bench: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    with Journal(tmp_path / "out" / "session.sqlite"):
+        pass
+    bench = make_bench("live", RowSource(400, pause_s=0.01))
+    note = noted(bench)
+    bench.capture.close()
+    with Journal(tmp_path / "out" / "session.sqlite") as journal:
+        ground, unplaced = journal.shown()
+    assert fields_in(ground.pack()) == note.placed
+    assert sum(unplaced.values()) == note.lost
+
+
+def test_what_was_kept_is_not_told_again_however_long_the_stage_rests() -> None:
+    shown = ShownGround()
+    here = Place(0.0, 0.0, 0.1, "stage_encoder")
+    rested = Field(np.zeros((8, 16, 3), np.uint8), 20.0, 0, 1, here)
+    shown.add(rested)
+    told = shown.tell()
+    assert told is not None
+    shown.keep(told.number)
+    for _ in range(50):
+        shown.add(rested)
+    assert shown.tell() is None
+    shown.add(replace(rested, place=None))
+    lost = shown.tell()
+    assert lost is not None
+    assert (lost.unplaced, lost.ground) == (1, b"")
+
+
+def test_more_ground_than_one_message_holds_is_told_in_parts() -> None:
+    shown, heard = ShownGround(), Ground()
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    for column in range(MOST_CHUNKS + 40):
+        place = Place(1024.0 * column, 0.0, 0.1, "stage_encoder")
+        shown.add(Field(pixels, 20.0, column, 1, place))
+    for _ in range(2):
+        told = shown.tell()
+        assert told is not None
+        assert len(told.ground) < 70_000
+        heard.join(Ground(told.ground))
+        shown.keep(told.number)
+    assert shown.tell() is None
+    assert len(heard.chunks) == MOST_CHUNKS + 40

@@ -14,6 +14,8 @@ from armicro.slide.coverage import (
     UNSEEN,
     Box,
     Coverage,
+    Ground,
+    broken_ground,
 )
 
 
@@ -155,3 +157,111 @@ def test_mark_of_rest_goes_by_the_stage_and_not_by_the_path_of_a_file() -> None:
         coverage.take(seen(place, sight=fast))
         marks = coverage.read(Box.of((0.0, 0.0, *SIZE)))[MARKS]
         assert bool((marks & RESTED).all()) == rested
+
+
+def ground(*areas: Area) -> Ground:
+    whole = Ground()
+    for area in areas:
+        whole.add(area)
+    return whole
+
+
+LEFT, RIGHT, FAR = (0.0, 0.0, *SIZE), (320.0, 0.0, *SIZE), (-9000.0, 4000.0, *SIZE)
+OVERVIEW, GLASS = (
+    cells(40, 40),
+    pack_cells(CellMask(np.zeros((10, 20), np.bool_), 16.0, (240, 240, 240)), pool=1),
+)
+
+
+@pytest.mark.parametrize(
+    ("shown", "reports", "known", "share", "passed"),
+    [
+        pytest.param((LEFT, RIGHT), [], None, 0.0, 2, id="nothing was analysed"),
+        pytest.param((LEFT, RIGHT), [seen(at(0, 0))], None, 0.5, 1, id="half passed"),
+        pytest.param((LEFT,), [seen(at(0, 0))], None, 1.0, 0, id="all was analysed"),
+        pytest.param(
+            (LEFT, RIGHT),
+            [seen(at(0, 0)), seen(at(320, 0), held=GLASS)],
+            None, 1.0, 0, id="it was glass",
+        ),
+        pytest.param(
+            (LEFT, RIGHT),
+            [seen(at(0, 0)), seen(at(320, 0), held=GLASS, state="out_of_focus")],
+            None, 1.0, 0, id="a blurred field tells glass too",
+        ),
+        pytest.param((LEFT,), [], OVERVIEW, 0.0, 1, id="cells are known"),
+        pytest.param((FAR,), [seen(at(0, 0))], OVERVIEW, 1 / 8, 0, id="known glass"),
+        pytest.param(
+            (LEFT, RIGHT), [seen(at(0, 0)), seen(at(320, 0), state="moving")],
+            None, 0.5, 1, id="analysis was refused for motion",
+        ),
+        pytest.param(
+            (), [seen(at(0, 0)), seen(at(320, 0), SIZE, None, state="no_place")],
+            None, 0.5, 1, id="place not known well enough",
+        ),
+        pytest.param(
+            (), [seen(at(0, 0)), seen(at(320, 0), SIZE, None, state="bad_scale")],
+            None, 0.5, 1, id="scale not to be trusted",
+        ),
+        pytest.param(
+            ((0.0, 0.0, 1e9, 1e9),),
+            [seen(at(0, 0)), seen(at(0, 0), (1e9, 1e9), None, state="bad_scale")],
+            None, 1.0, 0, id="a field of a false scale is no ground",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_shown_and_never_analysed_is_in_the_denominator(
+    shown: tuple[Area, ...],
+    reports: list[FieldReport],
+    known: CellBits | None,
+    share: float,
+    passed: int,
+) -> None:
+    """``passed`` counts fields of 320 by 160 µm."""
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        coverage = Coverage()
+        if known is not None:
+            coverage.know_cells(known, 0.0, 0.0)
+        acts = [*(ground(area) for area in shown), *reports]
+        for index in [*rng.permutation(len(acts)), *range(len(acts))]:
+            act = acts[index]
+            if isinstance(act, Ground):
+                coverage.pass_by(act)
+            else:
+                coverage.take(act)
+        assert coverage.share == pytest.approx(share)
+        area_um2 = sum(w * h for _, _, w, h in coverage.passed().boxes())
+        assert area_um2 == pytest.approx(passed * SIZE[0] * SIZE[1])
+
+
+def test_unknown_ground_that_turns_out_as_glass_is_no_cell_area() -> None:
+    coverage = Coverage()
+    coverage.take(seen(at(0, 0), held=None, state="unreadable"))
+    coverage.take(seen(at(0, 0), held=GLASS))
+    coverage.take(seen(at(320, 0)))
+    assert coverage.share == 1.0
+    assert coverage.seen_cells()[1] == pytest.approx(320 * 160)
+
+
+def test_ground_is_a_union_that_packs_the_same_in_any_order() -> None:
+    areas: list[Area] = [
+        (x, y, 300.0, 200.0) for x in (-2000.0, -90.0, 1900.0) for y in (-40.0, 990.0)
+    ]
+    one, other = ground(*areas), ground(*reversed(areas), *areas)
+    assert one.pack() == other.pack()
+    assert Ground(one.pack()).pack() == one.pack()
+    assert broken_ground(one.pack()) == ""
+    size_um2 = sum(w * h for _, _, w, h in one.boxes())
+    assert size_um2 == pytest.approx(sum(w * h for *_, w, h in areas), rel=0.05)
+    assert one.join(other) is False
+    assert one.without(other).chunks == {}
+    assert len(one.without(Ground(), most=1).chunks) == 1
+
+
+@pytest.mark.parametrize(
+    ("packed", "broken"),
+    [(b"x" * 519, "519 bytes"), (b"\xff\xff\xff\x7f" * 130, "chunks off")],
+)
+def test_ground_of_others_is_looked_at_first(packed: bytes, broken: str) -> None:
+    assert broken in broken_ground(packed)

@@ -19,8 +19,10 @@ from armicro.report import (
     FieldReport,
     Finding,
     Observation,
+    Shown,
     SlideScore,
 )
+from armicro.slide.coverage import Ground
 from armicro.slide.journal import Event, Journal
 
 STATIONS = {"taken": 100, "received": 250, "inferred": 900}
@@ -319,3 +321,29 @@ def test_killed_at_any_moment_it_holds_every_told_field_whole(tmp_path: Path) ->
 
 def astuples(report: FieldReport) -> list[tuple[object, ...]]:
     return [msgspec.structs.astuple(finding) for finding in report.findings]
+
+
+def test_what_was_shown_is_kept_as_a_union_over_all_lives(tmp_path: Path) -> None:
+    told = []
+    for number, (x_um, count) in enumerate([(0.0, 3), (0.0, 5), (900.0, 2)]):
+        ground = Ground()
+        ground.add((x_um, 0.0, 300.0, 200.0))
+        told.append(Shown(min(number, 1), number, count, ground.pack()))
+    whole = Ground(told[0].ground)
+    whole.join(Ground(told[2].ground))
+    for order in ((0, 1, 2), (2, 0, 1, 1, 0)):
+        with Journal(tmp_path / f"{len(order)}.sqlite") as journal:
+            assert journal.shown()[0].pack() == b""
+            for index in order:
+                journal.pass_by(told[index])
+        with Journal(tmp_path / f"{len(order)}.sqlite") as journal:
+            ground, unplaced = journal.shown()
+            assert ground.pack() == whole.pack()
+            assert unplaced == {0: 3, 1: 5}
+
+
+def test_ground_that_is_damaged_is_said(tmp_path: Path) -> None:
+    with Journal(tmp_path / "s.sqlite") as journal:
+        journal.set("shown", b"12345")
+        with pytest.raises(SourceError, match="5 bytes"):
+            journal.shown()

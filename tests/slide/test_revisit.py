@@ -8,7 +8,7 @@ import pytest
 from armicro.cascade.tile import CellMask, pack_cells
 from armicro.field import Place, Sight
 from armicro.report import CellBits, FieldReport, FieldState, Finding, Revisit
-from armicro.slide.coverage import Coverage
+from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.revisit import MOST, find_revisits
 
 SIDE_UM = 512.0
@@ -133,3 +133,33 @@ def test_field_that_was_placed_far_away_by_mistake_is_left_out() -> None:
     hole = square(3, without={(1, 1)})
     far = report(900_000, 900_000)
     assert revisits_of([*hole, far]) == revisits_of(hole)
+
+
+def test_what_was_shown_and_never_analysed_comes_first() -> None:
+    coverage = Coverage()
+    fast = report(0, 0, velocity=(800.0, 0.0))
+    for each in (fast, report(1, 0), report(5, 5, state="moving")):
+        coverage.take(each)
+    shown = Ground()
+    for column in (0, 1, 2):
+        shown.add((column * SIDE_UM, 0.0, SIDE_UM, SIDE_UM))
+    coverage.pass_by(shown)
+    found = find_revisits(coverage, (finding(100.0, 100.0, 0.9),))
+    assert [one.reason for one in found[:3]] == ["passed", "passing", "moving"]
+    assert found[0] == Revisit(2 * SIDE_UM, 0.0, SIDE_UM, SIDE_UM, "passed")
+    here = (2 * SIDE_UM, 0.0, SIDE_UM, SIDE_UM)
+    others = find_revisits(coverage, (), in_work=here)
+    assert "passed" not in {one.reason for one in others}
+
+
+def test_a_whole_slide_that_was_passed_leaves_room_for_suspicious_cells() -> None:
+    coverage = Coverage()
+    coverage.take(report(0, 0, velocity=(800.0, 0.0)))
+    shown = Ground()
+    for column in range(20):
+        for row in range(1, 20):
+            shown.add((column * SIDE_UM, row * SIDE_UM, SIDE_UM, SIDE_UM))
+    coverage.pass_by(shown)
+    suspicious = tuple(finding(5.0 + 10 * n, 50.0, 0.9) for n in range(40))
+    reasons = [one.reason for one in find_revisits(coverage, suspicious)]
+    assert reasons == ["passed"] * (MOST // 2) + ["passing"] * (MOST // 2)
