@@ -32,11 +32,12 @@ ENOUGH_COVERAGE = 0.95
 cells is missed with a chance of the share that was not analysed: 1 in 20 is what this
 house's intervals allow; the 1 in 5 of 0.80, which the window once took, is no result.
 """
-LEAST_CELL_UM2 = 200_000.0
-"""With less cell area analysed there is no score, only findings: 100 squamous cells of
-50 µm cover 196,000 µm². Adequacy (Bethesda) asks for thousands; below a hundred the top
-lists of the slide networks are filled by whatever is there, and the number they give
-(0.38 for nothing at all) is none of the slide's."""
+LEAST_CELL_UM2 = 100_000.0
+"""With less cell area analysed there is no score, only findings: a hundred squamous
+cells of 35 µm (intermediate ones), or fifty of 50 µm, cover as much. Adequacy (Bethesda)
+asks for thousands; with fewer than these the top lists of the slide networks, 10 to 30
+cells, hold whatever is there, and what they say (0.38 for nothing at all) is no score
+of a slide."""
 
 
 def why_withheld(analysed_cell_um2: float) -> str:
@@ -45,7 +46,7 @@ def why_withheld(analysed_cell_um2: float) -> str:
     >>> why_withheld(0.0)
     'no cells analysed'
     >>> why_withheld(50_000.0)
-    '0.05 mm² of cells analysed, a score needs 0.2 mm²'
+    '0.05 mm² of cells analysed, a score needs 0.1 mm²'
     """
     if analysed_cell_um2 <= 0:
         return "no cells analysed"

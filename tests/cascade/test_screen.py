@@ -303,9 +303,9 @@ def test_slide_of_which_nothing_was_seen_has_no_score() -> None:
     ("cells_um2", "withheld"),
     [
         (0.0, "no cells analysed"),
-        (2_000.0, "0 mm² of cells analysed, a score needs 0.2 mm²"),
-        (199_999.0, "0.19 mm² of cells analysed, a score needs 0.2 mm²"),
-        (200_000.0, ""),
+        (2_000.0, "0 mm² of cells analysed, a score needs 0.1 mm²"),
+        (99_999.0, "0.09 mm² of cells analysed, a score needs 0.1 mm²"),
+        (100_000.0, ""),
     ],
 )
 def test_score_is_withheld_below_a_hundred_cells(
@@ -319,7 +319,7 @@ def test_few_cells_give_findings_and_the_reason_why_there_is_no_score() -> None:
     _, score = pipeline.step(field_with(*PLACES_UM))
     assert (score.score, score.scores) == (None, {})
     assert score.findings > 0
-    assert "a score needs 0.2 mm²" in score.withheld
+    assert "a score needs 0.1 mm²" in score.withheld
 
 
 @pytest.mark.usefixtures("few_cells_score")
