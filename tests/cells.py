@@ -26,6 +26,40 @@ def draw_cells(
     return np.asarray(cv2.GaussianBlur(scene, (0, 0), 1.0), np.uint8)
 
 
+def draw_line(
+    seed: int, kind: str, *, cells: int = 0, width: int = 1400, height: int = 1100
+) -> tuple[Pixels, tuple[float, float]]:
+    """A line through the middle of a field at (500, 400), and its direction.
+
+    Args:
+        seed: of its direction, sharpness and contrast.
+        kind: "edge", "hair", "two hairs", "fringes" or "arc of 3 mm".
+        cells: drawn under it.
+        width: of the scene, µm.
+        height: of the scene.
+    """
+    rng = np.random.default_rng(seed)
+    turn = rng.uniform(0, np.pi)
+    normal = np.cos(turn), np.sin(turn)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = x - 700, y - 560
+    away = x * normal[0] + y * normal[1]
+    if kind == "arc of 3 mm":
+        away = np.hypot(x + 3000 * normal[0], y + 3000 * normal[1]) - 3000
+    shade = {
+        "hair": 150 * np.exp(-((away / rng.uniform(2, 6)) ** 2)),
+        "two hairs": 120 * np.exp(-((away / 4) ** 2))
+        + 120 * np.exp(-(((away - 60) / 3) ** 2)),
+        "fringes": 50 * (away > 0) - 50 * np.cos(away / 3) * np.exp(-abs(away) / 15),
+    }
+    blurred = 1 / (1 + np.exp(-np.clip(away / rng.uniform(0.5, 3), -30, 30)))
+    edge = rng.uniform(40, 150) * blurred
+    ground = draw_cells(seed, width=width, height=height, cells=cells).astype(float)
+    scene = ground * (1 - shade.get(kind, edge) / 238)[..., None]
+    scene = cv2.GaussianBlur(np.clip(scene, 0, 255), (0, 0), 1.0)
+    return scene.astype(np.uint8), (-float(normal[1]), float(normal[0]))
+
+
 def cut(scene: Pixels, x: int, y: int, *, noise: float = 2.0, seed: int = 0) -> Pixels:
     """A field of the scene as a camera with noise sees it."""
     width, height = FIELD_WH_PX

@@ -2,7 +2,9 @@
 
 Nuclei look alike, so a high correlation proves little where texture is sparse. A true
 shift is one at which almost all texture of both pictures agrees, and in enough places:
-a chance fit of two dark blobs leaves their neighbours unmatched.
+a chance fit of two dark blobs leaves their neighbours unmatched. A straight edge (of a
+coverslip, a hair, a pen) agrees with itself wherever it is slid along: what the slopes
+of both pictures have in common must have two directions (the aperture problem).
 """
 
 import math
@@ -33,9 +35,50 @@ _NEAR_SHARE = 0.7
 _FOUND_SHARE = 0.85
 _PATCHY_SHARE = 0.6
 _EVIDENCE = 6.0
+_LEAST_APERTURE = 0.02
+"""Straight edges have 0.000 to 0.006, cells 0.03 and more, mostly above 0.6
+(tests/benchmarks/bench_register.py --part edges)."""
+_COHERENT = 0.2
+"""Share of the slopes along the least axis that must be common to both pictures: noise
+on an edge has some by chance."""
+_EDGE_LIKE = 0.2
+_COHERENT_EDGE = 0.35
+"""The same below that aperture: a few cells beside an edge must agree as well as it."""
+_EVERY = 2
+"""Of so many coarse rows the slopes of one are compared; neighbours say the same."""
 _BEYOND = 4.0
 _CELL = 9.0
 _PATCHY = 15.0
+
+
+_NONE = np.zeros((1, 1), np.bool_)
+
+
+class Slopes(NamedTuple):
+    """What the slopes of two pictures share where there is texture: sums.
+
+    Noise is in one picture only: of the products it falls out, of the squares not.
+    """
+
+    xx: float = 0.0
+    xy: float = 0.0
+    yy: float = 0.0
+    """The cross structure tensor: slopes of the one times slopes of the other."""
+    own_xx: float = 0.0
+    own_xy: float = 0.0
+    own_yy: float = 0.0
+    """The structure tensor of each alone, the mean of both."""
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """Least and greatest eigenvalue; the same of each picture along the least."""
+        middle, half = (self.xx + self.yy) / 2, (self.xx - self.yy) / 2
+        reach = math.hypot(half, self.xy)
+        # The square of cos and the product of cos and sin of the least axis.
+        cos2, both = (half / reach, self.xy / reach) if reach else (0.0, 0.0)
+        own = (self.own_xx + self.own_yy) / 2
+        own -= (self.own_xx - self.own_yy) / 2 * cos2 + self.own_xy * both
+        return middle - reach, middle + reach, own
 
 
 class Fit(NamedTuple):
@@ -45,6 +88,8 @@ class Fit(NamedTuple):
     dy_px: float
     """Corner of the second picture in the first."""
     standard_error_px: float
+    """Along the axis on which the shift is known worst: honest on both."""
+    slopes: Slopes
     share: float
     """Of the texture of both, how much lies in blocks that agree; 0-1."""
     evidence: float
@@ -74,12 +119,26 @@ def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
     )
     if place is None:
         return None
-    return Fit(*place, *_judge(a.fine, b.fine, round(place[0]), round(place[1])))
+    x, y, left = place
+    textured, *judged = _judge(a.fine, b.fine, round(x), round(y))
+    slopes = _common_slopes(a, b, (round(x), round(y)), textured)
+    least, most, _ = slopes.ends
+    least, most = max(least, 1e-6 * most, 1e-6), max(most, 1e-6)
+    # What an edge is off across itself is more along it: hence not the root of least.
+    error = math.hypot(math.sqrt(left * _CORRELATED_PX * most) / least, _FLOOR_PX)
+    return Fit(x, y, error, slopes, *judged)
 
 
 def textured_blocks(look: Look) -> int:
     """Number of blocks of a picture that have texture."""
     return int(np.count_nonzero(_block_means(look.fine * look.fine) > _TEXTURE))
+
+
+def is_edge(found: Fit) -> bool:
+    """Whether all that agrees runs one way, along which any shift would do."""
+    least, most, own = found.slopes.ends
+    coherent = _COHERENT_EDGE if least < _EDGE_LIKE * most else _COHERENT
+    return least < _LEAST_APERTURE * most or least < coherent * own
 
 
 def is_alike(found: Fit) -> bool:
@@ -89,33 +148,37 @@ def is_alike(found: Fit) -> bool:
 
 def is_near(found: Fit) -> bool:
     """Whether a fit that starts where it was expected is no chance fit."""
-    return is_alike(found) and found.evidence >= _EVIDENCE
+    return is_alike(found) and found.evidence >= _EVIDENCE and not is_edge(found)
 
 
 def is_found(found: Fit, *, beyond: float = _BEYOND) -> bool:
     """Whether a fit found by a search is no chance fit."""
-    return found.share >= _FOUND_SHARE and found.beyond >= beyond
+    enough = found.share >= _FOUND_SHARE and found.beyond >= beyond
+    return enough and not is_edge(found)
 
 
 def is_patchy(found: Fit) -> bool:
     """Whether a fit of two fields of which parts were left out is no chance fit."""
-    return found.share >= _PATCHY_SHARE and found.beyond >= _PATCHY
+    enough = found.share >= _PATCHY_SHARE and found.beyond >= _PATCHY
+    return enough and not is_edge(found)
 
 
 def is_cell(found: Fit) -> bool:
     """Whether a fit rests on one cell, which agrees in all its parts."""
-    return found.share >= _FOUND_SHARE and found.evidence >= _CELL
+    enough = found.share >= _FOUND_SHARE and found.evidence >= _CELL
+    return enough and not is_edge(found)
 
 
 def pooled(fits: Sequence[Fit]) -> Fit:
     """What fits say together that stand or fall by one and the same shift.
 
-    The first with the word of all: their texture, evidence and overlaps add up.
+    The first with the word of all: texture, slopes, evidence and overlaps add up.
     """
     texture = sum(each.texture for each in fits)
     agreed = sum(each.share * each.texture for each in fits)
     evidence = sum(each.evidence for each in fits)
     return fits[0]._replace(
+        slopes=Slopes(*map(sum, zip(*(each.slopes for each in fits), strict=True))),
         share=agreed / max(texture, 1e-9),
         evidence=evidence,
         beyond=evidence - max(each.evidence - each.beyond for each in fits),
@@ -148,9 +211,9 @@ class _Level(NamedTuple):
 
 
 def _descend(level: _Level, shift: Shift) -> tuple[float, float, float] | None:
-    """Shift with the least squared difference near ``shift``, and its error."""
+    """Shift with the least squared difference near ``shift``, and that difference."""
     x, y = shift
-    error = math.inf
+    left = math.inf
     for _ in range(_STEPS):
         whole = round(x), round(y)
         step = _step(level, *whole)
@@ -158,10 +221,10 @@ def _descend(level: _Level, shift: Shift) -> tuple[float, float, float] | None:
             return None
         # A linear step is trusted for a pixel and a half.
         x, y = (whole[i] + min(1.5, max(-1.5, step[i])) for i in (0, 1))
-        error = step[2]
+        left = step[2]
         if max(abs(x - whole[0]), abs(y - whole[1])) <= 0.6:
             break
-    return x, y, error
+    return x, y, left
 
 
 def _step(level: _Level, dx: int, dy: int) -> tuple[float, float, float] | None:
@@ -183,8 +246,40 @@ def _step(level: _Level, dx: int, dy: int) -> tuple[float, float, float] | None:
         return None
     fx, fy = (xy * yr - yy * xr) / determinant, (xy * xr - xx * yr) / determinant
     left = max(0.0, _dot(rest, rest) + fx * xr + fy * yr) / rest.size
-    variance = left * _CORRELATED_PX * (xx + yy) / determinant / 2
-    return fx, fy, math.hypot(math.sqrt(variance), _FLOOR_PX)
+    return fx, fy, left
+
+
+def _common_slopes(
+    a: Look, b: Look, shift: tuple[int, int], textured: NDArray[np.bool_]
+) -> Slopes:
+    """The slopes of the blocks with texture at a whole shift, at the coarse scale."""
+    window = _window(a.fine, b.fine, shift, _EDGE_PX)
+    if window is None or not textured.any():
+        return Slopes()
+    (ax, ay), (bx, by) = (
+        [_blocks(slope, part, textured) for slope in look.coarse_slopes]
+        for look, part in zip((a, b), window, strict=True)
+    )
+    # A coarse pixel stands for four, whose slopes are half as steep.
+    return Slopes(
+        _EVERY * _dot(ax, bx),
+        _EVERY * (_dot(ax, by) + _dot(ay, bx)) / 2,
+        _EVERY * _dot(ay, by),
+        _EVERY * (_dot(ax, ax) + _dot(bx, bx)) / 2,
+        _EVERY * (_dot(ax, ay) + _dot(bx, by)) / 2,
+        _EVERY * (_dot(ay, ay) + _dot(by, by)) / 2,
+    )
+
+
+def _blocks(
+    coarse: Plane, part: tuple[slice, slice], textured: NDArray[np.bool_]
+) -> Plane:
+    """Some rows of the blocks with texture, of a part given in fine pixels."""
+    (y, x), side = (each.start // 2 for each in part), BLOCK_PX // 2
+    rows, columns = textured.shape
+    even = coarse[y : y + rows * side, x : x + columns * side]
+    blocks = even.reshape(rows, side, columns, side)[:, ::_EVERY].swapaxes(1, 2)
+    return blocks[textured].ravel()
 
 
 def _dot(a: Plane, b: Plane) -> float:
@@ -208,17 +303,17 @@ def _window(
 
 def _judge(
     a: Plane, b: Plane, dx: int, dy: int
-) -> tuple[float, float, float, float, float]:
-    """Share, evidence, that beyond the best spot, overlap, texture; a whole shift."""
+) -> tuple[NDArray[np.bool_], float, float, float, float, float]:
+    """Which blocks have texture at a whole shift, and what a fit says of them."""
     window = _window(a, b, (dx, dy), _EDGE_PX)
     if window is None or min(a[window[0]].shape) < BLOCK_PX:
-        return 0.0, 0.0, 0.0, 0.0, 0.0
+        return _NONE, 0.0, 0.0, 0.0, 0.0, 0.0
     part_a, part_b = a[window[0]], b[window[1]]
     overlap = part_a.size / min(a.size, b.size)
     both, weight = _block_products(part_a, part_b)
     texture = float(weight.sum())
     if texture <= 0:
-        return 0.0, 0.0, 0.0, overlap, 0.0
+        return _NONE, 0.0, 0.0, 0.0, overlap, 0.0
     similar = np.clip(both / np.maximum(weight, _TEXTURE / 2), 0.0, _MOST_SIMILAR)
     similar[weight == 0] = 0.0
     share = float(weight[similar > _SIMILAR].sum()) / texture
@@ -227,7 +322,7 @@ def _judge(
         evidence, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
     )
     total = float(evidence.sum())
-    return share, total, total - float(spots.max()), overlap, texture
+    return weight > 0, share, total, total - float(spots.max()), overlap, texture
 
 
 def _block_products(

@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.align.agree import Fit, fit, is_found, is_near
-from armicro.align.look import Look, band_pass, normalise, reduce_light
+from armicro.align.look import (
+    Look,
+    Plane,
+    band_pass,
+    noise_power,
+    normalise,
+    reduce_light,
+)
 from armicro.align.search import search
 from armicro.field import Pixels
 
@@ -60,6 +67,18 @@ class _Proposal:
     """Of the turned B's corner in A, in fine pixels."""
 
 
+class _Seen(NamedTuple):
+    """A field's light, and the noise in it."""
+
+    light: Plane
+    noise: Plane
+
+    def look(self, turn_deg: float = 0.0) -> Look:
+        """The texture of the field turned clockwise."""
+        light, noise = (_turned(plane, turn_deg) for plane in self)
+        return normalise(band_pass(light), np.maximum(noise, 0.0))
+
+
 class _Answer(NamedTuple):
     fit: Fit
     turn_deg: float
@@ -74,11 +93,11 @@ def find_overlap(a: Pixels, b: Pixels) -> Overlap:
         b: of the same scale; its size may be another.
     """
     scale = min(1.0, _SIDE_PX / max(*a.shape[:2], *b.shape[:2]))
-    light_a, light_b = reduce_light(a, scale), reduce_light(b, scale)
-    look_a = normalise(band_pass(light_a))
+    seen_a, seen_b = _see(a, scale), _see(b, scale)
+    look_a = seen_a.look()
     best: _Answer | None = None
-    for proposal in _proposals(look_a, light_b):
-        answer = _refine(look_a, light_b, proposal)
+    for proposal in _proposals(look_a, seen_b):
+        answer = _refine(look_a, seen_b, proposal)
         if answer is not None and (best is None or answer.fit.beyond > best.fit.beyond):
             best = answer
         if best is not None and best.fit.beyond > _UNDOUBTED:
@@ -86,7 +105,7 @@ def find_overlap(a: Pixels, b: Pixels) -> Overlap:
     if best is None:
         return Overlap(found=False)
     shift = best.fit.dx_px, best.fit.dy_px
-    x, y = _origin(light_b.shape, best.turn_deg, shift)
+    x, y = _origin(seen_b.light.shape, best.turn_deg, shift)
     return Overlap(
         found=True,
         dx_px=x / scale,
@@ -96,13 +115,18 @@ def find_overlap(a: Pixels, b: Pixels) -> Overlap:
     )
 
 
-def _proposals(look_a: Look, light_b: NDArray[np.float32]) -> Iterator[_Proposal]:
-    upright = normalise(band_pass(light_b))
+def _see(pixels: Pixels, scale: float) -> _Seen:
+    light = reduce_light(pixels, scale)
+    return _Seen(light, noise_power(light, scale))
+
+
+def _proposals(look_a: Look, seen_b: _Seen) -> Iterator[_Proposal]:
+    upright = seen_b.look()
     by_features = _match_features(look_a, upright)
     if by_features is not None:
         yield by_features
     for turn_deg in (0.0, 1.5, -1.5, 3.0, -3.0):
-        look_b = normalise(band_pass(_turned(light_b, turn_deg)))
+        look_b = seen_b.look(turn_deg)
         for shift in search(look_a, look_b):
             yield _Proposal(turn_deg, shift)
 
@@ -141,14 +165,12 @@ def _grey(look: Look) -> NDArray[np.uint8]:
     return np.clip(128 - 32 * look.fine, 0, 255).astype(np.uint8)
 
 
-def _refine(
-    look_a: Look, light_b: NDArray[np.float32], proposal: _Proposal
-) -> _Answer | None:
+def _refine(look_a: Look, seen_b: _Seen, proposal: _Proposal) -> _Answer | None:
     """Fit a turned b, and turn it by what the parts of the overlap say is left."""
     turn_deg, shift = proposal.turn_deg, proposal.shift
     answer: _Answer | None = None
     for _ in range(_TURN_STEPS):
-        look_b = normalise(band_pass(_turned(light_b, turn_deg)))
+        look_b = seen_b.look(turn_deg)
         found = fit(look_a, look_b, shift)
         if found is None or not is_near(found):
             return None
@@ -208,7 +230,7 @@ def _parts(
     return np.array(places, float).reshape(-1, 2), np.array(moves, float).reshape(-1, 2)
 
 
-def _turned(light: NDArray[np.float32], turn_deg: float) -> NDArray[np.float32]:
+def _turned(light: Plane, turn_deg: float) -> Plane:
     """Turn a picture clockwise about its middle; its edge is drawn out."""
     if turn_deg == 0.0:
         return light

@@ -11,7 +11,14 @@ from dataclasses import replace
 import msgspec
 
 from armicro.align.agree import textured_blocks
-from armicro.align.look import Look, Plane, band_pass, normalise, reduce_light
+from armicro.align.look import (
+    Look,
+    Plane,
+    band_pass,
+    noise_power,
+    normalise,
+    reduce_light,
+)
 from armicro.field import Field, Place, PlaceOrigin, Sight
 from armicro.slide.atlas import KeyframeStore
 from armicro.slide.choice import RegisterChoice
@@ -61,8 +68,10 @@ class Register:
             return field
         if field.fault:
             return field
-        texture = band_pass(reduce_light(field.pixels, field.um_per_px))
-        look = normalise(self._dirt.clean(texture))
+        light = reduce_light(field.pixels, field.um_per_px)
+        texture = band_pass(light)
+        noise = noise_power(light, field.um_per_px)
+        look = normalise(self._dirt.clean(texture), noise)
         told = self._encoder.guess(field.place) if field.place is not None else None
         view = View(look, field.size_um, field.taken_ns, told)
         seen = self._find(view)

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from armicro.align.agree import fit, is_found
+from armicro.align.agree import fit, is_cell, is_edge, is_found, is_near
 from armicro.align.look import look_at
 from armicro.align.search import search
-from tests.cells import cut, draw_cells
+from tests.cells import cut, draw_cells, draw_line
 
 
 @pytest.mark.parametrize("shift", [(60, 0), (-250, 90), (310, -30), (5, 240)])
@@ -91,3 +91,54 @@ def test_shifts_are_not_drawn_to_whole_pixels() -> None:
         errors.append(found.dx_px - true)
     assert abs(np.mean(errors)) < 0.03
     assert np.max(np.abs(errors)) < 0.06
+
+
+LINES = ["edge", "hair", "two hairs", "fringes", "arc of 3 mm"]
+
+
+@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("noise", [1.0, 3.0, 6.0])
+def test_straight_edge_fits_nowhere_wherever_it_is_slid(
+    kind: str, noise: float
+) -> None:
+    for seed in range(2):
+        scene, along = draw_line(seed, kind)
+        at = 500 + round(70 * along[0]), 400 + round(70 * along[1])
+        a = look_at(cut(scene, 500, 400, noise=noise), 1.0)
+        b = look_at(cut(scene, *at, noise=noise, seed=1), 1.0)
+        for shift in [(0.0, 0.0), *search(a, b)]:
+            found = fit(a, b, shift)
+            assert found is None or not (
+                is_near(found) or is_found(found) or is_cell(found)
+            )
+
+
+@pytest.mark.parametrize("cells", [20, 60])
+@pytest.mark.parametrize("kind", ["edge", "hair"])
+def test_cells_beside_an_edge_say_where_or_nothing_does(kind: str, cells: int) -> None:
+    placed = 0
+    for seed in range(4):
+        scene, along = draw_line(seed, kind, cells=cells)
+        dx, dy = round(70 * along[0]), round(70 * along[1])
+        a = look_at(cut(scene, 500, 400), 1.0)
+        b = look_at(cut(scene, 500 + dx, 400 + dy, seed=1), 1.0)
+        for shift in search(a, b):
+            found = fit(a, b, shift)
+            if found is None or not is_found(found):
+                continue
+            placed += 1
+            assert abs(found.dx_px - dx) < max(4 * found.standard_error_px, 0.3)
+            assert abs(found.dy_px - dy) < max(4 * found.standard_error_px, 0.3)
+    assert placed >= (cells - 20) // 20
+
+
+@pytest.mark.parametrize("noise", [6.0, 10.0, 14.0])
+def test_plain_noise_does_not_disagree(noise: float) -> None:
+    scene = draw_cells(5, cells=60)
+    a = look_at(cut(scene, 500, 400, noise=noise), 1.0)
+    b = look_at(cut(scene, 590, 440, noise=noise, seed=1), 1.0)
+    found = fit(a, b, search(a, b)[0])
+    assert found is not None
+    assert is_found(found)
+    assert not is_edge(found)
+    assert np.hypot(found.dx_px - 90, found.dy_px - 40) < 1.0
