@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import psutil
 
@@ -27,6 +28,8 @@ from armicro.wire.topic import Beat
 
 SETTLE_S = 10.0
 """Left out of every figure: processes start and networks compile."""
+WARM_S = 600.0
+"""After this every cache has been full for a while: memory that grows on is a leak."""
 
 
 def main() -> None:
@@ -36,6 +39,9 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="picture to pan over (else drawn)")
     parser.add_argument(
         "--no-map", action="store_true", help="stitch no slide, to see what it costs"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="keep every analysed field, as --record"
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="armicro-bench-") as folder:
@@ -51,7 +57,8 @@ def main() -> None:
             map=Map(keep=not args.no_map),
         )
         out = str(Path(folder) / "live")
-        run(Job(session="", mode="live", rig=rig, out=out, display="offscreen"), args)
+        job = Job(session="", mode="live", rig=rig, out=out, display="offscreen")
+        run(msgspec.structs.replace(job, record=args.record), args)
 
 
 def draw(path: Path) -> Path:
@@ -82,15 +89,32 @@ def run(job: Job, args: argparse.Namespace) -> None:
     supervisor.run()
     say(beats, core)
     for name, readings in memory.items():
-        if not readings:
-            continue
-        at_s, own = np.array(readings).T
-        slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
-        print(f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min")
+        if readings:
+            say_memory(name, np.array(readings))
     print(f"restarts: {len(supervisor.events)}")
     if (job.folder / MOSAIC).exists():
         with MosaicFile(job.folder / MOSAIC) as mosaic:
             print(f"stitched: {len(mosaic.spots())} tiles")
+
+
+def say_memory(name: str, readings: np.ndarray) -> None:
+    """Print what a process has of its own, and what it gained once it was warm.
+
+    Args:
+        name: of the process.
+        readings: (n, 2) seconds since the start and bytes.
+    """
+    at_s, own = readings.T
+    slope = np.polyfit(at_s, own, 1)[0] * 60 / 1e6
+    text = f"{name:9} {own[-1] / 1e6:5.0f} MB of its own, {slope:+.1f} MB/min"
+    warm = own[at_s >= WARM_S]
+    if len(warm) >= 20:
+        # Medians of the first and last tenth: single readings catch fields in flight.
+        tenth = len(warm) // 10
+        first, last = np.median(warm[:tenth]), np.median(warm[-tenth:])
+        text += f"; after {WARM_S / 60:.0f} min {(last / first - 1):+.1%}"
+        text += f", at most {(warm.max() / first - 1):+.1%}"
+    print(text)
 
 
 def say(beats: dict[str, list[Beat]], core: dict[str, list[float]]) -> None:
