@@ -37,6 +37,10 @@ STARTING_S = 120.0
 """A child may be silent that long while it starts (networks compile)."""
 SILENT_S = 30.0
 """Later, it is taken for hung and killed after this: a slow field takes seconds."""
+SLOW_S = 240.0
+"""One that is silent and still works may be that late: the cores may be another's."""
+WORKS_SHARE = 0.05
+"""Of a core since it was last heard, from which a silent child is at work."""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Before each restart in a row; one more and the session fails."""
 STEADY_S = 60.0
@@ -84,6 +88,8 @@ class _Child:
     """In a row."""
     start_at: float = 0.0
     beat: Beat | None = None
+    worked_s: float | None = None
+    """Processor time when it was last heard; None where the system does not tell."""
 
 
 class Supervisor:
@@ -167,6 +173,7 @@ class Supervisor:
         if child is None or child.process is None or child.process.pid != beat.pid:
             return
         child.heard, child.beat = time.monotonic(), beat
+        child.worked_s = worked_s(beat.pid)
         if beat.state != "starting" and child.running_since is None:
             child.running_since = child.heard
         self.on_beat(beat)
@@ -181,7 +188,7 @@ class Supervisor:
         if status is None:
             if self._has_finished():
                 self.stop(FINISHED)
-            elif now - child.heard > _patience_s(child):
+            elif now - child.heard > _patience_s(child, child.process.pid, now):
                 self._note(f"{child.name} is silent and was killed")
                 child.process.kill()
                 child.process.wait()
@@ -217,6 +224,7 @@ class Supervisor:
             process_group=0 if sys.platform != "win32" else None,
         )
         child.heard, child.running_since, child.beat = time.monotonic(), None, None
+        child.worked_s = None
 
     def _restart_later(self, child: _Child, now: float, status: int) -> None:
         # Counted by how long each life was: a field that kills infer whenever it comes
@@ -270,8 +278,26 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def _patience_s(child: _Child) -> float:
-    return STARTING_S if child.running_since is None else SILENT_S
+def _patience_s(child: _Child, pid: int, now: float) -> float:
+    if child.running_since is None:
+        return STARTING_S
+    silent_s = now - child.heard
+    if silent_s <= SILENT_S or child.worked_s is None:
+        return SILENT_S
+    worked = worked_s(pid)
+    works = worked is not None and worked - child.worked_s > WORKS_SHARE * silent_s
+    return SLOW_S if works else SILENT_S
+
+
+def worked_s(pid: int) -> float | None:
+    """Processor time of a process so far, s; None where the system does not tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except OSError:
+        return None
+    # Its name, in parentheses, may hold anything; utime and stime are fields 14, 15.
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _session_of(job: Job) -> str:

@@ -77,12 +77,16 @@ def run(job: Job, args: argparse.Namespace) -> None:
     def on_beat(beat: Beat) -> None:
         if beat.state == "starting" or time.monotonic() < begun + SETTLE_S:
             return
+        try:
+            process = psutil.Process(beat.pid)
+            spent = process.cpu_times()
+            # Unique to the process: the ring's pages are shared by all of them.
+            own = process.memory_full_info().uss
+        except psutil.NoSuchProcess:
+            # Killed since it said this; the restarts are printed.
+            return
         beats[beat.process].append(beat)
-        process = psutil.Process(beat.pid)
-        spent = process.cpu_times()
         core[beat.process].append(spent.user + spent.system)
-        # Unique to the process: the ring's pages are shared by all of them.
-        own = process.memory_full_info().uss
         memory[beat.process].append((time.monotonic() - begun, own))
 
     supervisor = Supervisor(begin(job), on_beat=on_beat, seconds=args.seconds)

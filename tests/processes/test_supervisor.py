@@ -72,6 +72,39 @@ def test_child_that_ran_and_fell_silent_is_killed(bench: Bench) -> None:
     assert bench.child.process.wait(10) == -9
 
 
+def test_silent_child_that_still_works_is_slow_and_not_hung(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start("import time; time.sleep(60)")
+    assert bench.child.process is not None
+    spent = iter([10.0, 40.0, 40.0, 40.0])
+    monkeypatch.setattr(supervising, "worked_s", lambda pid: next(spent))
+    bench.hear("running")
+    for silent_s, state in ((31.0, None), (200.0, None), (241.0, -9)):
+        bench.now = bench.child.heard + silent_s
+        bench.watch()
+        assert bench.child.process.poll() == state
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_processor_time_of_a_child_is_read() -> None:
+    busy = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "n = 0\nwhile n < 3e6: n += 1\nprint(flush=True)\ninput()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert busy.stdout is not None
+    assert supervising.worked_s(busy.pid) is not None
+    busy.stdout.readline()
+    assert (supervising.worked_s(busy.pid) or 0.0) > 0.05
+    busy.communicate(b"\n")
+    assert supervising.worked_s(busy.pid) is None
+
+
 @pytest.mark.parametrize("life_s", [1.0, 50.0])
 def test_child_that_dies_again_and_again_ends_the_session(
     bench: Bench, life_s: float
