@@ -6,23 +6,21 @@ are cut out of the file and decoded as they are. A level is read this way only i
 sample of it equals what OpenSlide gives; all else, and every doubt, is OpenSlide's.
 """
 
-import contextlib
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
 
+from armicro import tiff
 from armicro.errors import SourceError
 from armicro.field import Pixels
-from armicro.source.reader import TIFF_ERRORS
 from armicro.source.tile import RegionTiles
 
 _VENDORS = frozenset({"aperio", "generic-tiff"})
 """Others shift or overlap their tiles."""
-_JPEG, _RGB, _YCBCR = 7, 2, 6
 _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """Marker that tells a decoder that the components are red, green and blue."""
 _TOLERANCE = 4
@@ -37,8 +35,8 @@ class _Level:
 
     columns: int
     tile_wh_px: tuple[int, int]
-    offsets: tuple[int, ...]
-    byte_counts: tuple[int, ...]
+    offsets: tiff.Numbers
+    byte_counts: tiff.Numbers
     prefix: bytes
     """Start of the stream with the tables that all tiles share."""
 
@@ -85,10 +83,13 @@ class JpegTiles:
             # Not scanned: OpenSlide knows what to show there.
             return self._regions.read_box(level, (x, y, *size))
         stream = self._stream(direct, index)
-        pixels = cv2.imdecode(
-            np.frombuffer(stream, np.uint8),
-            cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
-        )
+        pixels = None
+        # What a stream claims is believed by its decoder, memory and all.
+        if _jpeg_size(stream) == direct.tile_wh_px:
+            pixels = cv2.imdecode(
+                np.frombuffer(stream, np.uint8),
+                cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
+            )
         if pixels is None or pixels.shape[:2] != (height, width):
             raise SourceError(f"tile at {x}, {y} of level {level}: not a JPEG tile")
         return np.asarray(pixels[: size[1], : size[0]], np.uint8)
@@ -99,8 +100,8 @@ class JpegTiles:
         Raises:
             SourceError: the stream is damaged; a decoder would show grey or garbage.
         """
-        self._file.seek(direct.offsets[index])
-        tile = self._file.read(direct.byte_counts[index])
+        self._file.seek(int(direct.offsets[index]))
+        tile = self._file.read(int(direct.byte_counts[index]))
         end = tile.rfind(b"\xff\xd9")
         scan = tile.find(b"\xff\xda")
         baseline = b"\xff\xc2" not in tile[: max(scan, 0)]
@@ -135,38 +136,45 @@ class JpegTiles:
         self._regions.close()
 
 
+def _jpeg_size(stream: bytes) -> tuple[int, int] | None:
+    """Width and height that a JPEG stream claims (SOF, ITU-T T.81, B.2.2)."""
+    at = 2
+    while at + 9 <= len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", stream, at + 5)
+            return width, height
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return None
+
+
 def _find_levels(path: Path, regions: RegionTiles) -> dict[int, _Level]:
     """Levels that are JPEG tiles of three 8-bit components."""
     sizes = {regions.level_size(i): i for i in range(regions.level_count)}
     found: dict[int, _Level] = {}
-    # What tifffile does not understand, OpenSlide reads.
-    with (
-        contextlib.suppress(*TIFF_ERRORS),
-        tifffile.TiffFile(path) as tiff,
-    ):
-        for page in tiff.pages:
-            page = page.aspage()
-            level = sizes.get((page.imagewidth, page.imagelength))
-            if level is None or level in found or not _is_plain(page):
-                continue
-            tables = page.jpegtables or b"\xff\xd8\xff\xd9"
-            marker = _ADOBE_RGB if int(page.photometric) == _RGB else b""
-            found[level] = _Level(
-                columns=-(-page.imagewidth // page.tilewidth),
-                tile_wh_px=(page.tilewidth, page.tilelength),
-                offsets=tuple(page.dataoffsets),
-                byte_counts=tuple(page.databytecounts),
-                prefix=tables[:2] + marker + tables[2:-2],
-            )
+    for page in tiff.read_pages(path):
+        level = sizes.get((page.width, page.height))
+        if level is None or level in found:
+            continue
+        if page.tile_wh is None or not _is_plain(page):
+            continue
+        tables = page.jpeg_tables or b"\xff\xd8\xff\xd9"
+        marker = _ADOBE_RGB if page.photometric == tiff.RGB else b""
+        found[level] = _Level(
+            columns=page.columns,
+            tile_wh_px=page.tile_wh,
+            offsets=page.offsets,
+            byte_counts=page.byte_counts,
+            prefix=tables[:2] + marker + tables[2:-2],
+        )
     return found
 
 
-def _is_plain(page: tifffile.TiffPage) -> bool:
+def _is_plain(page: tiff.Page) -> bool:
     return (
-        page.is_tiled
-        and int(page.compression) == _JPEG
-        and int(page.photometric) in (_RGB, _YCBCR)
-        and page.samplesperpixel == 3
-        and page.bitspersample == 8
-        and int(page.planarconfig) == 1
+        page.compression == tiff.JPEG
+        and page.photometric in (tiff.RGB, tiff.YCBCR)
+        and page.samples == 3
+        and page.bits == 8
+        and not page.planes_apart
     )

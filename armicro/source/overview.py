@@ -1,6 +1,7 @@
 """A small picture of the region that will be scanned."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,8 +13,8 @@ _LEAST_UM_PER_PX = 4.0
 _MOST_PX = 4_000_000
 _MOST_READ_PX = 500_000_000
 """A slide without a pyramid that needs more than this gets no overview."""
-_STRIP_ROWS = 1024
-"""Rows of the slide read at once, so that memory stays bounded."""
+_STRIP_ROWS, _BLOCK_COLUMNS = 1024, 16_384
+"""Of the slide, read at once, so that memory stays bounded."""
 
 
 def read_overview(cache: TileCache, shape: Shape, region: Box) -> Overview | None:
@@ -30,18 +31,36 @@ def read_overview(cache: TileCache, shape: Shape, region: Box) -> Overview | Non
     x, y, width, height = plan.region
     if width * height > _MOST_READ_PX:
         return None
-    columns, rows = plan.field_wh_px
-    at_once = max(1, int(_STRIP_ROWS / plan.step[1]))
+    across, down = plan.step
+    spans = list(_spans(plan.field_wh_px[0], across, _BLOCK_COLUMNS, width))
     strips = []
-    for row in range(0, rows, at_once):
-        count = min(at_once, rows - row)
-        top = y + round(row * plan.step[1])
-        tall = min(math.ceil(count * plan.step[1]), y + height - top)
-        strip, _ = cache.read(plan.level, (x, top, width, tall))
-        strips.append(resample(strip, plan.step, (columns, count)))
+    for rows, top, tall in _spans(plan.field_wh_px[1], down, _STRIP_ROWS, height):
+        blocks = []
+        for columns, left, wide in spans:
+            block, _ = cache.read(plan.level, (x + left, y + top, wide, tall))
+            blocks.append(resample(block, plan.step, (columns, rows)))
+        strips.append(np.hstack(blocks))
     return Overview(
         pixels=np.vstack(strips),
         um_per_px=plan.um_per_px,
         x_um=x * plan.level_um_per_px[0],
         y_um=y * plan.level_um_per_px[1],
     )
+
+
+def _spans(
+    count: int, step: float, at_once_px: int, most_px: int
+) -> Iterator[tuple[int, int, int]]:
+    """Cut one side of the overview: how many pixels, and where in the slide they lie.
+
+    Args:
+        count: pixels of the overview.
+        step: pixels of the slide that one spans.
+        at_once_px: of the slide, about what is read at once.
+        most_px: of the slide.
+    """
+    at_once = max(1, int(at_once_px / step))
+    for first in range(0, count, at_once):
+        many = min(at_once, count - first)
+        start = round(first * step)
+        yield many, start, min(math.ceil(many * step), most_px - start)

@@ -6,30 +6,32 @@ the entry-point group ``armicro.slide_reader``: the entry's name is the file suf
 """
 
 import contextlib
-import struct
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import openslide
-import tifffile
 from PIL import Image
 
+from armicro import tiff
 from armicro.errors import SourceError
 
 ENTRY_POINT_GROUP = "armicro.slide_reader"
 _PLAIN_TIFF = frozenset({"aperio", "generic-tiff", "leica", "philips", "trestle"})
 """Vendors whose offsets mean what the TIFF standard says."""
-TIFF_ERRORS = (
-    tifffile.TiffFileError,
-    IndexError,
-    KeyError,
-    OSError,
-    ValueError,
-    struct.error,
+_COMPRESSIONS = tiff.READ_COMPRESSIONS | {50_000}
+"""OpenSlide's libtiff has Zstandard as well."""
+_APERIO_JPEG_2000 = frozenset({33_003, 33_005})
+_REMEDY = (
+    "write it anew as a tiled 8-bit RGB pyramid, for example with: vips tiffsave IN "
+    "OUT.tif --tile --pyramid --compression jpeg"
 )
-"""What tifffile raises on files that it does not understand."""
+_LOOKED_AT, _LOOK_PX = 8, 256
+_LIT = 128
+"""Glass reaches the upper half of what the bits can tell."""
 
 
 class SlideReader(Protocol):
@@ -111,31 +113,87 @@ def open_reader(path: Path) -> SlideReader:
         return _open_plugged_in(path, entry.load)
     if suffix == "kfb":
         return _open_kfb(path)
+    vendor = openslide.OpenSlide.detect_format(path)
+    pages = tiff.read_pages(path) if vendor is None or vendor in _PLAIN_TIFF else ()
+    if pages:
+        _refuse_pages(path, vendor, pages)
     reader = _open_openslide(path)
-    vendor = reader.properties.get("openslide.vendor", "")
-    missing = missing_bytes(path) if vendor in _PLAIN_TIFF else 0
-    if missing:
-        reader.close()
-        raise SourceError(
-            f"slide {path}: {missing} bytes are missing at its end; "
-            "the file is truncated, copy it again"
-        )
+    if pages and pages[0].bits > 8:
+        try:
+            _refuse_dark(path, reader)
+        except SourceError:
+            reader.close()
+            raise
     return reader
 
 
 def missing_bytes(path: Path) -> int:
     """How far a TIFF's tiles reach beyond its end; 0 for other formats.
 
-    OpenSlide opens a truncated slide without a word and fails at the first tile that
-    is not there, which may be an hour later.
+    Raises:
+        SourceError: it is a TIFF whose directories are damaged or cut short.
     """
-    end = 0
-    # What it does not understand is OpenSlide's business.
-    with (
-        contextlib.suppress(*TIFF_ERRORS),
-        tifffile.TiffFile(path) as tiff,
-    ):
-        for page in tiff.pages:
-            spans = zip(page.dataoffsets, page.databytecounts, strict=False)
-            end = max(end, max((at + count for at, count in spans), default=0))
-    return max(0, end - path.stat().st_size)
+    size_bytes = path.stat().st_size
+    pages = tiff.read_pages(path)
+    return max((tiff.missing_bytes(page, size_bytes) for page in pages), default=0)
+
+
+def _refuse_pages(path: Path, vendor: str | None, pages: Sequence[tiff.Page]) -> None:
+    """Refuse what OpenSlide would read wrongly, or with memory for what is claimed.
+
+    It opens a truncated slide without a word and fails at the first tile that is not
+    there, which may be an hour later; and it shows the first of three grey pages.
+
+    Raises:
+        SourceError: with the reason and the remedy.
+    """
+    tiled = [page for page in pages if page.tile_wh is not None]
+    if not tiled:
+        raise SourceError(
+            f"slide {path}: not a slide but a TIFF without tiles; {_REMEDY}"
+        )
+    size_bytes = path.stat().st_size
+    broken = next(filter(None, (tiff.why_broken(p, size_bytes) for p in tiled)), "")
+    missing = missing_bytes(path)
+    if broken or missing:
+        seen = broken or f"{missing} bytes are missing at its end"
+        raise SourceError(
+            f"slide {path}: {seen}; the file is truncated or damaged, copy it again"
+        )
+    first = tiled[0]
+    read = _COMPRESSIONS | (_APERIO_JPEG_2000 if vendor == "aperio" else frozenset())
+    why = tiff.why_unlike_light(first) or tiff.why_not_read(first, read)
+    if not why and first.grey:
+        alike = sum((p.width, p.height) == (first.width, first.height) for p in tiled)
+        why = (
+            f"its colours are {alike} grey pages, of which one would be shown"
+            if alike > 1
+            else "it is grey, and stains are judged by their colour"
+        )
+    if why:
+        raise SourceError(f"slide {path}: {why}; {_REMEDY}")
+
+
+def _refuse_dark(path: Path, reader: SlideReader) -> None:
+    """Refuse 16-bit pixels of which fewer bits hold light: they would be shown black.
+
+    Raises:
+        SourceError: with the number of bits.
+    """
+    level = len(reader.level_dimensions) - 1
+    width, height = reader.level_dimensions[level]
+    scale = reader.level_downsamples[level]
+    most = 0
+    # The glass is bright all over: a few places tell.
+    for row, column in itertools.product(range(_LOOKED_AT), repeat=2):
+        x, y = width * column // _LOOKED_AT, height * row // _LOOKED_AT
+        size = min(_LOOK_PX, width - x), min(_LOOK_PX, height - y)
+        # What cannot be read is marked later, field by field.
+        with contextlib.suppress(openslide.OpenSlideError):
+            look = reader.read_region((int(x * scale), int(y * scale)), level, size)
+            most = max(most, int(np.asarray(look)[..., :3].max()))
+    if most < _LIT:
+        raise SourceError(
+            f"slide {path}: at most {8 + most.bit_length()} of its 16 bits a sample "
+            f"hold light, and it would be shown too dark; {_REMEDY}"
+        )

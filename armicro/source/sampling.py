@@ -18,6 +18,7 @@ from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.rig import Scan
 from armicro.source.reader import SlideReader
+from armicro.tiff import MOST_SIDE_PX
 from armicro.verdict import SCALES_UM_PER_PX
 
 Box = tuple[int, int, int, int]
@@ -73,6 +74,7 @@ def read_shape(reader: SlideReader, path: Path, um_per_px: float | None) -> Shap
             f"slide {path}: the file does not say its scale; "
             "give the size of its pixels with --um-per-px, for example 0.25"
         )
+    _check_levels(reader, path)
     _check_scale(scale, path, "by the file" if said else "by --um-per-px")
     return Shape(
         tuple(reader.level_dimensions),
@@ -80,6 +82,27 @@ def read_shape(reader: SlideReader, path: Path, um_per_px: float | None) -> Shap
         scale,
         bounds,
     )
+
+
+def _check_levels(reader: SlideReader, path: Path) -> None:
+    """Refuse a pyramid whose levels are not one picture at several sizes."""
+    width, height = reader.level_dimensions[0]
+    if not (0 < width <= MOST_SIDE_PX and 0 < height <= MOST_SIDE_PX):
+        raise SourceError(
+            f"slide {path}: claims {width}×{height} px, expected 1 to {MOST_SIDE_PX} "
+            "a side; the file is damaged, copy it again"
+        )
+    for level, (wide, high) in enumerate(reader.level_dimensions):
+        downsample = reader.level_downsamples[level]
+        # Writers round, and some fill the last tile up.
+        if downsample <= 0 or any(
+            abs(small - large / downsample) > max(16.0, 0.02 * large / downsample)
+            for small, large in ((wide, width), (high, height))
+        ):
+            raise SourceError(
+                f"slide {path}: level {level} of {wide}×{high} px is no smaller "
+                f"picture of {width}×{height} px; the file is damaged, copy it again"
+            )
 
 
 def _check_scale(scale: tuple[float, float], path: Path, source: str) -> None:
