@@ -26,8 +26,8 @@ _COMPRESSIONS = tiff.READ_COMPRESSIONS | {50_000}
 """OpenSlide's libtiff has Zstandard as well."""
 _APERIO_JPEG_2000 = frozenset({33_003, 33_005})
 _REMEDY = (
-    "write it anew as a tiled 8-bit RGB pyramid, for example with: vips tiffsave IN "
-    "OUT.tif --tile --pyramid --compression jpeg"
+    "export it as a tiled 8-bit RGB pyramid, for example with QuPath (OME-TIFF) or "
+    "vips tiffsave --tile --pyramid"
 )
 _LOOKED_AT, _LOOK_PX = 8, 256
 _LIT = 128
@@ -193,7 +193,9 @@ def _refuse_dark(path: Path, reader: SlideReader) -> None:
             look = reader.read_region((int(x * scale), int(y * scale)), level, size)
             most = max(most, int(np.asarray(look)[..., :3].max()))
     if most < _LIT:
+        # Libtiff divides by 257 and rounds.
+        used = max(257 * most - 128, 0).bit_length()
         raise SourceError(
-            f"slide {path}: at most {8 + most.bit_length()} of its 16 bits a sample "
+            f"slide {path}: at most {used} of its 16 bits a sample "
             f"hold light, and it would be shown too dark; {_REMEDY}"
         )

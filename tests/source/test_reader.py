@@ -4,10 +4,13 @@ import contextlib
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from numpy.typing import NDArray
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
@@ -207,3 +210,144 @@ def test_truncated_real_slide_is_refused(
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(SourceError, match=r"truncated|damaged|not a slide"):
         open_reader(path)
+
+
+def deep(pixels: Pixels, bits: int) -> NDArray[np.uint16]:
+    """Bits of light in pixels of 16."""
+    return np.asarray(pixels.astype(np.uint16) << np.uint16(bits - 8), np.uint16)
+
+
+def write_tiled(path: Path, data: NDArray[np.generic], **how: Any) -> None:
+    """Write one tiled page at 0.25 µm/px."""
+    options = {"tile": (128, 128), "photometric": "rgb", "metadata": None, **how}
+    tifffile.imwrite(
+        path, data, resolution=(4e4, 4e4), resolutionunit="CENTIMETER", **options
+    )
+
+
+def planes(pixels: Pixels) -> Pixels:
+    """(3, height, width): each colour a plane."""
+    return np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+
+
+GLASS = np.full((300, 420, 3), (230, 235, 240), np.uint8)
+GLASS[60:140, 90:200] = (120, 60, 150)
+FOUR = np.dstack([GLASS, np.full((300, 420, 1), 255, np.uint8)])
+TELLING: dict[str, tuple[NDArray[np.generic], dict[str, Any], str]] = {
+    "three grey pages": (
+        planes(GLASS),
+        {"photometric": "minisblack", "ome": True, "metadata": {"axes": "CYX"}},
+        "3 grey pages",
+    ),
+    "one grey page": (GLASS[..., 0], {"photometric": "minisblack"}, "grey"),
+    "10 bits in 16": (deep(GLASS, 10), {}, "10 of its 16 bits"),
+    "12 bits in 16": (deep(GLASS, 12), {}, "12 of its 16 bits"),
+    "14 bits in 16": (deep(GLASS, 14), {}, "14 of its 16 bits"),
+    "floats": (GLASS.astype(np.float32) / 255, {}, "floating-point"),
+    "signed": (GLASS.astype(np.int16), {}, "signed"),
+    "32 bits": (GLASS.astype(np.uint32), {}, "32 bits"),
+    "1 bit": (GLASS[..., 0] > 128, {"photometric": "minisblack"}, "1 bit"),
+    "CMYK": (FOUR, {"photometric": "separated"}, "inks"),
+    "a fourth colour": (FOUR, {"extrasamples": ["unspecified"]}, "4 channels"),
+    "no tiles": (GLASS, {"tile": None}, "without tiles"),
+    "WebP": (GLASS, {"compression": "webp"}, "compressed with WebP"),
+    "JPEG 2000": (GLASS, {"compression": "jpeg2000"}, "compressed with JPEG 2000"),
+    "JPEG XL": (GLASS, {"compression": "jpegxl"}, "compressed with JPEG XL"),
+    "LERC": (GLASS, {"compression": "lerc"}, "compressed with LERC"),
+}
+
+
+@pytest.mark.parametrize("kind", TELLING)
+def test_what_would_be_read_wrongly_is_refused_by_name(
+    kind: str, tmp_path: Path
+) -> None:
+    data, how, says = TELLING[kind]
+    path = tmp_path / "slide.tif"
+    write_tiled(path, data, **how)
+    with pytest.raises(SourceError, match=says) as refused:
+        SlideSource(path, RIG)
+    assert "8-bit RGB pyramid" in str(refused.value)
+    assert "damaged" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "how"),
+    [
+        (planes(GLASS), {"planarconfig": "separate"}),
+        (deep(GLASS, 16), {}),
+        (FOUR, {"extrasamples": ["unassalpha"]}),
+        (FOUR, {"extrasamples": ["assocalpha"]}),
+        (GLASS, {"compression": "lzw"}),
+        (GLASS, {"compression": "zstd"}),
+        (GLASS, {"bigtiff": True, "byteorder": ">"}),
+    ],
+)
+def test_other_forms_of_a_slide_are_read_in_their_colours(
+    data: NDArray[np.generic], how: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "slide.tif"
+    write_tiled(path, data, **how)
+    rig = Rig(camera=Camera(width_px=420, height_px=300, um_per_px=0.25))
+    with contextlib.closing(SlideSource(path, rig)) as source:
+        (field,) = source.fields()
+    assert np.abs(field.pixels.astype(int) - GLASS).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"ImageWidth": 60_000_000, "ImageLength": 60_000_000}, "claims 60000000×"),
+        ({"ImageWidth": 2_000_000_000}, "claims 2000000000×300"),
+        ({"ImageLength": 0}, "claims 420×0 px"),
+        ({"TileWidth": 65_536, "TileLength": 65_536}, "tiles of 65536×65536"),
+        ({"TileWidth": 3, "TileLength": 10_000_000}, "tiles of 3×10000000"),
+        ({"TileWidth": 0}, "tiles of 0×128"),
+        ({"ImageWidth": 65_535}, "lists 12"),
+    ],
+)
+def test_header_that_claims_what_the_file_cannot_hold_is_refused(
+    values: dict[str, int], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "slide.tif"
+    write_tiled(path, GLASS, compression="jpeg")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as opened:
+        for name, value in values.items():
+            at = opened.pages.first.tags[name].offset
+            struct.pack_into("<HII", content, at + 2, 4, 1, value)
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=says):
+        SlideSource(path, RIG)
+
+
+def test_levels_that_are_no_pyramid_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for level, pixels in enumerate((GLASS, GLASS[:20, ::2])):
+            tiff.write(
+                np.ascontiguousarray(pixels),
+                tile=(128, 128),
+                photometric="rgb",
+                subfiletype=int(level > 0),
+                resolution=(4e4, 4e4),
+                resolutionunit="CENTIMETER",
+            )
+    with pytest.raises(SourceError, match="no smaller"):
+        SlideSource(path, RIG)
+
+
+def test_jpeg_tile_that_claims_another_size_is_an_unreadable_field(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "slide.tif"
+    write_tiled(path, GLASS, compression="jpeg")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as opened:
+        start = opened.pages.first.dataoffsets[0]
+    frame = content.index(b"\xff\xc0", start)
+    content[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    with contextlib.closing(SlideSource(path, RIG)) as source:
+        faults = [field.fault for field in source.fields()]
+    assert faults[0].startswith("unreadable")
+    assert not all(faults)
