@@ -115,7 +115,7 @@ Entry = tuple[int, bool, str]
 
 def _entries(content: bytearray) -> list[Entry]:
     """Every tag of every directory of an undamaged TIFF."""
-    if content[:2] not in (b"II", b"MM"):
+    if bytes(content[:2]) not in (b"II", b"MM"):
         return []
     order = "<" if content[:2] == b"II" else ">"
     big = struct.unpack_from(f"{order}H", content, 2)[0] == 43
