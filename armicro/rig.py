@@ -152,7 +152,7 @@ class Wire(_Table, frozen=True):
     infer: str = ""
     """Where infer publishes the slide's state, "tcp://HOST:PORT"."""
     keys: str = ""
-    """Folder with CURVE keys (``armicro keys``); tcp is refused without, on any host."""
+    """Folder with CURVE keys (``armicro keys``); tcp is refused without them."""
 
 
 class Map(_Table, frozen=True):

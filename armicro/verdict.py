@@ -34,10 +34,10 @@ house's intervals allow; the 1 in 5 of 0.80, which the window once took, is no r
 """
 LEAST_CELL_UM2 = 100_000.0
 """With less cell area analysed there is no score, only findings: a hundred squamous
-cells of 35 µm (intermediate ones), or fifty of 50 µm, cover as much. Adequacy (Bethesda)
-asks for thousands; with fewer than these the top lists of the slide networks, 10 to 30
-cells, hold whatever is there, and what they say (0.38 for nothing at all) is no score
-of a slide."""
+cells of 35 µm (intermediate ones), or fifty of 50 µm, cover as much. Adequacy by
+Bethesda asks for thousands; with fewer than these the top lists of the slide networks,
+10 to 30 cells, hold whatever is there, and what they say (0.38 for nothing at all) is
+no score of a slide."""
 
 
 def why_withheld(analysed_cell_um2: float) -> str:
