@@ -19,6 +19,7 @@ from armicro.processes.run import run_job
 from armicro.rig import Rig, read_rig
 from armicro.session.record import Session
 from armicro.session.summary import encode_summary, summarise
+from armicro.source.dicom import once_each
 
 EXAMPLE = """\
 examples:
@@ -64,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     for slide in args.slides:
         if not slide.exists():
             raise SourceError(f"{slide}: no such slide; check the path")
+    slides = once_each(args.slides)
     status = 0
-    for slide, folder in zip(args.slides, _folders(args.slides, args.out), strict=True):
+    for slide, folder in zip(slides, _folders(slides, args.out), strict=True):
         job = Job(
             session="",
             mode="replay",
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             status = max(status, _read(job, args))
         except ArmicroError as error:
-            if len(args.slides) == 1:
+            if len(slides) == 1:
                 raise
             # One bad slide must not cost a night's batch.
             tqdm.write(f"{slide}: {error}", file=sys.stderr)

@@ -24,6 +24,7 @@ from armicro.source.degrade import (
     draw_chance,
     numerical_aperture,
 )
+from armicro.source.dicom import slide_file
 from armicro.source.jpeg import JpegTiles
 from armicro.source.overview import read_overview
 from armicro.source.reader import open_reader
@@ -57,7 +58,8 @@ class SlideSource:
         """Open a slide.
 
         Args:
-            path: any format that OpenSlide or an installed reader reads.
+            path: any format that OpenSlide or an installed reader reads; the folder of
+                a DICOM slide.
             rig: its camera gives the scale and size of fields, its scan the path.
             um_per_px: scale of the slide file's pixels; overrides what the file says.
             region_px: x, y, width, height of the part to scan, in the slide file's
@@ -67,14 +69,15 @@ class SlideSource:
         Raises:
             SourceError: the slide cannot be used, or the region lies outside it.
         """
-        reader = open_reader(path)
+        file = slide_file(path)
+        reader = open_reader(file)
         try:
             self._shape = read_shape(reader, path, um_per_px)
             region = _region(region_px, self._shape, path)
         finally:
             reader.close()
-        regions = RegionTiles(lambda: open_reader(path))
-        tiles = JpegTiles(path, regions)
+        regions = RegionTiles(lambda: open_reader(file))
+        tiles = JpegTiles(file, regions)
         self._cache = TileCache(tiles, background=regions.background)
         self._clock = clock
         self._scan = rig.scan
@@ -90,7 +93,7 @@ class SlideSource:
         self._path = scan_path(sampling.region, sampling.window_wh_px, rig.scan)
         self._degrader = Degrader(camera, rig.scan, um_per_px=sampling.um_per_px)
         self.card = Card(
-            name=path.stem,
+            name=path.name if path.is_dir() else path.stem,
             um_per_px=sampling.um_per_px,
             width_px=sampling.field_wh_px[0],
             height_px=sampling.field_wh_px[1],
