@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 """(height, width, 3) RGB."""
 
-PlaceOrigin = Literal["slide_file", "stage_encoder", "image_registration"]
+PlaceOrigin = Literal["slide_file", "stage_encoder", "image_registration", "own_ground"]
+"""``own_ground``: a photograph of which nobody knows where it lies to the others. Its
+place keeps it apart from them, and distances between two such mean nothing."""
 
 
 class Place(msgspec.Struct, frozen=True):

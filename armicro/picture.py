@@ -15,7 +15,7 @@ from typing import Any, Never
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from armicro import tiff
 from armicro.errors import SourceError
@@ -51,7 +51,7 @@ def read_picture(path: Path, index: int = 0) -> Pixels:
 
     Args:
         path: PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000 or PPM.
-        index: which one, of those that ``count_pictures`` counts.
+        index: which one, of those that ``picture_sizes`` lists.
 
     Returns:
         (height, width, 3) RGB, turned as its EXIF says.
@@ -72,33 +72,43 @@ def read_picture(path: Path, index: int = 0) -> Pixels:
     return decode_picture(content, str(path))
 
 
-def count_pictures(path: Path) -> int:
-    """How many pictures a file holds: pages of a TIFF, three colour channels being one.
-
-    Raises:
-        SourceError: the file is missing, or a TIFF that is damaged or does not say
-            whether its grey pages are pictures or colours.
-    """
-    pages = tiff.read_pages(path)
-    return len(_pictures_of(pages, path)) if pages else 1
-
-
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of a file's first picture, by its header.
+    """Width and height of a file's first picture; raises as ``picture_sizes`` does."""
+    return picture_sizes(path)[0]
+
+
+def picture_sizes(path: Path) -> list[tuple[int, int]]:
+    """Width and height of each picture of a file, by its header.
+
+    A file has more than one where it is a TIFF of several pages; the levels of a
+    pyramid are one, and so are three colour channels.
 
     Raises:
-        SourceError: the file is missing or no picture.
+        SourceError: the file is missing, no picture, or a TIFF that is damaged or does
+            not say whether its grey pages are pictures or colours.
     """
     pages = tiff.read_pages(path)
     if pages:
-        return pages[0].width, pages[0].height
+        firsts = (pages[group[0]] for group in _pictures_of(pages, path))
+        return [(page.width, page.height) for page in firsts]
     try:
         with path.open("rb") as stream:
-            return _header(stream.read(1 << 20), str(path)).size
+            header = _header(stream.read(1 << 20), str(path))
     except OSError as error:
         raise SourceError(
             f"{path}: {error.strerror or error}; expected a picture, check the path"
         ) from error
+    width, height = header.size
+    # Decoders turn it as its EXIF says.
+    return [(height, width) if _is_on_its_side(header) else (width, height)]
+
+
+def _is_on_its_side(header: Image.Image) -> bool:
+    try:
+        return header.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    # As for the header itself.
+    except Exception:  # noqa: BLE001
+        return False
 
 
 def decode_picture(content: bytes, name: str) -> Pixels:

@@ -55,8 +55,9 @@ class Camera(_Table, frozen=True):
     """Side of a sensor pixel: with the objective's power, the scale to expect."""
     frames_per_second: PositiveFloat = 30.0
     device: str = ""
-    """Serial number or user name (basler), number or path (video); empty: the first,
-    or the one that Micro-Manager's configuration names."""
+    """Serial number or user name (basler); of ``video`` a camera (number, device path,
+    link or URL) or a file (video, folder of pictures, TIFF of several pages); empty:
+    the first camera, or the one that Micro-Manager's configuration names."""
     trigger: Trigger = "continuous"
     exposure_us: PositiveFloat | None = None
     gain_db: float | None = None

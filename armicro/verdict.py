@@ -39,6 +39,12 @@ Bethesda asks for thousands; with fewer than these the top lists of the slide ne
 10 to 30 cells, hold whatever is there, and what they say (0.38 for nothing at all) is
 no score of a slide."""
 
+PICTURES_APART = (
+    "Nobody knows how they lie to each other: each picture was analysed on a ground of "
+    "its own, distances between two mean nothing, and a cell in two counts twice."
+)
+"""Of photographs: a folder, a stack of pages, a film that does not hang together."""
+
 
 def why_withheld(analysed_cell_um2: float) -> str:
     """Why there is no score; empty where enough was analysed.

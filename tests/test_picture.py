@@ -13,7 +13,7 @@ from PIL import Image
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
-from armicro.picture import count_pictures, decode_picture, picture_size, read_picture
+from armicro.picture import decode_picture, picture_size, picture_sizes, read_picture
 
 
 def draw() -> Pixels:
@@ -109,7 +109,7 @@ def test_every_form_of_a_picture_gives_its_colours(kind: str, tmp_path: Path) ->
     assert read.dtype == np.uint8
     assert np.abs(read.astype(int) - draw()).max() <= 1
     assert picture_size(path) == (80, 60)
-    assert count_pictures(path) == 1
+    assert picture_sizes(path) == [(80, 60)]
 
 
 def test_pages_in_another_order_are_put_in_theirs(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_each_page_of_a_stack_is_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "stack.tif"
     stack = np.stack([np.roll(draw(), 5 * i, axis=1) for i in range(5)])
     tifffile.imwrite(path, stack, photometric="rgb", compression="jpeg", metadata=None)
-    assert count_pictures(path) == 5
+    assert len(picture_sizes(path)) == 5
     for index, drawn in enumerate(stack):
         found = read_picture(path, index).astype(int)
         assert np.abs(found - drawn).mean() < 8
@@ -253,6 +253,6 @@ def test_png_bomb_is_refused_by_its_header() -> None:
 
 
 def test_missing_picture_is_named(tmp_path: Path) -> None:
-    for look in (read_picture, picture_size, count_pictures):
+    for look in (read_picture, picture_size, picture_sizes):
         with pytest.raises(SourceError, match="No such file"):
             look(tmp_path / "nothing.png")

@@ -14,6 +14,8 @@ from armicro.processes.job import Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job
 from armicro.rig import read_rig
+from armicro.session.record import Session
+from armicro.verdict import PICTURES_APART
 from armicro.wire.address import check_wire
 
 EXAMPLE = """\
@@ -21,7 +23,13 @@ examples:
   armicro live --rig hardware/rigs/basler-usb3-20x.toml
   armicro live --rig hardware/rigs/emulated-camera.toml --out out --headless
   armicro live --rig rig.toml --part inference   (on the machine with the GPU)
+A video file, a folder of pictures or a TIFF of several pages as camera.device of the
+video driver is read to its end: every picture is a field, none is skipped.
 """
+
+
+MOST_TOLD = 50
+"""Pictures that could not be read, named in the terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +69,11 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until the window is closed, Ctrl-C, or the time is over."""
+    """Run until the window is closed, Ctrl-C, the time is over or a file is read.
+
+    Returns:
+        1 when a picture of a file could not be read.
+    """
     set_up_logging("live")
     rig = read_rig(args.rig)
     if rig.camera.driver == "slide":
@@ -105,4 +117,20 @@ def run(args: argparse.Namespace) -> int:
         show(session, folder, as_json=args.json)
     if not args.json and ended:
         tqdm.write(ended)
-    return 0
+    return 1 if _tell_pictures(session) else 0
+
+
+def _tell_pictures(session: Session) -> int:
+    """Say of a file's pictures what is to be known; return how many were not read."""
+    if session.pictures_apart:
+        tqdm.write(PICTURES_APART, file=sys.stderr)
+    if session.slide.fields_planned is None:
+        # A camera's fields are as many as one likes.
+        return 0
+    unread = [each for each in session.reports if each.state == "unreadable"]
+    for report in unread[:MOST_TOLD]:
+        tqdm.write(f"field {report.seq}: {report.reason}", file=sys.stderr)
+    if len(unread) > MOST_TOLD:
+        more = len(unread) - MOST_TOLD
+        tqdm.write(f"and {more} more: see session.sqlite", file=sys.stderr)
+    return len(unread)

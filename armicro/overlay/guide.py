@@ -73,7 +73,10 @@ def pressing(revisits: Sequence[Revisit]) -> tuple[Revisit, ...]:
 
 
 def guide(
-    targets: Sequence[Finding | Revisit], sight_xyxy_um: XyXy | None
+    targets: Sequence[Finding | Revisit],
+    sight_xyxy_um: XyXy | None,
+    *,
+    alone: bool = False,
 ) -> tuple[Goal, ...]:
     """The way from the middle of what is in sight to each target, in the order given.
 
@@ -81,12 +84,13 @@ def guide(
         targets: in slide coordinates.
         sight_xyxy_um: the part of the slide that the window shows; None where the
             place is unknown.
+        alone: the field is a photograph: what lies beyond it is no distance away.
     """
     return tuple(
         Goal(
             rank,
             target,
-            way_to(centre_um(target), sight_xyxy_um),
+            way_to(centre_um(target), sight_xyxy_um, alone=alone),
             _text(target),
             _rgb(target),
         )
@@ -106,13 +110,17 @@ def centre_um(target: Finding | Revisit) -> tuple[float, float]:
     return target.x_um + target.width_um / 2, target.y_um + target.height_um / 2
 
 
-def way_to(spot_um: tuple[float, float], sight: XyXy | None) -> Way:
+def way_to(
+    spot_um: tuple[float, float], sight: XyXy | None, *, alone: bool = False
+) -> Way:
     """The way from the middle of what is in sight."""
     if sight is None:
         return Way()
     x0, y0, x1, y1 = sight
     dx_um, dy_um = spot_um[0] - (x0 + x1) / 2, spot_um[1] - (y0 + y1) / 2
     in_view = x0 <= spot_um[0] <= x1 and y0 <= spot_um[1] <= y1
+    if alone and not in_view:
+        return Way()
     distance_um = math.hypot(dx_um, dy_um)
     length_um = distance_um or 1.0
     return Way(distance_um, (dx_um / length_um, dy_um / length_um), in_view)

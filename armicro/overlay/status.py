@@ -27,6 +27,7 @@ ORIGINS = {
     "slide_file": "slide file",
     "stage_encoder": "stage encoder",
     "image_registration": "image registration",
+    "own_ground": "this picture alone",
 }
 
 Tone = Literal["plain", "muted", "warn", "alarm"]

@@ -205,7 +205,8 @@ class Window(QWidget):
         if isinstance(self._chosen, Revisit):
             targets = self._known.revisits
         rank = targets.index(self._chosen) if self._chosen in targets else 0
-        (goal,) = guide([self._chosen], self.canvas.sight_on(shown))
+        sight = self.canvas.sight_on(shown)
+        (goal,) = guide([self._chosen], sight, alone=_is_alone(shown))
         return replace(goal, rank=rank + 1)
 
     def _show_panel(self, now_ns: int) -> None:
@@ -231,9 +232,11 @@ class Window(QWidget):
         known, sight = self._known, self.canvas.sight_xyxy_um
         lost = known.trail.field if shown and shown.place is None else None
         self.map.mark(shown, known.top, known.revisits, self._chosen, lost)
-        self.findings.say(guide(known.top, sight), self._chosen)
+        alone = _is_alone(shown)
+        self.findings.say(guide(known.top, sight, alone=alone), self._chosen)
         self.revisits.setVisible(bool(known.revisits))
-        self.revisits.say(guide(known.revisits, sight), self._chosen)
+        ways = guide(known.revisits, sight, alone=alone)
+        self.revisits.say(ways, self._chosen)
 
     def _on_painted(self, field: LiveField) -> None:
         now_ns = self._clock()
@@ -354,6 +357,12 @@ def _differs(field: LiveField | None, shown: LiveField | None) -> bool:
     if field is None or shown is None:
         return field is not shown
     return (field.seq, field.taken_ns) != (shown.seq, shown.taken_ns)
+
+
+def _is_alone(field: LiveField | None) -> bool:
+    """Whether it is a photograph of which nobody knows where it lies to the others."""
+    place = field.place if field else None
+    return place is not None and place.origin == "own_ground"
 
 
 def _of(source: str) -> str:

@@ -22,11 +22,11 @@ from armicro.session.record import OverviewCard, SlideCard
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
 from armicro.source.identity import refuse_void
-from armicro.source.open import open_source
+from armicro.source.open import names_camera, open_source
 
 
 def begin(job: Job) -> Job:
-    """Write the session's facts into its journal; return the job with its field size.
+    """Write the session's facts into its journal; return the job as it is to be run.
 
     Raises:
         CalibrationError: a replay's certificate is not in force.
@@ -34,6 +34,7 @@ def begin(job: Job) -> Job:
     """
     make_folder(job.folder)
     card = prove(job)
+    job = suited(job, card)
     with Journal(job.journal) as journal:
         _refuse_another(job, journal)
         facts: dict[str, object] = {
@@ -61,9 +62,27 @@ def begin(job: Job) -> Job:
             facts["overview"] = _overview_card(card.overview)
         for key, value in facts.items():
             journal.set(key, value)
+    return job
+
+
+def suited(job: Job, card: Card | None) -> Job:
+    """The job with the size of its fields, and with the pace that its source takes.
+
+    What has an end is a replay, whoever asked for it: infer sets the pace, and every
+    picture is a field. ``mode`` says so to all processes.
+
+    Args:
+        job: as it was asked for.
+        card: of its source, from ``prove``.
+    """
     if card is None:
         return job
-    return msgspec.structs.replace(job, field_bytes=card.width_px * card.height_px * 3)
+    field_bytes = card.width_px * card.height_px * 3
+    job = msgspec.structs.replace(job, field_bytes=field_bytes)
+    if job.mode == "replay" or not card.ends:
+        return job
+    # At the rate at which somebody can watch, where infer is as fast.
+    return msgspec.structs.replace(job, mode="replay", pace="realtime", map=True)
 
 
 def _certificate_facts(job: Job) -> dict[str, object]:
@@ -110,14 +129,16 @@ def prove(job: Job) -> Card | None:
         SourceError: the slide cannot be used.
     """
     card = _card(job)
+    # In a live session fields are shown without boxes, and the reason beside them.
     if card is not None and job.mode == "replay":
         refuse_void(job.rig, card, now())
     return card
 
 
 def _card(job: Job) -> Card | None:
-    if job.mode == "live" and not job.slide:
-        # A camera is opened by capture alone: opening it twice may disturb it.
+    if job.part == "inference" or (not job.slide and names_camera(job.rig)):
+        # It is elsewhere; and a camera is opened by capture alone, since opening it
+        # twice may disturb it.
         return None
     with contextlib.closing(open_job_source(job)) as source:
         return source.card
@@ -152,8 +173,9 @@ def _slide_card(job: Job, card: Card | None) -> SlideCard:
             height_px=camera.height_px,
         )
     return SlideCard(
-        name=card.name,
-        file=Path(job.slide).name,
+        # Whoever names no slide names the session.
+        name=card.name if job.slide else job.folder.name,
+        file=Path(job.slide or job.rig.camera.device).name,
         pixel_um=card.pixel_um,
         shown_xywh_px=card.shown_xywh_px,
         pixel_xy_um=card.pixel_xy_um,

@@ -1,9 +1,10 @@
 """capture: opens the source and gives fields away, to infer one by one, to display all.
 
-Infer asks. In a replay capture gives the next field of the path and keeps its slot of
-the ring until an ask says that it was copied; in live it gives the newest field and
-counts what was skipped. Infer must have said what it already holds before it gets a
-field: a replay then starts to read, and a camera's ``seq`` goes on from there.
+Infer asks. In a replay, which every file is that has an end, capture gives the next
+field of the path and keeps its slot of the ring until an ask says that it was copied;
+in live it gives the newest field and counts what was skipped. Infer must have said what
+it already holds before it gets a field: a replay then starts to read, and a camera's
+``seq`` goes on from there.
 """
 
 import contextlib
@@ -222,9 +223,7 @@ class _Capture:
 def _interval_s(job: Job) -> float:
     """Time between the fields of a source that has no pace of its own."""
     camera, scan = job.rig.camera, job.rig.scan
-    if job.mode == "live" and camera.driver != "recording":
-        return 0.0
-    if job.mode == "replay" and job.pace == "fast":
+    if job.mode == "live" or job.pace == "fast":
         return 0.0
     if not scan.stage_um_per_s:
         return 1.0 / camera.frames_per_second

@@ -13,6 +13,8 @@ from armicro.slide.register import Register
 _EXPOSURE_US = 5000.0
 """Where the rig names none: usual for a colour camera on a bright-field stand."""
 MAP_NAME = "map.sqlite"
+_SURE = ("slide_file", "own_ground")
+"""Origins of a place that no registration can better."""
 
 
 class Placing:
@@ -29,7 +31,7 @@ class Placing:
         Raises:
             SourceError: the map cannot be written.
         """
-        known = field.place is not None and field.place.origin == "slide_file"
+        known = field.place is not None and field.place.origin in _SURE
         if known or not self._job.rig.register.enabled:
             return field
         if self._register is None:
@@ -47,11 +49,10 @@ class Placing:
         # At a microscope whose slide is kept elsewhere nobody made it.
         make_folder(job.folder)
         self._file = MapFile(job.folder / MAP_NAME)
-        camera = job.rig.camera
         return Register(
             self._file,
             job.rig.register,
-            exposure_us=camera.exposure_us or _EXPOSURE_US,
-            # A slide that plays the camera stands still for each of its fields.
-            timed=job.mode == "live" and camera.driver != "slide",
+            exposure_us=job.rig.camera.exposure_us or _EXPOSURE_US,
+            # A file that plays the camera stands still for each of its fields.
+            timed=job.mode == "live",
         )

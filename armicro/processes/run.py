@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from armicro.errors import ArmicroError
-from armicro.processes.begin import begin
+from armicro.processes.begin import begin, prove, suited
 from armicro.processes.folder import alone, make_folder
 from armicro.processes.job import Job
 from armicro.processes.supervisor import Supervisor
@@ -37,6 +37,7 @@ def run_job(
     """
     if job.part == "microscope":
         # The slide is kept where infer runs.
+        job = suited(job, prove(job))
         return Session(), _supervise(Supervisor(job, seconds=seconds), job, quiet=quiet)
     make_folder(job.folder)
     with alone(job.folder):

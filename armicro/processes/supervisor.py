@@ -156,6 +156,7 @@ class Supervisor:
                 for child in self._children.values():
                     self._watch(child, run, ring)
                 if time.monotonic() >= self._end_at:
+                    self._refuse_nothing(run)
                     self.stop("its time is over")
             return "" if self._stop == FINISHED else self._stop
 
@@ -211,6 +212,26 @@ class Supervisor:
             display.beat is not None and display.beat.fields > 0
         )
         return shown or time.monotonic() - self._finished_at > SHOWN_S
+
+    def _refuse_nothing(self, run: Path) -> None:
+        """Fail a session whose time is over before anything came.
+
+        Raises:
+            ChildError: its source cannot be used, or gave no field.
+        """
+        if any(each.beat and each.beat.fields for each in self._children.values()):
+            return
+        child = self._children.get("capture") or self._children["infer"]
+        # A child that is told to end says what it has found out until then.
+        self._end()
+        if (run / f"{child.name}.error").exists():
+            raise _error_of(run / f"{child.name}.error", child.name)
+        said = f" ({child.beat.text})" if child.beat and child.beat.text else ""
+        raise ChildError(
+            f"no field came from {_source_of(self._job)} in the time given{said}; "
+            "check the camera and its driver, or give it more --seconds",
+            1,
+        )
 
     def _start(self, child: _Child, run: Path, ring: Ring) -> None:
         command = [sys.executable, "-m", "armicro.processes", child.name]
@@ -298,6 +319,12 @@ def worked_s(pid: int) -> float | None:
     # Its name, in parentheses, may hold anything; utime and stime are fields 14, 15.
     user, system = stat.rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _source_of(job: Job) -> str:
+    if job.part == "inference":
+        return job.rig.wire.capture
+    return f"{job.rig.camera.driver} {job.slide or job.rig.camera.device}".rstrip()
 
 
 def _session_of(job: Job) -> str:

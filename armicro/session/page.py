@@ -20,7 +20,7 @@ from armicro.session.latency import legs_of
 from armicro.session.record import Facts, Session
 from armicro.session.slide_map import draw_map
 from armicro.slide.crop import decode_crop, encode_crop
-from armicro.verdict import SUSPICIOUS, percent_text, probability_text
+from armicro.verdict import PICTURES_APART, SUSPICIOUS, percent_text, probability_text
 
 CROP_BYTES = 80_000
 """A larger crop is compressed again, so that the page stays small enough to mail."""
@@ -97,6 +97,8 @@ def _notices(session: Session) -> list[str]:
             f"{session.coverage_text}; {session.why_so_far}. Cells elsewhere may "
             "change the score."
         )
+    if session.pictures_apart:
+        notices.append(f"{len(session.reports)} pictures. {PICTURES_APART}")
     notices += _shown_notices(session)
     unreadable = session.count("unreadable")
     if unreadable:

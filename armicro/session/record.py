@@ -147,6 +147,14 @@ class Session:
             so_far=bool(self.why_so_far),
         )
 
+    @property
+    def pictures_apart(self) -> bool:
+        """Whether its fields are photographs, each on a ground of its own."""
+        return any(
+            report.place is not None and report.place.origin == "own_ground"
+            for report in self.reports
+        )
+
     def count(self, state: str) -> int:
         """How many fields ended in this state."""
         return sum(report.state == state for report in self.reports)

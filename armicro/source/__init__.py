@@ -23,7 +23,7 @@ class Card:
     height_px: int
     """Size of its fields."""
     fields_planned: int | None = None
-    """Length of the scan path; None for a camera."""
+    """Length of the scan path; 0 of a film that does not say; None for a camera."""
     overview: Overview | None = None
     pixel_um: float | None = None
     """Scale of the slide file's own pixels (for QuPath); None without a file."""
@@ -34,6 +34,14 @@ class Card:
     binning: int = 1
     simulated: bool = False
     """A file or an emulator plays the camera: its scale is given, not measured."""
+
+    @property
+    def ends(self) -> bool:
+        """A file: infer sets the pace and nothing is lost.
+
+        A camera goes on for ever, and only its newest field counts.
+        """
+        return self.fields_planned is not None
 
 
 class Source(Protocol):

@@ -121,11 +121,11 @@ class CorrectedSource:
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
         """Yield the source's fields, corrected; see ``Source``.
 
-        Raises:
-            CalibrationError: a field has another size than the source said.
+        A field of another size than the source said is left as it is: it gets no box.
         """
+        size_px = self.card.height_px, self.card.width_px
         for field in self._source.fields(done=done):
-            if field.fault:
+            if field.fault or field.pixels.shape[:2] != size_px:
                 yield field
                 continue
             yield replace(field, pixels=self._correction.apply(field.pixels))

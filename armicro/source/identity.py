@@ -15,7 +15,7 @@ def instrument_of(rig: Rig, card: Card | None = None) -> Instrument:
             not known and its fields are those of the rig.
     """
     camera = rig.camera
-    if card is None or card.fields_planned is not None:
+    if card is None or card.ends:
         return Instrument(
             width_px=camera.width_px,
             height_px=camera.height_px,

@@ -12,9 +12,10 @@ from armicro.flat import read_flat
 from armicro.rig import Driver, Rig
 from armicro.source import Source
 from armicro.source.corrected import CorrectedSource
+from armicro.source.photograph import SUFFIXES, PhotographSource
 from armicro.source.recording import RecordingSource, is_recording
 from armicro.source.slide import SlideSource
-from armicro.source.video import FolderSource, VideoSource
+from armicro.source.video import VideoSource, is_camera
 
 Clock = Callable[[], int]
 
@@ -111,10 +112,20 @@ def _open_simulated(rig: Rig, clock: Clock) -> Source:
 
 
 def _open_video(rig: Rig, clock: Clock) -> Source:
-    folder = Path(rig.camera.device)
-    if rig.camera.device and folder.is_dir():
-        return FolderSource(folder, rig.camera, clock=clock)
-    return VideoSource(rig.camera, clock=clock)
+    camera = rig.camera
+    if not is_camera(camera.device):
+        path = Path(camera.device)
+        if path.is_dir() or path.suffix.lower() in SUFFIXES:
+            return PhotographSource(path, camera, clock=clock)
+    return VideoSource(camera, clock=clock)
+
+
+def names_camera(rig: Rig) -> bool:
+    """Whether a rig's driver opens a camera, which must not be opened twice."""
+    camera = rig.camera
+    if camera.driver == "video":
+        return is_camera(camera.device)
+    return camera.driver not in ("slide", "recording")
 
 
 _OPENERS: dict[Driver, Callable[[Rig, Clock], Source]] = {

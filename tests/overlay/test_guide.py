@@ -103,3 +103,9 @@ def test_a_place_far_beyond_any_slide_takes_no_memory() -> None:
     size = seen.marks.size
     assert not seen.update(place_at(1e9, -1e9), (400.0, 300.0), VIEWED)
     assert seen.marks.size == size
+
+
+@pytest.mark.parametrize(("x_um", "known"), [(1310.0, True), (5000.0, False)])
+def test_nothing_is_a_distance_away_from_a_photograph(x_um: float, known: bool) -> None:
+    (goal,) = guide([finding_at(x_um, 1250.0)], SIGHT, alone=True)
+    assert (goal.way.in_view, goal.way.distance_um is not None) == (known, known)

@@ -1,12 +1,13 @@
 """The watch over a camera while it runs."""
 
 import numpy as np
+import pytest
 
 from armicro.calibrate.certificate import Certificate, Colour, Instrument, Scale
 from armicro.calibrate.drift import LOOK_NS
 from armicro.field import Field
 from armicro.processes.trust import Trust
-from armicro.rig import Rig
+from armicro.rig import Camera, Rig
 from armicro.source import Card
 
 CARD = Card("acA2440 4711", 0.25, 64, 48)
@@ -53,3 +54,21 @@ def test_what_a_recording_says_of_its_fields_stands() -> None:
     pixels = np.zeros((48, 64, 3), np.uint8)
     field = Field(pixels, 0.25, 0, 1, voided="certificate expired on 2020-06-29")
     assert trust.judged(field).voided == field.voided
+
+
+@pytest.mark.parametrize("certified", [True, False])
+@pytest.mark.parametrize("wh_px", [(32, 24), (128, 96), (64, 40), (40, 96)])
+def test_camera_that_sends_another_size_gets_no_boxes_and_fits_the_ring(
+    wh_px: tuple[int, int], certified: bool
+) -> None:
+    camera = Camera(driver="video", width_px=64, height_px=48, uncalibrated=True)
+    rig = Rig(camera=camera, calibration=CERTIFICATE if certified else None)
+    trust = Trust(rig)
+    trust.opened(CARD)
+    pixels = np.full((wh_px[1], wh_px[0], 3), 200, np.uint8)
+    judged = trust.judged(Field(pixels, 0.25, 0, 0))
+    assert f"the camera gives {wh_px[0]}x{wh_px[1]} px" in judged.voided
+    assert judged.pixels.shape[0] <= 48
+    assert judged.pixels.shape[1] <= 64
+    usual = trust.judged(Field(np.full((48, 64, 3), 200, np.uint8), 0.25, 1, 0))
+    assert "the camera gives" not in usual.voided

@@ -13,9 +13,9 @@ from armicro.field import Pixels
 from armicro.rig import Camera, Driver, Rig
 from armicro.source import Card
 from armicro.source.open import _OPENERS, open_source
+from armicro.source.photograph import PhotographSource
 from armicro.source.recording import RecordingSource, RecordingWriter
 from armicro.source.slide import SlideSource
-from armicro.source.video import FolderSource
 
 Draw = Callable[[int, int], Pixels]
 Write = Callable[..., Path]
@@ -47,7 +47,7 @@ def test_folder_is_a_recording_or_images_by_what_is_in_it(tmp_path: Path) -> Non
     assert isinstance(open_source(Rig(camera=camera)), RecordingSource)
     cv2.imwrite(str(tmp_path / "a.png"), cv2.UMat(9, 9, cv2.CV_8UC3).get())
     camera = Camera(driver="video", device=str(tmp_path))
-    assert isinstance(open_source(Rig(camera=camera)), FolderSource)
+    assert isinstance(open_source(Rig(camera=camera)), PhotographSource)
 
 
 @pytest.mark.parametrize(
