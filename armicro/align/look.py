@@ -59,6 +59,10 @@ class Look:
         """Derivatives of ``coarse`` along x and y."""
         return _slopes(self.coarse)
 
+    def masked(self, clean: Plane) -> "Look":
+        """The same without what is 0 in ``clean``; as it is where sizes differ."""
+        return Look(self.fine * clean) if clean.shape == self.fine.shape else self
+
     @cached_property
     def energy_sum(self) -> NDArray[np.float64]:
         """Integral image of the square of ``coarse``."""

@@ -1,7 +1,7 @@
-"""Where one field lies against another, of unknown scale and perhaps a little turned.
+"""Where one field lies against another, of unknown scale, perhaps turned or resized.
 
 Features (SIFT, matched both ways and fitted by RANSAC) and correlation propose; what
-they propose is turned back, refined and judged by the same test as live registration
+they propose is undone, refined and judged by the same test as live registration
 (``align.agree``). So two fields that do not overlap are said not to.
 """
 
@@ -37,7 +37,12 @@ _LEAST_MATCHES = 6
 _NEAR_PX = 3.0
 _UPRIGHT_DEG = 0.5
 """A smaller turn by features is left to the parts of the overlap to show."""
-_MOST_TURN_DEG = 15.0
+_UPRIGHT_SCALE = 0.01
+"""A scale by features nearer to 1 is 1: fields of one camera have no other."""
+_MOST_SCALE = 0.1
+_SMALL_TURN_DEG = 15.0
+"""By more a turned picture needs room, and has corners that nothing is known of."""
+_CORNER_PX = 13
 _TURN_STEPS = 4
 _LEAST_TURN_DEG = 0.01
 _SURE = 5.0
@@ -57,14 +62,17 @@ class Overlap:
     """B's origin (the corner of its first pixel) in A's pixels."""
     rotation_deg: float | None = None
     """Of B against A, clockwise on the screen."""
+    scale: float | None = None
+    """A's pixels for one of B's."""
     standard_error_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Proposal:
     turn_deg: float
-    shift: tuple[float, float]
-    """Of the turned B's corner in A, in fine pixels."""
+    scale: float
+    middle: tuple[float, float]
+    """Of B in A, in fine pixels."""
 
 
 class _Seen(NamedTuple):
@@ -73,15 +81,37 @@ class _Seen(NamedTuple):
     light: Plane
     noise: Plane
 
-    def look(self, turn_deg: float = 0.0) -> Look:
-        """The texture of the field turned clockwise."""
-        light, noise = (_turned(plane, turn_deg) for plane in self)
-        return normalise(band_pass(light), np.maximum(noise, 0.0))
+    def look(self, turn_deg: float = 0.0, scale: float = 1.0) -> Look:
+        """The texture of the field turned clockwise and resized about its middle."""
+        upright = self.light.shape
+        size = _room(upright, turn_deg, scale)
+        light = _turned(self.light, turn_deg, scale, size)
+        small = (
+            size[0] * self.noise.shape[0] // upright[0],
+            (size[1] * self.noise.shape[1] // upright[1]),
+        )
+        noise = _turned(self.noise, turn_deg, scale, small)
+        look = normalise(band_pass(light), np.maximum(noise, 0.0))
+        clean = self.inside(turn_deg, scale)
+        return look if clean is None else look.masked(clean)
+
+    def inside(self, turn_deg: float, scale: float) -> Plane | None:
+        """0 in the corners that nothing is known of, else 1; None without corners."""
+        upright = self.light.shape
+        size = _room(upright, turn_deg, scale)
+        if size == upright:
+            return None
+        whole = np.ones(upright, np.float32)
+        inside = _turned(whole, turn_deg, scale, size, border=cv2.BORDER_CONSTANT)
+        kernel = np.ones((_CORNER_PX, _CORNER_PX), np.uint8)
+        return np.asarray(cv2.erode(inside, kernel) > 0.5, np.float32)
 
 
 class _Answer(NamedTuple):
     fit: Fit
+    middle: tuple[float, float]
     turn_deg: float
+    scale: float
     error_px: float
 
 
@@ -90,7 +120,7 @@ def find_overlap(a: Pixels, b: Pixels) -> Overlap:
 
     Args:
         a: (height, width, 3) RGB.
-        b: of the same scale; its size may be another.
+        b: of the same scale within a tenth; its size and turn may be any.
     """
     scale = min(1.0, _SIDE_PX / max(*a.shape[:2], *b.shape[:2]))
     seen_a, seen_b = _see(a, scale), _see(b, scale)
@@ -104,13 +134,13 @@ def find_overlap(a: Pixels, b: Pixels) -> Overlap:
             break
     if best is None:
         return Overlap(found=False)
-    shift = best.fit.dx_px, best.fit.dy_px
-    x, y = _origin(seen_b.light.shape, best.turn_deg, shift)
+    x, y = _origin(seen_b.light.shape, best)
     return Overlap(
         found=True,
         dx_px=x / scale,
         dy_px=y / scale,
         rotation_deg=best.turn_deg,
+        scale=best.scale,
         standard_error_px=best.error_px / scale,
     )
 
@@ -128,7 +158,7 @@ def _proposals(look_a: Look, seen_b: _Seen) -> Iterator[_Proposal]:
     for turn_deg in (0.0, 1.5, -1.5, 3.0, -3.0):
         look_b = seen_b.look(turn_deg)
         for shift in search(look_a, look_b):
-            yield _Proposal(turn_deg, shift)
+            yield _Proposal(turn_deg, 1.0, _middle(shift, look_b))
 
 
 def _match_features(a: Look, b: Look) -> _Proposal | None:
@@ -152,13 +182,18 @@ def _match_features(a: Look, b: Look) -> _Proposal | None:
     turn_deg = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
     if abs(turn_deg) < _UPRIGHT_DEG:
         turn_deg = 0.0
-    if abs(turn_deg) > _MOST_TURN_DEG:
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    if abs(scale - 1.0) > _MOST_SCALE:
         return None
-    # What the middle of b is moved by, it is moved by turned or not.
-    height, width = b.fine.shape
-    middle = np.array([width / 2, height / 2])
-    shift = matrix[:, :2] @ middle + matrix[:, 2] - middle
-    return _Proposal(turn_deg, (float(shift[0]), float(shift[1])))
+    if abs(scale - 1.0) < _UPRIGHT_SCALE:
+        scale = 1.0
+    x, y = matrix[:, :2] @ _middle((0.0, 0.0), b) + matrix[:, 2]
+    return _Proposal(turn_deg, scale, (float(x), float(y)))
+
+
+def _middle(shift: tuple[float, float], look: Look) -> tuple[float, float]:
+    height, width = look.fine.shape
+    return shift[0] + width / 2, shift[1] + height / 2
 
 
 def _grey(look: Look) -> NDArray[np.uint8]:
@@ -167,19 +202,35 @@ def _grey(look: Look) -> NDArray[np.uint8]:
 
 def _refine(look_a: Look, seen_b: _Seen, proposal: _Proposal) -> _Answer | None:
     """Fit a turned b, and turn it by what the parts of the overlap say is left."""
-    turn_deg, shift = proposal.turn_deg, proposal.shift
+    turn_deg, middle, scale = proposal.turn_deg, proposal.middle, proposal.scale
     answer: _Answer | None = None
     for _ in range(_TURN_STEPS):
-        look_b = seen_b.look(turn_deg)
-        found = fit(look_a, look_b, shift)
+        look_b = seen_b.look(turn_deg, scale)
+        room = _middle((0.0, 0.0), look_b)
+        shift = middle[0] - room[0], middle[1] - room[1]
+        clean = seen_b.inside(turn_deg, scale)
+        part_a = look_a if clean is None else _without(look_a, clean, shift)
+        found = fit(part_a, look_b, shift)
         if found is None or not is_near(found):
             return None
         rest_deg, error_deg, error_px = _rest_of_turn(look_a, look_b, found)
-        answer = _Answer(found, turn_deg, error_px)
+        middle = _middle((found.dx_px, found.dy_px), look_b)
+        answer = _Answer(found, middle, turn_deg, scale, error_px)
         if abs(rest_deg) <= _SURE * error_deg + _LEAST_TURN_DEG:
             break
-        turn_deg, shift = turn_deg + rest_deg, (found.dx_px, found.dy_px)
+        turn_deg += rest_deg
     return answer if answer and is_found(answer.fit, beyond=_BEYOND) else None
+
+
+def _without(a: Look, clean: Plane, shift: tuple[float, float]) -> Look:
+    """A picture without what is 0 in another that lies upon it."""
+    dx, dy = round(shift[0]), round(shift[1])
+    (rows, columns), (high, wide) = a.fine.shape, clean.shape
+    y0, y1 = max(0, dy), max(0, min(rows, dy + high))
+    x0, x1 = max(0, dx), max(0, min(columns, dx + wide))
+    mask = np.ones_like(a.fine)
+    mask[y0:y1, x0:x1] = clean[y0 - dy : y1 - dy, x0 - dx : x1 - dx]
+    return a.masked(mask)
 
 
 def _rest_of_turn(a: Look, b: Look, found: Fit) -> tuple[float, float, float]:
@@ -230,28 +281,44 @@ def _parts(
     return np.array(places, float).reshape(-1, 2), np.array(moves, float).reshape(-1, 2)
 
 
-def _turned(light: Plane, turn_deg: float) -> Plane:
-    """Turn a picture clockwise about its middle; its edge is drawn out."""
-    if turn_deg == 0.0:
-        return light
+def _room(shape: tuple[int, ...], turn_deg: float, scale: float) -> tuple[int, int]:
+    """Height and width that a turned picture needs, whole fours; as it is if little."""
+    height, width = shape
+    if abs(turn_deg) <= _SMALL_TURN_DEG and scale == 1.0:
+        return height, width
+    turn = math.radians(turn_deg)
+    cos, sin = abs(scale * math.cos(turn)), abs(scale * math.sin(turn))
+    high, wide = cos * height + sin * width, cos * width + sin * height
+    return math.ceil(high / 4) * 4, math.ceil(wide / 4) * 4
+
+
+def _turned(
+    light: Plane,
+    turn_deg: float,
+    scale: float,
+    size: tuple[int, int],
+    *,
+    border: int = cv2.BORDER_REPLICATE,
+) -> Plane:
+    """Turn a picture clockwise about its middle, which is that of the new size."""
     height, width = light.shape
+    if turn_deg == 0.0 and scale == 1.0:
+        return light
     middle = (width - 1) / 2, (height - 1) / 2
-    matrix = cv2.getRotationMatrix2D(middle, -turn_deg, 1.0)
+    matrix = cv2.getRotationMatrix2D(middle, -turn_deg, scale)
+    matrix[:, 2] += (size[1] - width) / 2, (size[0] - height) / 2
     turned = cv2.warpAffine(
-        light,
-        matrix,
-        (width, height),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
+        light, matrix, size[::-1], flags=cv2.INTER_CUBIC, borderMode=border
     )
     return np.asarray(turned, np.float32)
 
 
-def _origin(
-    shape: tuple[int, ...], turn_deg: float, shift: tuple[float, float]
-) -> tuple[float, float]:
-    """Where b's corner lies in a, once b was turned about its middle and shifted."""
+def _origin(shape: tuple[int, ...], best: _Answer) -> tuple[float, float]:
+    """Where b's corner lies in a, by where its middle does."""
     x, y = shape[1] / 2, shape[0] / 2
-    turn = math.radians(turn_deg)
-    cos, sin = math.cos(turn), math.sin(turn)
-    return x - cos * x + sin * y + shift[0], y - sin * x - cos * y + shift[1]
+    turn = math.radians(best.turn_deg)
+    cos, sin = best.scale * math.cos(turn), best.scale * math.sin(turn)
+    return (
+        best.middle[0] - cos * x + sin * y,
+        best.middle[1] - sin * x - cos * y,
+    )

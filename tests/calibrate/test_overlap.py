@@ -52,18 +52,22 @@ def test_pictures_of_different_places_are_not_found(
     assert told["dx_px"] is None
 
 
-@pytest.mark.parametrize("turn_deg", [1.2, -4.0])
-def test_turned_picture_is_found_with_its_turn(turn_deg: float) -> None:
+@pytest.mark.parametrize(
+    ("turn_deg", "scale"),
+    [(1.2, 1.0), (-4.0, 1.0), (35.0, 1.0), (-90.0, 1.0), (178.0, 1.0), (20.0, 1.06)],
+)
+def test_turned_picture_is_found_with_its_turn(turn_deg: float, scale: float) -> None:
     scene = draw_cells(5)
     # The scene turned clockwise about a pixel that becomes b's middle.
-    matrix = cv2.getRotationMatrix2D((799.5, 599.5), turn_deg, 1.0)
+    matrix = cv2.getRotationMatrix2D((799.5, 599.5), turn_deg, 1 / scale)
     turned = cv2.warpAffine(scene, matrix, (1400, 1100), flags=cv2.INTER_CUBIC)
     b = np.asarray(turned[350:850, 500:1100], np.uint8)
     found = find_overlap(scene[100:700, 200:900], b)
     assert found.found
-    assert found.rotation_deg == pytest.approx(turn_deg, abs=0.1)
+    assert found.rotation_deg == pytest.approx(turn_deg, abs=0.15)
+    assert found.scale == pytest.approx(scale, abs=0.005)
     radians = np.deg2rad(turn_deg)
-    cos, sin = np.cos(radians), np.sin(radians)
+    cos, sin = scale * np.cos(radians), scale * np.sin(radians)
     x = 800 - 200 - cos * 300 + sin * 250
     y = 600 - 100 - sin * 300 - cos * 250
     assert found.dx_px == pytest.approx(x, abs=2)

@@ -16,8 +16,8 @@ examples:
   armicro calibrate overlap left.jpg right.jpg
   armicro calibrate overlap left.jpg right.jpg --json
 
-Two pictures of one scale, perhaps a little turned against each other. Exit status 0
-also where they do not overlap: that is an answer ("found": false).
+Two pictures of one scale within 10 %, turned against each other by any angle. Exit
+status 0 also where they do not overlap: that is an answer ("found": false).
 """
 _LEAST_PX = 64
 
