@@ -17,6 +17,7 @@ from armicro.field import Pixels
 from armicro.rig import Camera, Rig
 from armicro.source.reader import missing_bytes, open_reader
 from armicro.source.slide import SlideSource
+from tests.mutants import mutant
 
 Draw = Callable[[int, int], Pixels]
 Write = Callable[..., Path]
@@ -351,3 +352,30 @@ def test_jpeg_tile_that_claims_another_size_is_an_unreadable_field(
         faults = [field.fault for field in source.fields()]
     assert faults[0].startswith("unreadable")
     assert not all(faults)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        ("jpeg.tif", 22),
+        ("jpeg.tif", 26),
+        ("jpeg.tif", 29),
+        ("jpeg.tif", 53),
+        ("plain.tif", 12),
+        ("big.tif", 27),
+        ("aperio.svs", 52),
+    ],
+)
+def test_mutants_that_once_failed_are_read_or_refused(
+    kind: str, seed: int, tmp_path: Path
+) -> None:
+    """Tracebacks, an abort and tiles of gigabytes; found by bench_mutants.py."""
+    path = tmp_path / kind
+    path.write_bytes(mutant(kind, seed))
+    # Refused in one line, or read; any other error fails.
+    with (
+        contextlib.suppress(SourceError),
+        contextlib.closing(SlideSource(path, RIG)) as source,
+    ):
+        for field in source.fields():
+            assert field.pixels.shape == (100, 200, 3)
