@@ -5,6 +5,10 @@ the same of the same slide, in the same words. A rig may set some of the numbers
 stands here is then only their default.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 from armicro.report import SlideScore
 
 SCALES_UM_PER_PX = (0.1, 0.6)
@@ -147,3 +151,106 @@ def score_text(score: SlideScore, *, extent_known: bool, so_far: bool) -> str:
     else:
         said = f"score{' so far' if so_far else ''} {probability_text(score.score)}"
     return f"{said} over {coverage_text(score.coverage, extent_known=extent_known)}"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state in which a field gets no box, or none that is new."""
+
+    said: str
+    """What is so, with the facts that the caller knows in braces."""
+    todo: str
+    """What mends it."""
+
+
+StateName = Literal[
+    "loading",
+    "no_word_yet",
+    "first_field",
+    "no_word",
+    "restarting",
+    "no_picture",
+    "bad_scale",
+    "place_unknown",
+    "place_lost",
+    "place_rough",
+    "moving",
+    "out_of_focus",
+    "no_light",
+    "eyepiece_blind",
+    "motion_unknown",
+    "too_fast",
+]
+AnalysisState = Literal["", "loading", "restarting"]
+"""What a supervisor knows of infer: it runs, is started, or is started again."""
+STATES: Mapping[StateName, State] = {
+    "loading": State(
+        "the networks are loading: no cell is judged yet", "boxes come by themselves"
+    ),
+    "no_word_yet": State(
+        "no word of the analysis yet: no cell is judged",
+        "wait, and see to it that it runs",
+    ),
+    "first_field": State(
+        "the first field is being analysed: no cell is judged yet",
+        "hold still",
+    ),
+    "no_word": State(
+        "no word of the analysis for {seconds:.0f} s: boxes show what was known",
+        "wait until it is back",
+    ),
+    "restarting": State(
+        "the analysis is started again: no new cell is judged",
+        "wait, findings are kept",
+    ),
+    "no_picture": State(
+        "no picture for {seconds:.0f} s: what stands here is old",
+        "wait, or check the camera and its cable",
+    ),
+    "bad_scale": State(
+        "scale {um_per_px:.3g} µm/px is outside {low:g}-{high:g} µm/px",
+        "correct the rig or --um-per-px",
+    ),
+    "place_unknown": State("place unknown", "move to where cells are, and slowly"),
+    "place_lost": State("place lost", "move back to a part already seen"),
+    "place_rough": State(
+        "place known only to ±{error_um:.0f} µm (limit {limit_um:g})",
+        "move to where more cells are",
+    ),
+    "moving": State(
+        "the stage moved {smear_um:.1f} µm during the exposure",
+        "hold it still, or expose shorter",
+    ),
+    "out_of_focus": State(
+        "sharpness {focus:.2f} is below {least:.2f}", "turn the fine focus"
+    ),
+    "no_light": State("no light", "check the lamp, the shutter and the exposure"),
+    "eyepiece_blind": State("no picture", "wait, or check the camera and its cable"),
+    "motion_unknown": State("motion unknown", "hold the stage still"),
+    "too_fast": State(
+        "moving fast, boxes would be off by {error_um:.0f} µm", "move slower"
+    ),
+}
+"""Every state in which boxes are missing or old, for window, terminal and report."""
+
+
+def state_text(name: StateName, **facts: float) -> str:
+    """What is so, and what mends it.
+
+    >>> state_text("out_of_focus", focus=0.2, least=0.5)
+    'sharpness 0.20 is below 0.50: turn the fine focus'
+    >>> state_text("no_word", seconds=3.2).rpartition(": ")[2]
+    'boxes show what was known; wait until it is back'
+    """
+    state = STATES[name]
+    said = state.said.format(**facts)
+    return f"{said}{';' if ': ' in said else ':'} {state.todo}"
+
+
+def boxes_off_text(name: StateName, **facts: float) -> str:
+    """Why a field gets no box at all, and what mends it.
+
+    >>> boxes_off_text("place_lost")
+    'place lost: move back to a part already seen; boxes off'
+    """
+    return f"{state_text(name, **facts)}; boxes off"

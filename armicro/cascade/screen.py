@@ -38,6 +38,7 @@ from armicro.report import (
     Finding,
     Observation,
 )
+from armicro.verdict import state_text
 
 WHOLE_TOLERANCE = 0.05
 """Largest difference of the gate's probability that whole fields may make."""
@@ -94,8 +95,7 @@ class Screen:
         cells = find_cells(field.pixels, field.um_per_px)
         if max(cells.background) < DARKEST_GLASS:
             # Without light all is as even as empty glass, and nothing was seen.
-            reason = "no light: check the lamp, the shutter and the exposure"
-            return Prepared(field, ("unreadable", reason))
+            return Prepared(field, ("unreadable", state_text("no_light")))
         refusal = self._refuse_sight(field)
         if refusal is not None:
             return Prepared(field, refusal, cells)
@@ -151,11 +151,14 @@ class Screen:
         if reason:
             return "bad_scale", reason
         if field.place is None:
-            return "no_place", "place on the slide is unknown"
+            return "no_place", state_text("place_unknown")
         error_um = field.place.standard_error_um
         # A place error that is not a number must refuse too, hence the negation.
-        if not error_um <= self._choice.place_error_um:
-            return "no_place", f"place is known only to {error_um:.0f} µm"
+        limit_um = self._choice.place_error_um
+        if not error_um <= limit_um:
+            return "no_place", state_text(
+                "place_rough", error_um=error_um, limit_um=limit_um
+            )
         return None
 
     def _refuse_sight(self, field: Field) -> tuple[FieldState, str] | None:
@@ -163,12 +166,10 @@ class Screen:
         if sight is None:
             return None
         if not sight.smear_um <= choice.most_smear_um:
-            moved = f"the stage moved {sight.smear_um:.1f} µm during the exposure"
-            return "moving", f"{moved}: hold it still, or expose shorter"
+            return "moving", state_text("moving", smear_um=sight.smear_um)
         if sight.focus is not None and sight.focus < choice.least_focus:
-            return "out_of_focus", (
-                f"sharpness {sight.focus:.2f} is below {choice.least_focus:.2f}: "
-                "turn the fine focus"
+            return "out_of_focus", state_text(
+                "out_of_focus", focus=sight.focus, least=choice.least_focus
             )
         return None
 

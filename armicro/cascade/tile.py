@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from armicro.field import Pixels
 from armicro.report import CellBits
-from armicro.verdict import SCALES_UM_PER_PX
+from armicro.verdict import SCALES_UM_PER_PX, state_text
 
 _PROBE_UM = 4.0
 """Distance of the pixels that the cell test looks at: two or more on any nucleus."""
@@ -66,12 +66,12 @@ def scale_reason(um_per_px: float) -> str:
     >>> scale_reason(0.25)
     ''
     >>> scale_reason(0.83)
-    'scale 0.83 µm/px is outside 0.1-0.6 µm/px'
+    'scale 0.83 µm/px is outside 0.1-0.6 µm/px: correct the rig or --um-per-px'
     """
     low, high = SCALES_UM_PER_PX
     if low <= um_per_px <= high:
         return ""
-    return f"scale {um_per_px:.3g} µm/px is outside {low}-{high} µm/px"
+    return state_text("bad_scale", um_per_px=um_per_px, low=low, high=high)
 
 
 def find_cells(pixels: Pixels, um_per_px: float) -> CellMask:

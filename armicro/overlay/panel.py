@@ -25,9 +25,9 @@ class ScoreCard(WordCard[ScoreWords]):
             return
         painter, room = self.begin(words.title)
         shade = theme.TONES[words.tone]
-        number = QRectF(room.left(), room.top() - 2, 108, 46)
-        write(painter, number, words.number, shade, theme.font(46, bold=True))
-        note = QRectF(room.left() + 112, room.top() + 2, room.width() - 112, 42)
+        number = QRectF(room.left(), room.top() - 2, 132, 46)
+        write(painter, number, words.number, shade, theme.font(34, bold=True))
+        note = QRectF(room.left() + 136, room.top() + 2, room.width() - 136, 46)
         painter.setFont(theme.font(12))
         painter.setPen(theme.MUTED if words.tone == "plain" else shade)
         wrapped = LEFT | Qt.TextFlag.TextWordWrap

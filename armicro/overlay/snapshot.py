@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from armicro.field import Overview, Pixels, Place, Sight
 from armicro.overlay.picture import Cut
 from armicro.report import FieldReport, Finding, Revisit, SlideScore
+from armicro.verdict import AnalysisState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,3 +78,5 @@ class Snapshot:
     """The path is done: silence is no fault from here on."""
     warning: str = ""
     """What the operator should see to, though boxes may be drawn."""
+    analysis: AnalysisState = ""
+    """That infer is started, or started again, where its supervisor says so."""

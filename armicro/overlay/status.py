@@ -13,16 +13,15 @@ from armicro.overlay.pace import Reading
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.overlay.trust import (
-    PLACE_UNKNOWN,
     aim_of,
+    analysis_state,
     is_silent,
     is_stale,
     why_no_boxes,
 )
-from armicro.verdict import coverage_text, probability_text, why_so_far
+from armicro.verdict import coverage_text, probability_text, state_text, why_so_far
 
 RESEARCH_ONLY = "Research use only - not a diagnostic device"
-LOST = "place lost: move back to a part already seen"
 ORIGINS = {
     "slide_file": "slide file",
     "stage_encoder": "stage encoder",
@@ -96,16 +95,14 @@ def banner(
         return Banner(snapshot.problem, "alarm")
     if is_silent(snapshot, now_ns, setting):
         seconds = (now_ns - snapshot.heard_ns) / 1e9
-        return Banner(f"no picture for {seconds:.0f} s - reconnecting", "alarm")
+        return Banner(state_text("no_picture", seconds=seconds), "alarm")
     if shown is None:
         return None
-    reason = why_no_boxes(shown, snapshot.slide, now_ns, setting)
-    if reason == PLACE_UNKNOWN and was_placed:
-        reason = LOST
+    reason = why_no_boxes(
+        shown, snapshot.slide, now_ns, setting, was_placed=was_placed
+    ) or analysis_state(snapshot, now_ns, setting)
     if reason:
         return Banner(reason)
-    if is_stale(snapshot, now_ns, setting):
-        return Banner("analysis silent - restarting; boxes show what was known")
     return Banner(snapshot.warning) if snapshot.warning else None
 
 
@@ -149,7 +146,7 @@ def _score_tone(*, high: bool, partial: bool, stale: bool) -> Tone:
 
 def _score_note(*, high: bool, partial: str, stale: bool) -> str:
     if stale:
-        return "analysis silent: as of the last field"
+        return "no word of the analysis: as of the last field"
     if high:
         return "suspicious cells found: see the list"
     return partial or "mean of six scores"
@@ -232,12 +229,12 @@ def _slide_items(slide: SlideState | None, *, stale: bool) -> tuple[Item, ...]:
     return (
         Item(
             "analysis",
-            "silent" if stale else f"{slide.inference_ms:.0f} ms",
+            "no word" if stale else f"{slide.inference_ms:.0f} ms",
             "warn" if stale else "plain",
         ),
         Item("findings", f"{slide.score.findings:,}"),
         Item("fields", f"{slide.score.fields:,}"),
         Item("area", f"{slide.score.megapixels:,.0f} Mpx"),
-        Item("dropped", f"{slide.fields_dropped:,}", "plain"),
+        Item("dropped", f"{slide.fields_dropped:,}", "muted"),
         *lost,
     )

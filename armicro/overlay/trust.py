@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from armicro.field import Place
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.verdict import boxes_off_text, state_text
 
-PLACE_UNKNOWN = "place unknown: boxes off"
 _NS_PER_MS = 1e6
 
 
@@ -47,39 +47,44 @@ def aim_of(field: LiveField, now_ns: int, setting: Setting) -> Aim | None:
 
 
 def why_no_boxes(
-    field: LiveField, slide: SlideState | None, now_ns: int, setting: Setting
+    field: LiveField,
+    slide: SlideState | None,
+    now_ns: int,
+    setting: Setting,
+    *,
+    was_placed: bool = False,
 ) -> str:
     """Why this field gets no box, in words for the operator; empty when it may.
 
-    The order is the order of what the operator can do about it.
+    The order is the order of what the operator can do about it. ``was_placed``: an
+    earlier field of this slide had a place.
     """
     low, high = setting.scale_limits_um_per_px
     if not low <= field.um_per_px <= high:
-        return f"scale {field.um_per_px:.2f} µm/px outside {low:g}–{high:g}: boxes off"
+        scale = field.um_per_px
+        return boxes_off_text("bad_scale", um_per_px=scale, low=low, high=high)
     if field.voided or field.fault:
         return f"{field.voided or field.fault}: boxes off"
     if slide is not None and slide.problem:
         return f"{slide.problem}: boxes off"
     if field.place is None:
-        return PLACE_UNKNOWN
+        return boxes_off_text("place_lost" if was_placed else "place_unknown")
     limit_um = setting.largest_place_error_um
     if not field.place.standard_error_um <= limit_um:
-        return (
-            f"place known only to ±{field.place.standard_error_um:.0f} µm "
-            f"(limit {limit_um:g}): boxes off"
-        )
+        error_um = field.place.standard_error_um
+        return boxes_off_text("place_rough", error_um=error_um, limit_um=limit_um)
     return _why_not_in_the_eyepiece(field, now_ns, setting) if setting.optical else ""
 
 
 def _why_not_in_the_eyepiece(field: LiveField, now_ns: int, setting: Setting) -> str:
     if (now_ns - field.taken_ns) / _NS_PER_MS > setting.blind_after_ms:
         # No old picture stands there: the operator sees the slide itself.
-        return "no picture: boxes off"
+        return boxes_off_text("eyepiece_blind")
     aim = aim_of(field, now_ns, setting)
     if aim is None or math.isinf(aim.error_um):
-        return "motion unknown: boxes off"
+        return boxes_off_text("motion_unknown")
     if aim.error_um > setting.largest_place_error_um:
-        return f"moving fast: boxes would be off by {aim.error_um:.0f} µm"
+        return boxes_off_text("too_fast", error_um=aim.error_um)
     return ""
 
 
@@ -106,10 +111,27 @@ def opacity_of(error_um: float, setting: Setting) -> float:
     return 1.0 - 0.75 * min(1.0, max(0.0, beyond))
 
 
+def analysis_state(snapshot: Snapshot, now_ns: int, setting: Setting) -> str:
+    """What keeps new boxes away, in words for the operator; empty when nothing does."""
+    if snapshot.finished:
+        return ""
+    if snapshot.analysis:
+        return state_text(snapshot.analysis)
+    if snapshot.slide is None:
+        return state_text("no_word_yet")
+    if is_stale(snapshot, now_ns, setting):
+        seconds = (now_ns - snapshot.slide.heard_ns) / 1e9
+        return state_text("no_word", seconds=seconds)
+    nothing = snapshot.slide.score.fields == 0 and snapshot.slide.last is None
+    return state_text("first_field") if nothing else ""
+
+
 def is_stale(snapshot: Snapshot, now_ns: int, setting: Setting) -> bool:
     """True when infer is silent, so that what is drawn may be out of date."""
     if snapshot.slide is None or snapshot.finished:
         return False
+    if snapshot.analysis == "restarting":
+        return True
     silent_ms = (now_ns - snapshot.slide.heard_ns) / _NS_PER_MS
     return silent_ms > setting.stale_after_ms
 

@@ -43,7 +43,9 @@ def run(job: Job, life: Life) -> None:
         Subscriber(job.addresses["view"], "view", keys=keys) as view,
         Subscriber(job.addresses["slide"], "slide", keys=keys) as slide,
     ):
-        feed = WireFeed(ring, view, slide, overview=read_overview(job))
+        feed = WireFeed(
+            ring, view, slide, overview=read_overview(job), analysis=life.analysis
+        )
 
         def on_tick() -> bool:
             life.beat(

@@ -6,6 +6,8 @@ painted, and thrown away when the slot was overwritten under it.
 
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +18,7 @@ from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.processes.job import Job
 from armicro.session.record import overview_of
 from armicro.slide.journal import Journal
+from armicro.verdict import AnalysisState
 from armicro.wire.link import Subscriber
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Shot, Slide, View
@@ -31,9 +34,12 @@ class WireFeed:
         slide: Subscriber,
         *,
         overview: Overview | None,
+        analysis: Callable[[], AnalysisState] = lambda: "",
     ) -> None:
+        """Take the links; ``analysis`` tells what the supervisor knows of infer."""
         self._ring, self._view, self._slide = ring, view, slide
         self._snapshot = Snapshot(overview=overview)
+        self._analysis = analysis
         self._taken: dict[int, int] = {}
         self.painted_ms: deque[float] = deque(maxlen=2_000)
         """Grab to painted of the last fields."""
@@ -59,7 +65,11 @@ class WireFeed:
             self._snapshot = Snapshot(
                 *(field, state, source, problem, heard_ns, before.overview, finished),
                 warning,
+                before.analysis,
             )
+        analysis = self._analysis()
+        if analysis != self._snapshot.analysis:
+            self._snapshot = replace(self._snapshot, analysis=analysis)
         return self._snapshot
 
     def painted(self, seq: int, painted_ns: int) -> None:

@@ -13,15 +13,19 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Literal, get_args
 
 from armicro.processes.job import Job
+from armicro.verdict import AnalysisState
 from armicro.wire.link import Reporter
 from armicro.wire.topic import Beat
 
 BEAT_S = 0.25
 LAST_S = 12
 """A child that was told to end, or lost its supervisor, is gone after this."""
+ANALYSIS = "infer.state"
+"""Where a supervisor leaves word that infer is started or started again, in the run's
+folder: the display must tell that from a slow analysis."""
 _PR_SET_PDEATHSIG = 1
 
 Name = Literal["capture", "infer", "display", "keeper"]
@@ -41,6 +45,14 @@ class Life:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _die_with_parent()
         threading.Thread(target=self._watch_parent, name="watch", daemon=True).start()
+
+    def analysis(self) -> AnalysisState:
+        """What the supervisor has left word of: infer is started, or started again."""
+        try:
+            said = (self._folder / ANALYSIS).read_text("utf-8")
+        except OSError:
+            return ""
+        return next((known for known in get_args(AnalysisState) if known == said), "")
 
     @property
     def stopping(self) -> bool:

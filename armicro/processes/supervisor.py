@@ -26,7 +26,8 @@ import structlog
 from armicro.errors import ArmicroError
 from armicro.processes.job import Job, Part, write_job
 from armicro.processes.keeper import stitches_beside
-from armicro.processes.life import Name
+from armicro.processes.life import ANALYSIS, Name
+from armicro.verdict import AnalysisState
 from armicro.wire.link import Collector
 from armicro.wire.ring import Ring
 from armicro.wire.topic import TOPICS, Beat
@@ -91,6 +92,13 @@ class _Child:
     worked_s: float | None = None
     """Processor time when it was last heard; None where the system does not tell."""
 
+    @property
+    def state(self) -> AnalysisState:
+        """Whether it runs, is started, or is started again."""
+        if self.process is not None and self.running_since is not None:
+            return ""
+        return "restarting" if self.restarts else "loading"
+
 
 class Supervisor:
     """One session's processes."""
@@ -112,6 +120,7 @@ class Supervisor:
             and (name != "keeper" or stitches_beside(job))
         }
         self._stop = ""
+        self._told: AnalysisState = ""
         self._finished_at: float | None = None
         self._log = structlog.get_logger()
         self.events: list[Event] = []
@@ -155,6 +164,7 @@ class Supervisor:
                         self._hear(beat)
                 for child in self._children.values():
                     self._watch(child, run, ring)
+                self._tell_display(run)
                 if time.monotonic() >= self._end_at:
                     self._refuse_nothing(run)
                     self.stop("its time is over")
@@ -201,6 +211,15 @@ class Supervisor:
             raise _error_of(run / f"{child.name}.error", child.name)
         else:
             self._restart_later(child, now, status)
+
+    def _tell_display(self, run: Path) -> None:
+        infer = self._children.get("infer")
+        state = infer.state if infer else ""
+        if state != self._told:
+            self._told = state
+            # A full disk is told of elsewhere.
+            with contextlib.suppress(OSError):
+                (run / ANALYSIS).write_text(state, "utf-8")
 
     def _has_finished(self) -> bool:
         infer, display = self._children.get("infer"), self._children.get("display")

@@ -62,7 +62,7 @@ def test_improbable_findings_get_no_box() -> None:
         (field_at(None), "", "place unknown"),
         (field_at(place_at(0, 0, 10.1)), "", "±10 µm"),
         (field_at(place_at(0, 0, float("nan"))), "", "place known only"),
-        (field_at(place_at(0, 0), um_per_px=0.83), "", "0.83 µm/px outside 0.1–0.6"),
+        (field_at(place_at(0, 0), um_per_px=0.83), "", "0.83 µm/px is outside 0.1-0.6"),
         (field_at(place_at(0, 0), um_per_px=0.09), "", "outside"),
         (field_at(place_at(0, 0)), "other objective", "other objective"),
         (replace(field_at(place_at(0, 0)), fault="unreadable"), "", "unreadable"),

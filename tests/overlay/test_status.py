@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -17,11 +18,16 @@ from armicro.overlay.status import (
     status_line,
 )
 from armicro.overlay.trust import is_silent, is_stale
+from armicro.report import SlideScore
+from armicro.verdict import STATES, AnalysisState, StateName, boxes_off_text, state_text
 from tests.overlay.scene import SECOND_NS, field_at, overview, place_at, slide_with
 
 SETTING = Setting()
 READING = Reading(29.4, 21.0, 34.0)
 FIELD = field_at(place_at(0, 0))
+
+
+AT_FIRST = replace(slide_with(), score=SlideScore(None, {}, 0.0, 0, 0, 0, 0.0))
 
 
 def words_for(
@@ -121,7 +127,12 @@ def test_unreadable_fields_are_counted_in_the_status_line() -> None:
         (Snapshot(FIELD, problem="camera unplugged"), 0, "camera unplugged"),
         (Snapshot(FIELD, slide_with(), heard_ns=SECOND_NS), 1500, "no picture for 2 s"),
         (Snapshot(FIELD, slide_with(problem="old certificate")), 0, "old certificate"),
-        (Snapshot(FIELD, slide_with()), 2500, "analysis silent"),
+        (Snapshot(FIELD, slide_with()), 2500, "no word of the analysis for 2 s"),
+        (Snapshot(FIELD, slide_with(), analysis="restarting"), 0, "is started again"),
+        (Snapshot(FIELD, analysis="restarting"), 0, "is started again"),
+        (Snapshot(FIELD, analysis="loading"), 0, "the networks are loading"),
+        (Snapshot(FIELD), 0, "no word of the analysis yet"),
+        (Snapshot(FIELD, AT_FIRST), 0, "the first field is being analysed"),
     ],
 )
 def test_trouble_is_said_over_the_picture(
@@ -130,6 +141,53 @@ def test_trouble_is_said_over_the_picture(
     said = banner(snapshot, FIELD, SECOND_NS + after_ms * 1_000_000, SETTING)
     assert said is not None
     assert text in said.text
+
+
+@pytest.mark.parametrize("after_ms", [0, 100_000])
+@pytest.mark.parametrize("analysis", ["", "loading", "restarting"])
+def test_the_end_is_no_trouble_of_the_analysis(
+    after_ms: int, analysis: AnalysisState
+) -> None:
+    ended = Snapshot(FIELD, slide_with(), finished=True, analysis=analysis)
+    assert banner(ended, FIELD, SECOND_NS + after_ms * 1_000_000, SETTING) is None
+
+
+def test_boxes_are_old_as_soon_as_the_analysis_is_known_to_have_ended() -> None:
+    known = Snapshot(FIELD, slide_with(), analysis="restarting")
+    assert is_stale(known, SECOND_NS, SETTING)
+    assert not is_stale(replace(known, analysis=""), SECOND_NS, SETTING)
+
+
+def test_only_an_analysis_that_ended_is_called_started_again() -> None:
+    for snapshot in (
+        Snapshot(FIELD),
+        Snapshot(FIELD, slide_with()),
+        Snapshot(FIELD, analysis="loading"),
+    ):
+        said = banner(snapshot, FIELD, 60 * SECOND_NS, SETTING)
+        assert said is not None
+        assert "again" not in said.text
+
+
+def test_every_state_is_said_with_its_remedy_in_one_line() -> None:
+    assert set(STATES) == set(get_args(StateName))
+    names = "um_per_px low high error_um limit_um smear_um focus least seconds"
+    facts = dict.fromkeys(names.split(" "), 0.3)
+    for name, state in STATES.items():
+        said = state_text(name, **facts)
+        assert state.todo
+        # So much the window shows over the picture; the rest is cut off.
+        assert len(boxes_off_text(name, **facts)) <= 96
+        assert said.endswith(state.todo)
+        assert "{" not in said
+        assert "\n" not in said
+
+
+def test_fields_that_were_dropped_are_no_alarm() -> None:
+    slide = replace(slide_with(), fields_dropped=3_861)
+    line = status_line(Snapshot(FIELD, slide), FIELD, READING, SECOND_NS, SETTING)
+    (dropped,) = [item for item in line if item.name == "dropped"]
+    assert dropped == Item("dropped", "3,861", "muted")
 
 
 def test_all_well_says_nothing() -> None:

@@ -14,6 +14,7 @@ from armicro.overlay.setting import Optics
 from armicro.processes.display import setting_of, slot_errors
 from armicro.processes.feed import WireFeed
 from armicro.rig import Rig
+from armicro.verdict import AnalysisState
 from armicro.wire.link import Subscriber
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Message, Shot, View
@@ -87,3 +88,15 @@ def test_field_of_a_capture_that_counts_anew_is_shown() -> None:
     assert first is again
     assert anew is not None
     assert anew.taken_ns == 2
+
+
+def test_the_snapshot_says_what_the_supervisor_knows_of_the_analysis() -> None:
+    known: list[AnalysisState] = ["loading", "", "restarting"]
+    feed = WireFeed(
+        cast(Ring, None),
+        cast(Subscriber, FakeSubscriber()),
+        cast(Subscriber, FakeSubscriber()),
+        overview=None,
+        analysis=iter(known).__next__,
+    )
+    assert [feed.poll().analysis for _ in known] == known

@@ -11,6 +11,7 @@ import pytest
 
 from armicro.processes import supervisor as supervising
 from armicro.processes.job import Job
+from armicro.processes.life import ANALYSIS
 from armicro.processes.supervisor import ChildError, Supervisor
 from armicro.rig import Rig
 from armicro.wire.ring import Ring
@@ -148,3 +149,31 @@ def test_what_a_child_leaves_behind_goes_with_the_run(
     assert bench.child.process is not None
     assert bench.child.process.wait(10) == 0
     assert Path((bench.folder / "made").read_text().strip()).parent == run
+
+
+def test_the_display_is_told_what_keeps_the_analysis_from_its_work(
+    bench: Bench,
+) -> None:
+    def told() -> str:
+        bench.supervisor._tell_display(bench.folder)
+        path = bench.folder / ANALYSIS
+        return path.read_text() if path.exists() else ""
+
+    assert told() == "loading"
+    bench.start("raise SystemExit(70)")
+    bench.hear("starting")
+    assert told() == "loading"
+    bench.hear("running")
+    assert told() == ""
+    # Slow is not dead: however long it says nothing, it is not called started again.
+    bench.now += supervising.SILENT_S - 1.0
+    assert told() == ""
+    assert bench.child.process is not None
+    bench.child.process.wait(10)
+    bench.watch()
+    assert told() == "restarting"
+    bench.start("import time; time.sleep(60)")
+    bench.hear("starting")
+    assert told() == "restarting"
+    bench.hear("running")
+    assert told() == ""
