@@ -152,19 +152,25 @@ def _score_note(*, high: bool, partial: str, stale: bool) -> str:
     return partial or "mean of six scores"
 
 
-def coverage_words(snapshot: Snapshot, setting: Setting) -> CoverageWords:
-    """How much of the cell area was analysed, never rounded up to all of it."""
+def coverage_words(
+    snapshot: Snapshot, setting: Setting, *, stale: bool = False
+) -> CoverageWords:
+    """How much of the cell area was analysed, never rounded up to all of it.
+
+    While infer is silent fields pass by that it does not know of: it is less by them.
+    """
     slide = snapshot.slide
     share = slide.score.coverage if slide else 0.0
     known = snapshot.overview is not None
     return CoverageWords(
         share=share,
         text=(
-            coverage_text(share, extent_known=known)
+            f"{'at most ' * stale}{coverage_text(share, extent_known=known)}"
             if slide
             else "nothing analysed yet"
         ),
-        enough=not why_so_far(share, extent_known=known, enough=setting.least_coverage),
+        enough=not stale
+        and not why_so_far(share, extent_known=known, enough=setting.least_coverage),
     )
 
 

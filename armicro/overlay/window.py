@@ -216,7 +216,7 @@ class Window(QWidget):
         name = snapshot.slide.name if snapshot.slide else ""
         self.heading.say(name, snapshot.source if snapshot.source != name else "")
         self.score.say(score_words(snapshot, stale=stale, setting=setting))
-        self.coverage.say(coverage_words(snapshot, setting))
+        self.coverage.say(coverage_words(snapshot, setting, stale=stale))
         known = self._known
         self.map.draw(known.seen, snapshot.overview, changed=known.map_changed)
         known.map_changed = False

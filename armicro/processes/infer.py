@@ -192,6 +192,8 @@ class _Session:
             self._writer.pass_by(shown)
 
     def _work(self, ready: Ready) -> None:
+        # First what came with it: a field takes seconds, told meanwhile is the slide.
+        self._keep_shown()
         spent_ns = self._spent_ns()
         account, late = self._pipeline.look(ready.prepared)
         for kept in (late, account):

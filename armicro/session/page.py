@@ -92,7 +92,7 @@ def _notices(session: Session) -> list[str]:
             f"{session.fields_missing} of {session.slide.fields_planned} planned "
             "fields were not read."
         )
-    if session.reports and session.finished and session.why_so_far:
+    if session.reports and session.why_so_far:
         notices.append(
             f"{session.coverage_text}; {session.why_so_far}. Cells elsewhere may "
             "change the score."

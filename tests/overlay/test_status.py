@@ -91,6 +91,13 @@ def test_coverage_is_never_rounded_up_to_all() -> None:
     assert words.enough
 
 
+def test_coverage_of_a_silent_analysis_is_an_upper_bound() -> None:
+    snapshot = Snapshot(FIELD, slide_with(coverage=0.96), overview=overview())
+    words = coverage_words(snapshot, SETTING, stale=True)
+    assert words.text == "at most 96 % of the cell area analysed"
+    assert not words.enough
+
+
 def test_coverage_of_an_unknown_extent_says_so() -> None:
     words = coverage_words(Snapshot(FIELD, slide_with(coverage=1.0)), SETTING)
     assert "visited" in words.text
