@@ -317,7 +317,7 @@ def shown_of(bench: Bench, after: int, kept: int = 0) -> tuple[int, Shown]:
 
 
 def test_live_tells_what_it_showed_until_infer_keeps_it(make_bench: Make) -> None:
-    bench = make_bench("live", RowSource(400, pause_s=0.01))
+    bench = make_bench("live", RowSource(250, pause_s=0.04))
     note = noted(bench)
     placed, lost = set(note.placed), note.lost
     bench.ask(done=())
@@ -341,7 +341,7 @@ def test_what_infer_never_heard_of_is_in_the_journal_at_the_end(
     (tmp_path / "out").mkdir()
     with Journal(tmp_path / "out" / "session.sqlite"):
         pass
-    bench = make_bench("live", RowSource(400, pause_s=0.01))
+    bench = make_bench("live", RowSource(250, pause_s=0.04))
     note = noted(bench)
     bench.capture.close()
     with Journal(tmp_path / "out" / "session.sqlite") as journal:
