@@ -16,6 +16,7 @@ from armicro.processes import capture as capturing
 from armicro.processes.intake import Ranges
 from armicro.processes.job import Job, Mode
 from armicro.processes.life import Life
+from armicro.processes.placing import Placing
 from armicro.processes.shown import MOST_CHUNKS, ShownGround
 from armicro.report import Shown
 from armicro.rig import Camera, Rig
@@ -275,6 +276,14 @@ class RowSource(CountingSource):
             yield replace(one, um_per_px=20.0, place=None if lost else place)
 
 
+class NoRegistration:
+    def place(self, field: Field) -> Field:
+        return field
+
+    def close(self) -> None:
+        pass
+
+
 class Noting(ShownGround):
     """Notes which fields were shown: a camera's others were never there."""
 
@@ -292,8 +301,11 @@ class Noting(ShownGround):
 
 def noted(bench: Bench) -> Noting:
     note = bench.capture._shown = Noting()
+    # Registration is not what is tried here: what has no place stays without.
+    bench.capture._placing = cast(Placing, NoRegistration())
+    deadline = time.monotonic() + 60
     # Infer is not there yet: the operator sees fields all the same.
-    while len(note.placed) < 5 or not note.lost:
+    while len(note.placed) < 4 and time.monotonic() < deadline:
         bench.capture.turn()
     return note
 
