@@ -5,6 +5,8 @@ and what to do, and is caught only in ``processes`` and ``__main__``. ``exit_sta
 what a command returns for it: 2 for wrong use or bad input, 1 for work that failed.
 """
 
+import re
+
 EXTRAS = {
     "train": "matplotlib nncf onnx onnxruntime onnxscript safetensors sklearn torch",
     "camera": "pypylon",
@@ -15,11 +17,29 @@ EXTRAS = {
 }
 """What each extra of the installation brings, by the names that are imported."""
 
+_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def one_line(text: str) -> str:
+    r"""Text that is one line and can be encoded, whatever a file's name holds.
+
+    >>> print(one_line("a\nb\udcff.tif"))
+    a\nb\xff.tif
+    """
+    # A byte of a name that is no UTF-8 comes as a surrogate: shown as that byte.
+    return _BREAKS.sub(
+        lambda found: found[0].encode("unicode_escape").decode(), text
+    ).replace("\\udc", "\\x")
+
 
 class ArmicroError(Exception):
     """The base of every error that armicro raises on purpose."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        """The message in one line: a name in it may hold anything."""
+        return one_line(super().__str__())
 
 
 class SourceError(ArmicroError):
@@ -28,6 +48,12 @@ class SourceError(ArmicroError):
 
 class SourceLostError(SourceError):
     """A source that worked has gone away (camera unplugged); it may come back."""
+
+    exit_status = 1
+
+
+class DiskError(SourceError):
+    """What was to be kept could not be written: nothing may tell it as kept."""
 
     exit_status = 1
 

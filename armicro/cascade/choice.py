@@ -25,7 +25,8 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     merge_um: Annotated[float, Meta(gt=0)] = MERGE_UM
     """Candidates and findings nearer than this are one cell."""
     most_per_field: Annotated[int, Meta(gt=0)] = 100
-    """Candidates of one field that the HR network looks at, the best first."""
+    """Findings that a field keeps, by HR probability, and all that HR calls suspicious
+    beside them; HR looks at every candidate."""
     place_error_um: Annotated[float, Meta(gt=0)] = PLACE_ERROR_UM
     """A field whose place is known worse than this gets no boxes."""
     least_focus: Annotated[float, Meta(ge=0, le=1)] = LEAST_FOCUS

@@ -1,13 +1,21 @@
 """Order of findings and fusion of the six slide scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from armicro.report import Finding
+from armicro.verdict import SUSPICIOUS
 
 TOP_COUNT = 30
 """Findings that the slide's score and the gallery look at (Cheng et al. 2021)."""
 TOP_APART_UM = 200.0
 """A finding nearer than this to a higher one is not in the top list (release)."""
+
+MOST_CANDIDATES = 1200
+"""Findings that a slide keeps, and all that reached ``SUSPICIOUS`` beside them. The
+release has this limit before HR and by LR probability, which drops lesions on large
+slides; here HR has judged."""
+LEAST_CANDIDATES = 600
+"""So many a slide keeps at least, where it has them (release)."""
 
 Scores = Mapping[str, tuple[float, float]]
 
@@ -21,6 +29,19 @@ def order(finding: Finding) -> tuple[float, ...]:
         finding.x_um,
         finding.field_seq,
     )
+
+
+def kept_of(probabilities: Iterable[float], most: int) -> int:
+    """How many findings, most suspicious first, a limit leaves.
+
+    Args:
+        probabilities: of HR, highest first.
+        most: the limit, which falls below ``SUSPICIOUS`` only.
+
+    >>> kept_of([0.9, 0.5, 0.4, 0.3], 1), kept_of([0.9, 0.5, 0.4, 0.3], 3)
+    (2, 3)
+    """
+    return max(most, sum(share >= SUSPICIOUS for share in probabilities))
 
 
 def fuse_mean(scores: Scores) -> float:

@@ -12,6 +12,7 @@ and only a ``Finding`` is in slide coordinates.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from armicro.cascade.choice import Choice
 from armicro.cascade.cut import Cut, Cutter, Origins, Prepared
 from armicro.cascade.locate import CANDIDATE_RULES
 from armicro.cascade.merge import Point, keep_apart
+from armicro.cascade.rank import kept_of, order
 from armicro.cascade.tile import (
     CellMask,
     cut_centred,
@@ -44,6 +46,8 @@ WHOLE_TOLERANCE = 0.05
 """Largest difference of the gate's probability that whole fields may make."""
 LR_STRIDE_PX = 32
 """LR pixels a cell of the location map (ResNet50's last stage)."""
+HR_TILES_AT_ONCE = 128
+"""A tile takes 200 kB, and a crowded field has a thousand."""
 DARKEST_GLASS = 32
 """Level of 255 that empty glass has at least in some channel when the lamp is on."""
 
@@ -134,7 +138,12 @@ class Screen:
         candidates = self._candidates(
             prepared, cut.origins_px, gates, outputs["location"]
         )
-        observations = self._confirm(prepared, candidates)
+        # HR looks at all; only then, by what it says, are there too many.
+        observations: list[Observation] = []
+        for first in range(0, len(candidates), HR_TILES_AT_ONCE):
+            part = candidates[first : first + HR_TILES_AT_ONCE]
+            observations += self._confirm(prepared, part)
+            observations = self._strongest(observations)
         report = _report(
             prepared,
             "analysed",
@@ -142,6 +151,7 @@ class Screen:
             lr_positive=int(np.count_nonzero(gates > self._lr.gate)),
             observations=observations,
         )
+        report = msgspec.structs.replace(report, hr_tiles=len(candidates))
         return Account(report, observations)
 
     def _refuse(self, field: Field) -> tuple[FieldState, str] | None:
@@ -193,7 +203,6 @@ class Screen:
         kept = keep_apart(
             [(c.x_um, c.y_um) for c in found],
             apart_um=self._choice.merge_um,
-            count=self._choice.most_per_field,
         )
         return [found[i] for i in kept]
 
@@ -223,6 +232,14 @@ class Screen:
             for x, y, height in peaks.tolist()
         )
         return [c for c in candidates if c.x_um < width_um and c.y_um < height_um]
+
+    def _strongest(self, observations: list[Observation]) -> list[Observation]:
+        most = self._choice.most_per_field
+        if len(observations) <= most:
+            return observations
+        ranked = sorted(observations, key=lambda seen: order(seen.finding))
+        shares = (seen.finding.hr_probability for seen in ranked)
+        return ranked[: kept_of(shares, most)]
 
     def _confirm(
         self, prepared: Prepared, candidates: Sequence[_Candidate]

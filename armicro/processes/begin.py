@@ -60,8 +60,7 @@ def begin(job: Job) -> Job:
             facts["started"] = datetime.now(UTC).isoformat(timespec="seconds")
         if card is not None and card.overview is not None:
             facts["overview"] = _overview_card(card.overview)
-        for key, value in facts.items():
-            journal.set(key, value)
+        journal.set_all(facts)
     return job
 
 

@@ -21,6 +21,7 @@ from statistics import median
 
 import msgspec
 
+from armicro.cascade.rank import kept_of
 from armicro.engine.registry import Backend, NetworkSet, open_set
 from armicro.errors import EngineError
 from armicro.pipeline import Pipeline
@@ -38,7 +39,8 @@ from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
 
 DRAWN = 2000
-"""Findings that the display is told of, the most suspicious first."""
+"""Findings that the display is told of, the most suspicious first; what is suspicious
+is told of whatever their number."""
 PART_OF: Mapping[Backend, int] = {"openvino": 8, "tensorrt": 64, "recorded": 64}
 """Samples between two words of life: about a second on a slow CPU."""
 LIVE_NICENESS = 5
@@ -136,6 +138,26 @@ class _Session:
     def run(self) -> None:
         """Work until there is nothing left, or until told to end."""
         self._at_work = True
+        ended = self._read()
+        self._intake.close()
+        self._keep_shown()
+        self._writer.close()
+        if self._intake.error is not None:
+            raise self._intake.error
+        if not ended:
+            # Told to end, it has some seconds: what was found is written first.
+            self._journal.set_all(self._sums())
+        self._flush()
+        self._journal.settle()
+        self._finished = ended
+        self.close(whole=ended or self._job.mode == "live")
+        # What was found stays to be seen until the supervisor ends the session.
+        while not self._life.stopping:
+            self._tell()
+            time.sleep(0.05)
+
+    def _read(self) -> bool:
+        """Take fields until there are no more, or (False) until told to end."""
         while not self._life.stopping:
             for thread in (self._intake, self._writer):
                 if thread.error is not None:
@@ -144,43 +166,40 @@ class _Session:
                 self._work(self._intake.ready.get(timeout=0.05))
             except queue.Empty:
                 if self._intake.finished.is_set() and self._intake.ready.empty():
-                    self._finished = True
-                    break
+                    return True
             self._keep_shown()
             self._tell()
-        self._intake.close()
-        self._keep_shown()
-        self._writer.close()
-        if not self._finished:
-            # Told to end, it has some seconds: what was found is written first.
-            self.close()
-        self._flush()
-        self.close()
-        # What was found stays to be seen until the supervisor ends the session.
-        while not self._life.stopping:
-            self._tell()
-            time.sleep(0.05)
+        return False
 
-    def close(self) -> None:
-        """Write what is queued and the sums of the session; may be called twice."""
+    def close(self, *, whole: bool = False) -> None:
+        """Write what is queued and the sums of the session; may be called twice.
+
+        Args:
+            whole: the session came to its end, and all of it is kept.
+
+        Raises:
+            DiskError: something is not kept; then nothing says that it was.
+        """
         if self._closed:
             return
         self._closed = True
         self._intake.close()
         self._writer.close()
+        facts = self._sums()
+        if whole:
+            # Its presence says that the session came to its end.
+            facts["wall_s"] = self._spent().wall_s
+        self._journal.set_all(facts)
+        self._tell(at_once=True)
+
+    def _sums(self) -> Facts:
         spent = self._spent()
-        facts: Facts = {
+        return {
             "score": self._score,
             "spent": spent,
             "inference_s": spent.inference_s,
             "fields_dropped": spent.fields_dropped,
         }
-        if self._finished or self._job.mode == "live":
-            # Its presence says that the session came to its end.
-            facts["wall_s"] = spent.wall_s
-        for key, value in facts.items():
-            self._journal.set(key, value)
-        self._tell(at_once=True)
 
     def _keep_shown(self) -> None:
         """Take what was shown into the slide, and say what of it is kept."""
@@ -222,10 +241,11 @@ class _Session:
         """Look at what waited for a next field, which does not come any more."""
         late = self._timed(self._pipeline.flush())
         if late is not None:
+            score = self._pipeline.score()
+            self._journal.amend(late, {"score": score, "spent": self._spent()})
+            # Told once it is kept.
             self._seen.add(late.report)
-            self._score = self._pipeline.score()
-            facts: Facts = {"score": self._score, "spent": self._spent()}
-            self._journal.amend(late, facts)
+            self._score = score
 
     def _on_part(self) -> None:
         if self._at_work:
@@ -237,6 +257,7 @@ class _Session:
             fields=self._score.fields,
             fields_dropped=self._spent().fields_dropped,
             messages_dropped=self._intake.messages_dropped,
+            text=self._intake.map_problem,
         )
         now = time.monotonic()
         if now < self._tell_at and not at_once:
@@ -247,6 +268,8 @@ class _Session:
         ):
             self._revisit_at, self._revisits_of = now + REVISIT_S, self._score
             self._revisits = self._pipeline.revisits()
+        findings = self._pipeline.findings()
+        told = kept_of((found.hr_probability for found in findings), DRAWN)
         self._publisher.send(
             Slide(
                 session=self._job.session,
@@ -254,7 +277,7 @@ class _Session:
                 sent_ns=time.monotonic_ns(),
                 score=self._score,
                 last=self._last,
-                findings=self._pipeline.findings()[:DRAWN],
+                findings=findings[:told],
                 fields_dropped=self._spent().fields_dropped,
                 inference_ms=median(self._recent_ms) if self._recent_ms else 0.0,
                 problem=self._intake.problem,

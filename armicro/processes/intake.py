@@ -60,6 +60,11 @@ class Intake:
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
         self._thread.start()
 
+    @property
+    def map_problem(self) -> str:
+        """Why the fields are not stitched any more; empty while all is well."""
+        return self._keeper.problem if self._keeper else ""
+
     def close(self) -> None:
         """Ask no more and end the thread; a field that waits is dropped."""
         self._ended.set()

@@ -94,7 +94,8 @@ class Keeper:
             yield
         except (ArmicroError, OSError, cv2.error) as error:
             structlog.get_logger().warning("no map is kept", reason=str(error))
-            self.problem, self._stitcher = str(error), None
+            self.problem = f"no whole map is kept: {error}"
+            self._stitcher = None
 
 
 def run(job: Job, life: Life) -> None:

@@ -13,7 +13,7 @@ from armicro.processes.folder import alone, make_folder
 from armicro.processes.job import Job
 from armicro.processes.supervisor import Supervisor
 from armicro.session.output import write_outputs
-from armicro.session.record import Session
+from armicro.session.record import Session, SlideCard
 from armicro.session.slide_file import SLIDE, write_slide
 from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat
@@ -34,6 +34,7 @@ def run_job(
 
     Raises:
         ArmicroError: a process ended for bad input, or kept dying.
+        DiskError: something could not be written.
     """
     if job.part == "microscope":
         # The slide is kept where infer runs.
@@ -51,12 +52,25 @@ def run_job(
                 if _has_fields(job):
                     _write(job, supervisor, str(error), quiet=quiet)
             raise
+        ended = ended or _why_not_whole(job)
         return _write(job, supervisor, ended, quiet=quiet), ended
 
 
 def _supervise(supervisor: Supervisor, job: Job, *, quiet: bool) -> str:
     with _bar(job, quiet=quiet) as supervisor.on_beat:
         return supervisor.run()
+
+
+def _why_not_whole(job: Job) -> str:
+    """Why the journal is not that of a session that came to its end, or ""."""
+    with Journal(job.journal) as journal:
+        card = journal.get("slide", SlideCard) or SlideCard()
+        kept = sum(last - first + 1 for first, last in journal.done())
+        is_closed = journal.get("wall_s", float) is not None
+    planned = card.fields_planned or 0
+    if kept < planned:
+        return f"only {kept} of {planned} planned fields are in the journal"
+    return "" if is_closed else "the session's end is not in the journal"
 
 
 def _has_fields(job: Job) -> bool:

@@ -187,6 +187,8 @@ class Supervisor:
         child.worked_s = worked_s(beat.pid)
         if beat.state != "starting" and child.running_since is None:
             child.running_since = child.heard
+        if beat.text and beat.process in ("infer", "keeper"):
+            self._note_once(f"{beat.process}: {beat.text}")
         self.on_beat(beat)
 
     def _watch(self, child: _Child, run: Path, ring: Ring) -> None:
@@ -289,6 +291,10 @@ class Supervisor:
     def _note(self, text: str) -> None:
         self._log.warning(text)
         self.events.append(Event(time.monotonic_ns(), text))
+
+    def _note_once(self, text: str) -> None:
+        if all(event.text != text for event in self.events):
+            self._note(text)
 
     def _end(self) -> None:
         order = [n for n in ENDS if n in self._children]

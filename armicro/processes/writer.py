@@ -43,9 +43,16 @@ class Writer:
         self._put(shown)
 
     def close(self) -> None:
-        """Write all that is queued, then end."""
+        """Write all that is queued, then end; may be called twice.
+
+        Raises:
+            DiskError: something of it, or before it, is not kept.
+            Exception: whatever else ended the thread.
+        """
         self._put(None)
         self._thread.join()
+        if self.error is not None:
+            raise self.error
 
     def _put(self, item: Item | None) -> None:
         # With a limit: a thread that has failed meanwhile never makes room.

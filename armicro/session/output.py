@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from armicro.errors import SourceError
+from armicro.errors import DiskError
 from armicro.session.page import render_page
 from armicro.session.qupath import findings_geojson
 from armicro.session.record import Session, read_session
@@ -31,16 +31,17 @@ def write_outputs(folder: Path, journal: Journal) -> Session:
         The session that was written.
 
     Raises:
-        SourceError: the journal is damaged or the folder cannot be written.
+        DiskError: a file cannot be written; the journal still holds what is kept.
+        SourceError: the journal is damaged.
     """
     session = read_session(journal)
     try:
-        _write_files(folder, session)
         _write_crops(folder / "top", session)
+        _write_files(folder, session)
     except OSError as error:
-        raise SourceError(
+        raise DiskError(
             f"{error.filename or folder}: {error.strerror or error}; check free space "
-            "and write permission of the session folder"
+            f"and write permission, then write it with `armicro report {folder}`"
         ) from error
     return session
 
@@ -60,7 +61,6 @@ def _write_files(folder: Path, session: Session) -> None:
         corner_xy_um = x * pixel_xy_um[0], y * pixel_xy_um[1]
         size_px = wh_px[0], wh_px[1]
     files = {
-        "slide.json": encode_summary(summarise(session)),
         "findings.csv": findings_csv(session.findings).encode(),
         "findings.geojson": findings_geojson(
             session.findings,
@@ -71,6 +71,8 @@ def _write_files(folder: Path, session: Session) -> None:
         ),
         "latency.csv": latency_csv(session.stations).encode(),
         "report.html": render_page(session).encode(),
+        # Last: what reads a folder by it finds the others there.
+        "slide.json": encode_summary(summarise(session)),
     }
     for name, content in files.items():
         _replace(folder / name, content)
@@ -92,5 +94,8 @@ def _write_crops(folder: Path, session: Session) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from armicro.field import Overview
 from armicro.report import FieldReport, Finding, SlideScore
 from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.journal import Event, Journal
-from armicro.slide.track import merge, top
+from armicro.slide.track import FindingSet, top
 from armicro.verdict import (
     ENOUGH_COVERAGE,
     MERGE_UM,
@@ -111,8 +111,8 @@ class Session:
 
     @property
     def finished(self) -> bool:
-        """The run ended by itself; its end is what writes ``wall_s``."""
-        return self.wall_s is not None
+        """The run came to its end, which writes ``wall_s``, and all of it is kept."""
+        return self.wall_s is not None and not self.fields_missing
 
     @property
     def fields_missing(self) -> int:
@@ -167,9 +167,10 @@ def read_session(journal: Journal) -> Session:
         SourceError: the journal is damaged, or holds what this version cannot read.
     """
     settings = journal.get("settings", Facts) or {}
-    findings = merge(
-        list(journal.observations(crops=False)), merge_um=_merge_um(settings)
-    )
+    found = FindingSet(merge_um=_merge_um(settings))
+    # One by one: those of a large slide do not fit into memory together.
+    found.update(journal.observations(crops=False))
+    findings = found.merged()
     best = [seen.finding for seen in top(findings, TOP_COUNT)]
     reports = journal.reports()
     ground, unplaced = journal.shown()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from armicro.errors import SourceError
+from armicro.errors import DiskError, SourceError
 from armicro.field import Pixels
 from armicro.session.record import MapCard
 from armicro.slide.journal import Journal
@@ -55,7 +55,7 @@ def write_slide(
         try:
             _write(target, mosaic, spots, card, progress)
         except OSError as error:
-            raise SourceError(
+            raise DiskError(
                 f"{target}: {error.strerror or error}; free some space and write it "
                 f"with `armicro report {folder}`"
             ) from error

@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from armicro.errors import SourceError
+from armicro.errors import DiskError, SourceError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,7 @@ class Database:
     Raises:
         SourceError: here and from every method, when the file is damaged, of another
             program or version, or cannot be written.
+        DiskError: from every method that writes, when what it was given is not kept.
     """
 
     def __init__(self, path: Path, schema: Schema) -> None:
@@ -73,6 +74,15 @@ class Database:
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it; may be called twice."""
         self._database.close()
+
+    def settle(self) -> None:
+        """Have the disk itself hold all that was written until now.
+
+        Raises:
+            DiskError: it does not.
+        """
+        with self._writes():
+            self._database.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
 
     def _prepare(self) -> None:
         schema = self._schema
@@ -128,6 +138,8 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if _is_of_disk(error):
+                raise self._not_kept(error) from error
             raise SourceError(
                 f"{self._path}: {error}; check that its folder exists and may be "
                 "written, free space, and that no other armicro uses it"
@@ -137,3 +149,36 @@ class Database:
                 f"{self._path}: damaged or not a {self._schema.noun} ({error}); "
                 f"{self._schema.damaged}"
             ) from error
+
+    @contextlib.contextmanager
+    def _writes(self) -> Iterator[None]:
+        """The same around what is to be kept: a failure is that of the work."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._not_kept(error) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._writes():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                # A full disk may have rolled it back already.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _not_kept(self, error: sqlite3.Error) -> DiskError:
+        return DiskError(
+            f"{self._path}: {error}: what came last is not kept; free some space and "
+            "go on with --resume, or choose another --out"
+        )
+
+
+def _is_of_disk(error: sqlite3.Error) -> bool:
+    # Absent where the error is Python's own.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)

@@ -14,7 +14,6 @@ equal to an undisturbed one:
 No clock is read here: times are passed in. One thread at a time may use a journal.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +73,7 @@ class Journal(Database):
     Raises:
         SourceError: here and from every method, when the file is missing, damaged, of
             another program or version, or cannot be written.
+        DiskError: from every method that writes, when what it was given is not kept.
     """
 
     def __init__(self, path: Path, *, must_exist: bool = False) -> None:
@@ -120,7 +120,7 @@ class Journal(Database):
         )
         rows = [_observation_row(each) for each in observations]
         rest = [(key, _value_of(fact)) for key, fact in (facts or {}).items()]
-        with self._told(), self._transaction():
+        with self._transaction():
             self._database.executemany(_SET, rest)
             cursor = self._database.execute(
                 "INSERT INTO fields VALUES (?,?,?,?) ON CONFLICT (seq) DO NOTHING", row
@@ -140,7 +140,7 @@ class Journal(Database):
         """
         grown = _Grown.of(late)
         rest = [(key, _value_of(fact)) for key, fact in (facts or {}).items()]
-        with self._told(), self._transaction():
+        with self._transaction():
             self._database.executemany(_SET, rest)
             self._grow(grown)
 
@@ -153,7 +153,7 @@ class Journal(Database):
             return
         unplaced[shown.life] = max(shown.unplaced, before)
         rows = [(_GROUND, ground.pack()), (_UNPLACED, _value_of(unplaced))]
-        with self._told(), self._transaction():
+        with self._transaction():
             self._database.executemany(_SET, rows)
 
     def shown(self) -> tuple[Ground, dict[int, int]]:
@@ -173,7 +173,7 @@ class Journal(Database):
 
     def note(self, kind: str, text: str, at_ns: int) -> None:
         """Keep an event; ``at_ns`` is of the clock that the stations use."""
-        with self._told():
+        with self._writes():
             self._database.execute(
                 "INSERT INTO events (time_ns, kind, text) VALUES (?,?,?)",
                 (at_ns, kind, text),
@@ -181,8 +181,13 @@ class Journal(Database):
 
     def set(self, key: str, value: object) -> None:
         """Keep a fact of the session: bytes as they are, anything else as JSON."""
-        with self._told():
-            self._database.execute(_SET, (key, _value_of(value)))
+        self.set_all({key: value})
+
+    def set_all(self, facts: Mapping[str, object]) -> None:
+        """Keep facts as ``set`` does, all or none."""
+        rows = [(key, _value_of(fact)) for key, fact in facts.items()]
+        with self._transaction():
+            self._database.executemany(_SET, rows)
 
     def get(self, key: str, kind: type[Kind]) -> Kind | None:
         """Return a fact as ``kind``, or None when it was never set.
@@ -274,16 +279,6 @@ class Journal(Database):
     def _grow(self, grown: "_Grown") -> None:
         self._database.execute(_GROW, (grown.report, grown.seq))
         self._database.executemany(_OBSERVE, grown.rows)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
 
 def _value_of(fact: object) -> bytes | str:

@@ -59,7 +59,7 @@ class MapFile(Database):
             keyframe.landmarks.words.astype(np.float16).tobytes(),
             picture.tobytes(),
         )
-        with self._told():
+        with self._writes():
             # Numbers count from 0, as the keyframes in memory do.
             self._database.execute(
                 "INSERT INTO keyframes VALUES "

@@ -56,7 +56,7 @@ class MosaicFile(Database):
 
     def fix_scale(self, um_per_px: float) -> float:
         """The grid's scale: what was fixed before, else ``um_per_px`` from now on."""
-        with self._told():
+        with self._writes():
             self._database.execute(
                 "INSERT INTO scale SELECT ? WHERE NOT EXISTS (SELECT 1 FROM scale)",
                 (um_per_px,),
@@ -80,7 +80,7 @@ class MosaicFile(Database):
         bgr = cv2.cvtColor(tile.pixels, cv2.COLOR_RGB2BGR)
         jpeg = cv2.imencode(".jpg", bgr, _JPEG)[1].tobytes()
         rank = cv2.imencode(".png", tile.rank, _PNG)[1].tobytes()
-        with self._told():
+        with self._writes():
             self._database.execute(
                 "INSERT OR REPLACE INTO tiles VALUES (?,?,?,?)", (*spot, jpeg, rank)
             )

@@ -19,12 +19,14 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from armicro.cascade.merge import Point, keep_apart
-from armicro.cascade.rank import TOP_APART_UM, order
-from armicro.report import Finding, Observation
+from armicro.cascade.rank import MOST_CANDIDATES, TOP_APART_UM, kept_of, order
+from armicro.report import Observation
 from armicro.slide.focus import is_sharp
+from armicro.verdict import SUSPICIOUS
 
-MOST_CANDIDATES = 1200
-"""Candidates that a slide may have, by LR probability (authors' release)."""
+_BINS_A_CELL = 8
+"""Bins held for each finding kept: merging leaves one of at most 16 (those that a disc
+of ``merge_um`` touches), so that of 1200 findings at least 600 stay."""
 
 SAME_LOOK = 0.95
 """Cosine of two feature vectors above which two views show one cell. With the shipped
@@ -36,18 +38,28 @@ _SURE_UM = 1.0
 _NO_CROP = np.empty((0, 0, 3), np.uint8)
 
 Key = tuple[float, ...]
+_Bin = tuple[int, int]
 
 
 class FindingSet:
-    """All findings of a slide."""
+    """All findings of a slide.
+
+    Memory is bounded: besides what reached ``SUSPICIOUS``, so many bins are held as the
+    best of ``most`` findings need, by view. A bin's best view only ever gets better,
+    and so does the last one held: what falls out would not come in again, whatever the
+    order, and is forgotten but for this, that a sharp view was there.
+    """
 
     def __init__(self, *, merge_um: float, most: int = MOST_CANDIDATES) -> None:
         self._merge_um = merge_um
         self._most = most
         # The diagonal of a bin is merge_um: what shares a bin is one cell.
         self._bin_um = merge_um / math.sqrt(2.0)
-        self._best: dict[tuple[int, int], tuple[Key, Observation]] = {}
-        """With the key by which the strongest are chosen, made once."""
+        self._best: dict[_Bin, tuple[Key, Observation]] = {}
+        """With the key by which views are compared, made once."""
+        self._seen_sharp: set[_Bin] = set()
+        """Bins that fell out with a sharp view."""
+        self._room = 2 * _BINS_A_CELL * most
         self._merged: tuple[Observation, ...] | None = None
 
     def update(self, observations: Iterable[Observation]) -> list[Observation]:
@@ -62,11 +74,13 @@ class FindingSet:
         return list(self._merged)
 
     def _merge(self) -> tuple[Observation, ...]:
-        best = heapq.nsmallest(self._most, self._best.values(), key=itemgetter(0))
-        strongest = sorted((seen for _, seen in best), key=lambda s: order(s.finding))
+        held = (self._best[place][1] for place in self._worth_holding())
+        strongest = sorted(held, key=lambda seen: order(seen.finding))
         strongest = _not_outshone(strongest, self._merge_um)
         kept = keep_apart(_centres(strongest), apart_um=self._merge_um)
-        return tuple(_one_a_look([strongest[i] for i in kept], self._merge_um))
+        cells = _one_a_look([strongest[i] for i in kept], self._merge_um)
+        shares = (seen.finding.hr_probability for seen in cells)
+        return tuple(cells[: kept_of(shares, self._most)])
 
     def _take(self, seen: Observation) -> bool:
         finding = seen.finding
@@ -74,24 +88,42 @@ class FindingSet:
             math.floor(finding.x_um / self._bin_um),
             math.floor(finding.y_um / self._bin_um),
         )
-        best = self._best.get(place)
-        if best is not None and _by_view(best[1]) <= _by_view(seen):
+        best, key = self._best.get(place), _by_view(seen)
+        if best is not None and best[0] <= key:
+            return False
+        if place in self._seen_sharp and not is_sharp(seen.focus):
             return False
         # A copy: a row of the network's answer would keep all of that answer alive.
         kept = replace(seen, features=seen.features.copy(), crop=_NO_CROP)
-        self._best[place] = _by_lr(seen), kept
+        self._best[place] = key, kept
         self._merged = None
+        if len(self._best) > self._room:
+            self._forget()
         return True
 
+    def _worth_holding(self) -> set[_Bin]:
+        """Bins by the best of which nothing that may count is lost."""
+        worth = {
+            place
+            for place, (_, seen) in self._best.items()
+            if seen.finding.hr_probability >= SUSPICIOUS
+        }
+        keys = ((key, place) for place, (key, _) in self._best.items())
+        most = _BINS_A_CELL * self._most
+        if len(self._best) <= most:
+            return set(self._best)
+        return worth | {p for _, p in heapq.nsmallest(most, keys, key=itemgetter(0))}
 
-def merge(observations: Sequence[Observation], *, merge_um: float) -> list[Observation]:
-    """Merge observations as a slide does, keeping their crops."""
-    crops = {order(seen.finding): seen.crop for seen in observations}
-    findings = FindingSet(merge_um=merge_um)
-    findings.update(observations)
-    return [
-        replace(seen, crop=crops[order(seen.finding)]) for seen in findings.merged()
-    ]
+    def _forget(self) -> None:
+        worth = self._worth_holding()
+        self._seen_sharp |= {
+            place
+            for place, (_, seen) in self._best.items()
+            if place not in worth and is_sharp(seen.focus)
+        }
+        self._best = {place: self._best[place] for place in worth}
+        # Again when it has grown by as much: never at each observation.
+        self._room = len(worth) + _BINS_A_CELL * self._most
 
 
 def top(
@@ -100,11 +132,6 @@ def top(
     """The top list: most suspicious first, none within ``apart_um`` of a higher one."""
     kept = keep_apart(_centres(observations), apart_um=apart_um, count=count)
     return [observations[i] for i in kept]
-
-
-def _by_lr(seen: Observation) -> Key:
-    finding: Finding = seen.finding
-    return (-finding.lr_probability, *order(finding))
 
 
 def _by_view(seen: Observation) -> Key:

@@ -23,7 +23,7 @@ class Card:
     height_px: int
     """Size of its fields."""
     fields_planned: int | None = None
-    """Length of the scan path; 0 of a film that does not say; None for a camera."""
+    """Fields that will come; 0 of a film that does not say; None for a camera."""
     overview: Overview | None = None
     pixel_um: float | None = None
     """Scale of the slide file's own pixels (for QuPath); None without a file."""

@@ -11,6 +11,8 @@ It only ever grows. Pixels are written before their line, so a line that is comp
 its pixels; what a kill cut short is ignored when playing and dropped when appending.
 """
 
+import errno
+import os
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Self
@@ -19,7 +21,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from armicro.errors import SourceError
+from armicro.errors import DiskError, SourceError
 from armicro.field import Field, Overview, Pixels, Place, Sight
 from armicro.source import Card
 
@@ -92,7 +94,8 @@ class RecordingWriter:
                 _write_header(folder, card)
             records, whole_bytes = _read_index(folder)
             self._count = len(records)
-            self._index = (folder / _INDEX).open("ab")
+            # Without a buffer: what was not written must not follow at the close.
+            self._index = (folder / _INDEX).open("ab", buffering=0)
             self._index.truncate(whole_bytes)
         except OSError as error:
             raise _refuse(folder, error) from error
@@ -101,7 +104,7 @@ class RecordingWriter:
         """Save a field; it is safe from a kill of this process on return.
 
         Raises:
-            SourceError: the disk is full or gone.
+            DiskError: the disk is full or gone; the field is not kept.
         """
         height, width = field.pixels.shape[:2]
         record = _Record(
@@ -117,10 +120,12 @@ class RecordingWriter:
         )
         try:
             _pixel_file(self._folder, self._count).write_bytes(encode_png(field.pixels))
-            self._index.write(msgspec.json.encode(record) + b"\n")
-            self._index.flush()
+            line = msgspec.json.encode(record) + b"\n"
+            written = self._index.write(line)
         except OSError as error:
-            raise _refuse(self._folder, error) from error
+            raise _not_kept(self._folder, error.strerror or str(error)) from error
+        if written < len(line):
+            raise _not_kept(self._folder, os.strerror(errno.ENOSPC))
         self._count += 1
 
     def close(self) -> None:
@@ -277,6 +282,13 @@ def _read_overview(folder: Path, corner: _Corner | None) -> Overview | None:
     if corner is None or pixels is None:
         return None
     return Overview(pixels, corner.um_per_px, corner.x_um, corner.y_um)
+
+
+def _not_kept(folder: Path, why: str) -> DiskError:
+    return DiskError(
+        f"recording {folder}: {why}: what came last is not kept; "
+        "free some space, or choose another --out"
+    )
 
 
 def _refuse(folder: Path, error: OSError) -> SourceError:

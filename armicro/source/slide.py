@@ -97,7 +97,7 @@ class SlideSource:
             um_per_px=sampling.um_per_px,
             width_px=sampling.field_wh_px[0],
             height_px=sampling.field_wh_px[1],
-            fields_planned=len(self._path),
+            fields_planned=self._planned(),
             overview=read_overview(self._cache, self._shape, region),
             pixel_um=math.sqrt(self._shape.um_per_px[0] * self._shape.um_per_px[1]),
             shown_xywh_px=self._shape.bounds,
@@ -111,6 +111,13 @@ class SlideSource:
             chance = draw_chance(self._scan, seq)
             if seq not in done and not chance.dropped:
                 yield self._field(seq, chance)
+
+    def _planned(self) -> int:
+        """Fields of the path that chance does not drop."""
+        if not self._scan.dropped:
+            return len(self._path)
+        numbers = range(len(self._path))
+        return sum(not draw_chance(self._scan, seq).dropped for seq in numbers)
 
     def _field(self, seq: int, chance: Chance) -> Field:
         sampling = self._sampling

@@ -252,9 +252,17 @@ def test_field_that_cannot_be_trusted_has_no_boxes_and_a_reason(
     assert cast(FakeLr, made.lr).shapes == []
 
 
-def test_most_per_field_keeps_the_highest_candidates() -> None:
-    screen = Screen(networks(), Choice(most_per_field=2))
-    assert len(run(screen, field_with(*PLACES_UM))[1]) == 2
+def test_hr_looks_at_every_candidate_and_only_then_is_a_field_limited() -> None:
+    made = networks()
+    report, observations = run(
+        Screen(made, Choice(most_per_field=2)), field_with(*PLACES_UM)
+    )
+    # Nothing that HR calls suspicious is dropped for a limit.
+    sure = [one for one in observations if one.finding.hr_probability >= 0.5]
+    whole, everything = run(Screen(networks(), Choice()), field_with(*PLACES_UM))
+    assert len(sure) == sum(one.finding.hr_probability >= 0.5 for one in everything)
+    assert len(observations) == max(2, len(sure))
+    assert report.hr_tiles == whole.hr_tiles == len(cast(FakeHr, made.hr).tiles)
 
 
 def overlapping_fields(count: int) -> list[Field]:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from armicro.cascade.rank import order
+from armicro.cascade.rank import LEAST_CANDIDATES, MOST_CANDIDATES, order
 from armicro.report import Finding, Observation
-from armicro.slide.track import FindingSet, merge, top
+from armicro.slide.track import FindingSet, top
 
 NO_CROP = np.empty((0, 0, 3), np.uint8)
 
@@ -69,22 +69,109 @@ def test_cell_watched_for_an_hour_stays_one_finding_its_best_view() -> None:
     assert only.finding.hr_probability == 0.95
 
 
-def test_findings_of_a_slide_are_bounded_by_lr_probability() -> None:
+def test_below_one_half_findings_of_a_slide_are_bounded_by_hr_probability() -> None:
     findings = FindingSet(merge_um=15, most=10)
-    findings.update(observation(40.0 * i, 0, 0.5, lr=0.5 + i / 100) for i in range(40))
-    kept = {seen.finding.lr_probability for seen in findings.merged()}
-    assert kept == {0.5 + i / 100 for i in range(30, 40)}
+    seen = [observation(40.0 * i, 0, i / 100, lr=1 - i / 100) for i in range(40)]
+    findings.update(seen)
+    kept = [one.finding.hr_probability for one in findings.merged()]
+    assert kept == [i / 100 for i in range(39, 29, -1)]
+    # What is suspicious stays, whatever its number.
+    findings.update(observation(40.0 * i, 99, 0.5, lr=0.5) for i in range(25))
+    assert [one.finding.hr_probability for one in findings.merged()] == [0.5] * 25
+
+
+def spread(count: int, seed: int, *, most_hr: float = 0.499) -> list[Observation]:
+    """So many cells, each apart from the others, none of them a lesion."""
+    rng = np.random.default_rng(seed)
+    places = rng.permutation(count)
+    return [
+        observation(
+            20.0 * (place % 100),
+            20.0 * (place // 100),
+            float(hr),
+            lr=0.99,
+            seq=int(place) % 50,
+            focus=None if sharp > 0.3 else 0.55,
+        )
+        for place, hr, sharp in zip(
+            places.tolist(),
+            rng.uniform(0, most_hr, count),
+            rng.uniform(0, 1, count),
+            strict=True,
+        )
+    ]
+
+
+@pytest.mark.parametrize("at", [0, 4_999, 10_000])
+def test_one_lesion_among_ten_thousand_candidates_survives(at: int) -> None:
+    # LR is surer of every other cell than of this one.
+    lesion = observation(5000.0, 5000.0, 0.51, lr=0.501)
+    seen = spread(10_000, 1)
+    seen.insert(at, lesion)
+    findings = FindingSet(merge_um=18)
+    findings.update(seen)
+    merged = findings.merged()
+    assert merged[0].finding == lesion.finding
+    assert LEAST_CANDIDATES <= len(merged) <= MOST_CANDIDATES
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_across_the_limit_order_and_repetition_change_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells = spread(1_500, seed, most_hr=0.502)
+    # The same cells again: sharper or less, more or less suspicious.
+    again = [
+        observation(
+            one.finding.x_um + 1,
+            one.finding.y_um + 1,
+            float(rng.uniform(0, 0.502)),
+            seq=99,
+            focus=float(rng.choice([0.55, 0.9])),
+        )
+        for one in cells
+    ]
+    seen = [*cells, *again]
+    plain = FindingSet(merge_um=18, most=20)
+    plain.update(seen)
+    expected = [one.finding for one in plain.merged()]
+    news: list[Observation] = []
+    for _ in range(4):
+        shuffled = FindingSet(merge_um=18, most=20)
+        for index in [*rng.permutation(3000), *rng.integers(0, 3000, 500)]:
+            news += shuffled.update([seen[index]])
+            if index % 97 == 0:
+                shuffled.merged()
+        assert [one.finding for one in shuffled.merged()] == expected
+    # A journal keeps news alone, and gives them back in another order.
+    read = FindingSet(merge_um=18, most=20)
+    read.update(sorted(news, key=by_order))
+    assert [one.finding for one in read.merged()] == expected
+    unbounded = FindingSet(merge_um=18, most=100_000)
+    unbounded.update(seen)
+    sure = [f.finding for f in unbounded.merged() if f.finding.hr_probability >= 0.5]
+    assert set(sure) <= set(expected)
+
+
+def test_where_cells_are_crowded_the_least_number_stays() -> None:
+    rng = np.random.default_rng(2)
+    findings = FindingSet(merge_um=18)
+    findings.update(
+        observation(float(x), float(y), float(hr))
+        for x, y, hr in rng.uniform((0, 0, 0), (2000, 2000, 0.5), (40_000, 3))
+    )
+    assert len(findings.merged()) >= LEAST_CANDIDATES
+
+
+def test_memory_of_a_large_slide_is_bounded() -> None:
+    findings = FindingSet(merge_um=18, most=20)
+    findings.update(spread(5_000, 3))
+    assert len(findings._best) <= 2 * 8 * 20
 
 
 def test_top_list_drops_a_lower_one_within_200_um() -> None:
     seen = [observation(0, 0, 0.9), observation(0, 199, 0.8), observation(0, 201, 0.7)]
     kept = [s.finding.hr_probability for s in top(sorted(seen, key=by_order), 30)]
     assert kept == [0.9, 0.7]
-
-
-def test_merged_observations_keep_their_own_crops() -> None:
-    for seen in merge(crowd(50, 9), merge_um=15):
-        assert seen.crop[0, 0, 0] == int(seen.finding.hr_probability * 255)
 
 
 def by_order(seen: Observation) -> tuple[float, ...]:

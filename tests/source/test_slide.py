@@ -91,7 +91,8 @@ def test_dropped_fields_do_not_arrive_and_keep_their_numbers(
     assert seqs == sorted(seqs)
     assert seqs == [field.seq for field in read_all(path, rig)]
     with contextlib.closing(SlideSource(path, rig)) as source:
-        assert source.card.fields_planned == 16
+        # What never comes is not waited for: a replay compares planned with kept.
+        assert source.card.fields_planned == len(seqs)
 
 
 @pytest.mark.parametrize("um_per_px", [0.3, 0.5, 0.6, 0.97])
