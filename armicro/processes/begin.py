@@ -6,6 +6,7 @@ rig, is refused before anything runs.
 
 import contextlib
 import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +22,11 @@ from armicro.processes.job import Job
 from armicro.session.record import OverviewCard, SlideCard
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
-from armicro.source.identity import refuse_void
+from armicro.source.identity import refuse_void, slide_sha256
 from armicro.source.open import names_camera, open_source
+
+_KEPT_A_SIZE = re.compile(r'\["(?:[^"\\]|\\.)*",[1-9]\d*,')
+"""An identity of the time when the slide's size stood in the place of its content."""
 
 
 def begin(job: Job) -> Job:
@@ -35,11 +39,12 @@ def begin(job: Job) -> Job:
     make_folder(job.folder)
     card = prove(job)
     job = suited(job, card)
+    sha256 = slide_sha256(Path(job.slide)) if job.slide else ""
     with Journal(job.journal) as journal:
-        _refuse_another(job, journal)
+        _refuse_another(job, journal, identity(job, sha256))
         facts: dict[str, object] = {
-            "identity": identity(job),
-            "slide": _slide_card(job, card),
+            "identity": identity(job, sha256),
+            "slide": msgspec.structs.replace(_slide_card(job, card), sha256=sha256),
             "version": __version__,
             "rig": {
                 "name": job.rig.name,
@@ -106,18 +111,12 @@ def _certificate_facts(job: Job) -> dict[str, object]:
     return facts
 
 
-def identity(job: Job) -> str:
-    """What must not change when a session is resumed."""
-    slide = Path(job.slide)
-    # By size as well: scanners give many slides one name, and a path may change.
-    size = _bytes(slide) if job.slide else 0
-    parts = (slide.name, size, job.um_per_px, job.region_px, job.rig.sha256)
+def identity(job: Job, sha256: str) -> str:
+    """What must not change when a session is resumed; ``sha256`` is of the slide."""
+    # By content as well: scanners give many slides one name, and a path may change.
+    name = Path(job.slide).name
+    parts = (name, sha256, job.um_per_px, job.region_px, job.rig.sha256)
     return msgspec.json.encode(parts).decode()
-
-
-def _bytes(slide: Path) -> int:
-    files = slide.iterdir() if slide.is_dir() else (slide,)
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def prove(job: Job) -> Card | None:
@@ -153,13 +152,19 @@ def open_job_source(job: Job) -> Source:
     )
 
 
-def _refuse_another(job: Job, journal: Journal) -> None:
+def _refuse_another(job: Job, journal: Journal, asked: str) -> None:
     before = journal.get("identity", str)
-    if before is not None and before != identity(job):
+    if before is None or before == asked:
+        return
+    if _KEPT_A_SIZE.match(before):
         raise SourceError(
-            f"{job.folder}: holds the session of another slide, region, scale or rig "
-            "than is asked for now; give the same ones, or another --out"
+            f"{job.folder}: was begun by an armicro that kept no content of its slide, "
+            "so another cannot be told from it; run again without --resume"
         )
+    raise SourceError(
+        f"{job.folder}: holds the session of another slide, region, scale or rig "
+        "than is asked for now; give the same ones, or another --out"
+    )
 
 
 def _slide_card(job: Job, card: Card | None) -> SlideCard:

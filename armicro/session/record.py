@@ -37,6 +37,8 @@ class SlideCard(msgspec.Struct, frozen=True):
     name: str = ""
     file: str = ""
     """The file's name without its folder: a path tells too much of a patient."""
+    sha256: str = ""
+    """Of its content, as ``slide_sha256`` makes it; empty for a camera."""
     pixel_um: float | None = None
     """Scale of the slide file's own pixels; None for a camera."""
     shown_xywh_px: tuple[int, int, int, int] | None = None

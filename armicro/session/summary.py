@@ -30,6 +30,8 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     engine: dict[str, Any]
     rig: dict[str, Any]
     version: str
+    slide_sha256: str = ""
+    """Of the slide's content (of a large one: of samples); left out for a camera."""
     score_withheld: str = ""
     """Why there is no score; left out where there is one."""
     fields_unplaced: int = 0
@@ -42,6 +44,7 @@ def summarise(session: Session) -> Summary:
     """Put a session into its summary."""
     return Summary(
         slide=session.slide.name,
+        slide_sha256=session.slide.sha256,
         score=session.score.score,
         scores=session.score.scores,
         coverage=session.score.coverage,

@@ -30,7 +30,7 @@ from armicro.pipeline import Pipeline
 from armicro.rig import Rig, read_rig
 from armicro.slide.crop import decode_crop, encode_crop
 from armicro.slide.track import FindingSet, top
-from armicro.source.identity import refuse_void
+from armicro.source.identity import refuse_void, slide_sha256
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
 from armicro.validate.folder import engine_of, write_folder
@@ -143,9 +143,6 @@ def made_with(task: SlideTask) -> dict[str, Any]:
         EngineError: there is no such network set.
     """
     slide = Path(task.slide)
-    files = sorted(slide.iterdir()) if slide.is_dir() else [slide]
-    # A slide that is gone has no state: reading it then says so.
-    states = [file.stat() for file in files if file.is_file()]
     return {
         "version": __version__,
         "network_set": sha256_of(manifest_bytes(find_set(task.rig.network.set))),
@@ -154,8 +151,8 @@ def made_with(task: SlideTask) -> dict[str, Any]:
         "rig": task.rig.sha256,
         "um_per_px": task.um_per_px,
         "slide": task.slide,
-        "bytes": sum(state.st_size for state in states),
-        "changed_ns": max((state.st_mtime_ns for state in states), default=0),
+        # A slide that is gone has no content: reading it then says so.
+        "content": slide_sha256(slide) if slide.exists() else "",
     }
 
 

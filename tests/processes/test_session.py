@@ -29,6 +29,7 @@ from armicro.rig import Wire
 from armicro.session.output import write_outputs
 from armicro.session.table import findings_csv
 from armicro.slide.journal import Journal
+from armicro.source.identity import slide_sha256
 from armicro.source.recording import RecordingWriter
 from armicro.wire.topic import Beat
 
@@ -181,14 +182,33 @@ def test_session_of_another_rig_is_not_resumed(replay_job: Job) -> None:
         begin(msgspec.structs.replace(replay_job, rig=other))
 
 
-def test_another_slide_of_the_same_name_is_not_resumed(
-    replay_job: Job, drawn_slide: Path, tmp_path: Path
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.5, 0.99])
+def test_another_slide_of_the_same_name_and_size_is_not_resumed(
+    replay_job: Job, drawn_slide: Path, tmp_path: Path, at: float
 ) -> None:
     begin(replay_job)
     other = tmp_path / drawn_slide.name
-    other.write_bytes(drawn_slide.read_bytes() + bytes(64))
+    content = bytearray(drawn_slide.read_bytes())
+    same = msgspec.structs.replace(replay_job, slide=str(other))
+    other.write_bytes(content)
+    begin(same)
+    if at:
+        content[int(at * len(content))] ^= 1
+    else:
+        content += bytes(64)
+    other.write_bytes(content)
     with pytest.raises(SourceError, match="another slide, region, scale or rig"):
-        begin(msgspec.structs.replace(replay_job, slide=str(other)))
+        begin(same)
+
+
+def test_session_that_did_not_keep_its_slides_content_is_not_resumed(
+    replay_job: Job,
+) -> None:
+    begin(replay_job)
+    with Journal(replay_job.journal) as journal:
+        journal.set("identity", '["drawn.tif",12345,null,null,"rig"]')
+    with pytest.raises(SourceError, match="run again without --resume"):
+        begin(replay_job)
 
 
 def test_session_of_other_networks_is_not_resumed(replay_job: Job) -> None:
@@ -210,7 +230,7 @@ def test_what_was_found_is_written_when_a_child_fails_for_good(
     rig = msgspec.structs.replace(replay_job.rig, network=network)
     job = msgspec.structs.replace(replay_job, rig=rig)
     with Journal(job.journal) as journal:
-        journal.set("identity", identity(job))
+        journal.set("identity", identity(job, slide_sha256(Path(job.slide))))
     with pytest.raises(ArmicroError, match="absent"):
         run_job(job, quiet=True)
     assert "absent" in (replay_job.folder / "report.html").read_text()

@@ -9,7 +9,7 @@ from armicro.certificate import record
 from armicro.errors import CalibrationError, RigError
 from armicro.rig import Rig, read_rig
 from armicro.source import Card
-from armicro.source.identity import instrument_of, refuse_void, why_void
+from armicro.source.identity import instrument_of, refuse_void, slide_sha256, why_void
 
 CARD = Card("acA2440 4711", 0.345, 64, 48)
 MEASURED = "2026-11-01T10:00:00+00:00"
@@ -140,3 +140,57 @@ def test_certificate_is_part_of_the_rig_wherever_both_lie(tmp_path: Path) -> Non
 def test_calibration_typed_into_a_rig_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RigError, match="no key of a rig"):
         rig_of(tmp_path, 'calibration_fault = "none"')
+
+
+def make_slide(folder: Path, form: str) -> Path:
+    (folder / "s").mkdir(parents=True)
+    for number in range(3):
+        (folder / "s" / f"{number}.dat").write_bytes(bytes([number]) * 5000)
+    if form == "folder":
+        return folder / "s"
+    (folder / f"s.{form}").write_bytes(b"head" + bytes(300_000) + b"tail")
+    return folder / f"s.{form}"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("form", "changed"),
+    [
+        ("tif", "s.tif"),
+        ("mrxs", "s.mrxs"),
+        ("mrxs", "s/1.dat"),
+        ("folder", "s/2.dat"),
+    ],
+)
+def test_slide_of_the_same_size_and_another_content_is_another(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    changed: str,
+    whole: bool,
+) -> None:
+    if not whole:
+        monkeypatch.setattr("armicro.source.identity._WHOLE_BYTES", 0)
+    one, copy = (make_slide(tmp_path / name, form) for name in ("one", "copy"))
+    assert slide_sha256(one) == slide_sha256(copy)
+    (tmp_path / "copy" / "s" / "._1.dat").write_bytes(b"left by a Mac")
+    assert slide_sha256(one) == slide_sha256(copy)
+    path = tmp_path / "copy" / changed
+    for at in (0, -1):
+        content = bytearray(path.read_bytes())
+        content[at] ^= 1
+        path.write_bytes(content)
+        assert slide_sha256(one) != slide_sha256(copy)
+        content[at] ^= 1
+        path.write_bytes(content)
+
+
+def test_content_of_gigabytes_is_told_by_a_bounded_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.tif"
+    with path.open("wb") as file:
+        file.truncate(8 * 2**30)
+    empty = slide_sha256(path)
+    with path.open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"tail")
+    assert slide_sha256(path) != empty
