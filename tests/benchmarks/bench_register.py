@@ -8,8 +8,8 @@ clean picture and the truth: the field shares texture with the map or the field 
     python tests/benchmarks/bench_register.py [--fields 300] [--part accuracy]
         [--folder DIR]
 
-Parts: chance, accuracy, loops, degraded, speed, recall. ARMICRO_DATA adds the real
-slides.
+Parts: chance, edges, accuracy, loops, degraded, speed, recall. ARMICRO_DATA adds the
+real slides.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.align.agree import BLOCK_PX, fit, is_found
+from armicro.align.agree import BLOCK_PX, Fit, fit, is_found, is_near
 from armicro.align.look import look_at, reduce_light
 from armicro.align.search import search
 from armicro.field import Field, Pixels
@@ -41,6 +41,7 @@ from armicro.source.phantom import (
     write_phantom,
 )
 from armicro.source.slide import SlideSource
+from tests.cells import cut, draw_line
 
 WRONG_UM = 10.0
 Degrade = Callable[[int, Pixels], Pixels]
@@ -455,8 +456,44 @@ def chance(folder: Path, count: int) -> None:
     )
 
 
+def edges(folder: Path, count: int) -> None:
+    """Straight edges slid along themselves, alone and beside cells: any believed?
+
+    Every proposal of the search is judged, and the shift 0, as a guess would be.
+    """
+    del folder
+    print("kind, cells: fits, believed, of these wrong; their least aperture")
+    kinds = ("edge", "hair", "two hairs", "fringes", "arc of 3 mm")
+    for kind, cells in itertools.product(kinds, (0, 20, 60)):
+        made = [f for k in range(min(count, 60)) for f in _slid(kind, cells, k)]
+        sure = [(found, wrong) for found, wrong in made if is_near(found)]
+        ends = [found.slopes.ends for found, _ in sure]
+        least = min((low / high for low, high, _ in ends), default=0.0)
+        print(
+            f"{kind}, {cells}: {len(made)}, {len(sure)}, "
+            f"{sum(wrong for _, wrong in sure)}; {least:.3f}",
+            flush=True,
+        )
+
+
+def _slid(kind: str, cells: int, seed: int) -> Iterator[tuple[Fit, bool]]:
+    """Fits of two fields along an edge, and whether they are wrong."""
+    rng = np.random.default_rng(seed)
+    scene, along = draw_line(seed, kind, cells=cells)
+    dx, dy = (round(rng.uniform(-150, 150) * part) for part in along)
+    noise = float(rng.choice([1.0, 3.0, 6.0]))
+    a = look_at(cut(scene, 500, 400, noise=noise), 1.0)
+    b = look_at(cut(scene, 500 + dx, 400 + dy, noise=noise, seed=1), 1.0)
+    for shift in [(0.0, 0.0), *search(a, b)]:
+        found = fit(a, b, shift)
+        if found is not None:
+            away = np.hypot(found.dx_px - dx, found.dy_px - dy)
+            yield found, bool(away > WRONG_UM)
+
+
 PARTS = {
     "chance": chance,
+    "edges": edges,
     "accuracy": accuracy,
     "loops": loops,
     "degraded": degraded,
