@@ -7,7 +7,8 @@ equally spaced lines in each, and believes the first that is a ruler beyond doub
 """
 
 from dataclasses import dataclass, replace
-from itertools import combinations
+from functools import cache, partial
+from itertools import combinations, islice
 from typing import NamedTuple
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.reading import (
+    AGREE_ERRORS,
     NEAR_EXPECTED,
     Reading,
     check_axes,
@@ -22,13 +24,14 @@ from armicro.calibrate.reading import (
 )
 from armicro.calibrate.ruler.comb import Comb, find_combs
 from armicro.calibrate.ruler.direction import directions
-from armicro.calibrate.ruler.fit import Line, fit_line
+from armicro.calibrate.ruler.fit import OTHER_PITCH, Line, fit_line
 from armicro.calibrate.ruler.graduation import (
     lines_between,
     read_graduation,
     repeats,
 )
 from armicro.calibrate.ruler.judge import (
+    TWO_SCALES,
     not_a_comb,
     not_divisions,
     not_lines,
@@ -39,6 +42,8 @@ from armicro.calibrate.ruler.tick import Ticks, measure_ticks
 from armicro.errors import CalibrationError
 
 Doubles = NDArray[np.float64]
+MOST_PX = 2500
+"""Longer side of the picture that is measured: more costs time and tells no more."""
 SEARCH_PX = 1000
 """Longer side of the picture that is searched first."""
 UPRIGHT_DEG = 0.15
@@ -48,15 +53,11 @@ MOST_DIRECTIONS = 8
 MOST_BANDS = 120
 MOST_COMBS = 8
 PLAIN_TICKS = 10
+MOST_RIVALS = 3
 
 _NOTHING = (
     "no ruler found: expected at least 5 ticks at equal distances; focus on the "
     "micrometer's lines, turn the light up, and fill the picture with the scale"
-)
-
-_TWO_SCALES = (
-    "ambiguous: two scales of different pitch run the same way; expected the "
-    "micrometer alone; take the eyepiece's own scale out of the light path"
 )
 
 
@@ -65,7 +66,8 @@ class _Doubt(NamedTuple):
     score: float
 
 
-class _Candidate(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
     angle: float
     comb: Comb
     """In pixels of the picture that was searched, turned by ``angle``."""
@@ -73,8 +75,8 @@ class _Candidate(NamedTuple):
     """From pixels of that picture to those of the turned one."""
     step: float
     """By how much smaller that picture was."""
-    rival: bool
-    """Another scale runs the same way."""
+    rivals: tuple[Comb, ...]
+    """Others that run the same way, and may be those of another scale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,13 +109,14 @@ def measure_ruler(
     Raises:
         CalibrationError: no ruler is seen, or not beyond doubt.
     """
-    flat = flatten(pixels)
+    large = max(1.0, max(pixels.shape[:2]) / MOST_PX)
+    flat = _shrink(flatten(pixels), large)
     doubts: list[_Doubt] = []
     for step in _steps(flat):
-        outcome = _search(flat, step, division_um, expected)
+        outcome = _search(flat, step, division_um, expected and expected * large)
         if isinstance(outcome, Reading):
-            check_expected(outcome.um_per_px, expected)
-            return outcome
+            check_expected(outcome.um_per_px / large, expected)
+            return _enlarged(outcome, large)
         doubts += outcome
     doubts.sort(key=lambda doubt: -doubt.score)
     raise CalibrationError(doubts[0].words if doubts else _NOTHING)
@@ -146,6 +149,16 @@ def measure_grid(pixels: NDArray[np.uint8], *, division_um: float) -> Reading:
     )
 
 
+def _enlarged(reading: Reading, step: float) -> Reading:
+    """A reading of a picture that was made ``step`` smaller, in its own pixels."""
+    return replace(
+        reading,
+        um_per_px=reading.um_per_px / step,
+        standard_error=reading.standard_error / step,
+        marks_xy_px=(reading.marks_xy_px + 0.5) * step - 0.5,
+    )
+
+
 def _grid(one: _Lines, two: _Lines, division_um: float) -> Reading:
     readings = [_reading(lines, 0, division_um) for lines in (one, two)]
     readings.sort(key=lambda reading: abs((reading.rotation_deg + 90) % 180 - 90))
@@ -175,23 +188,26 @@ def _search(
 ) -> Reading | list[_Doubt]:
     """A reading from the picture made ``step`` smaller, or all that spoke against."""
     small = _shrink(flat, step)
+    # The second search is of six times the pixels.
+    share = 2 if step == 1.0 and max(flat.contrast.shape) > SEARCH_PX else 1
+    examine = cache(partial(_examine, flat, division_um, expected))
     candidates: list[_Candidate] = []
-    for angle in directions(small, most=MOST_DIRECTIONS):
+    for angle in directions(small, most=MOST_DIRECTIONS // share):
         found = _combs_along(small, angle, step)
         candidates += found
         if found and len(found[0].comb.x_px) >= PLAIN_TICKS:
-            outcome = _examine(flat, found[0], division_um, expected)
+            outcome = examine(found[0])
             # A ruler's own order of ticks is proof: nothing else need be looked at.
             if isinstance(outcome, Reading) and outcome.every:
                 return outcome
     candidates.sort(key=lambda candidate: -candidate.comb.score)
     doubts: list[_Doubt] = []
-    for candidate in candidates[:MOST_COMBS]:
-        outcome = _examine(flat, candidate, division_um, expected)
-        if isinstance(outcome, Reading) and (outcome.every or not doubts):
-            return outcome
+    for candidate in candidates[: MOST_COMBS // share]:
+        outcome = examine(candidate)
         if isinstance(outcome, str):
             doubts.append(_Doubt(outcome, candidate.comb.score))
+        elif outcome.every or not doubts:
+            return outcome
     return doubts
 
 
@@ -207,13 +223,20 @@ def _combs_along(small: Flat, angle: float, step: float) -> list[_Candidate]:
     turned, matrix = turn(small, angle)
     combs = find_combs(turned.contrast, turned.seen, most=MOST_BANDS)
     kept: list[Comb] = []
+    every: list[Comb] = []
     for comb in combs:
         if not any(comb.resembles(other) for other in kept):
             kept.append(comb)
+        if not any(comb.resembles(other, share=OTHER_PITCH) for other in every):
+            every.append(comb)
     return [
-        _Candidate(angle, comb, matrix, step, any(comb.rivals(other) for other in kept))
-        for comb in kept[:4]
+        _Candidate(angle, comb, matrix, step, _rivals(comb, every)) for comb in kept[:4]
     ]
+
+
+def _rivals(comb: Comb, others: list[Comb]) -> tuple[Comb, ...]:
+    likely = (other for other in others if other is not comb and comb.may_rival(other))
+    return tuple(islice(likely, MOST_RIVALS))
 
 
 def _shrink(flat: Flat, step: float) -> Flat:
@@ -230,9 +253,9 @@ def _shrink(flat: Flat, step: float) -> Flat:
 
 def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
     """Measure a comb's lines in the full picture, turned until they stand upright."""
-    angle, comb, old, step, _ = candidate
+    angle, comb, old = candidate.angle, candidate.comb, candidate.matrix
     turned, matrix = turn(flat, angle)
-    comb = comb.carried(old, matrix, step)
+    comb = comb.carried(old, matrix, candidate.step)
     ticks = measure_ticks(turned.contrast, turned.seen, comb)
     for _ in range(2):
         lean = float(np.degrees(np.arctan(ticks.slope)))
@@ -249,9 +272,13 @@ def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
 
 
 def _examine(
-    flat: Flat, candidate: _Candidate, division_um: float, expected: float | None
+    flat: Flat, division_um: float, expected: float | None, candidate: _Candidate
 ) -> Reading | str:
-    """A reading, or why this comb gives none."""
+    """A reading, or why this comb gives none.
+
+    Raises:
+        CalibrationError: another ruler runs beside it; no other comb is to be believed.
+    """
     lines = _measure(flat, candidate)
     ticks, line = lines.ticks, lines.line
     if lines.doubt:
@@ -267,13 +294,40 @@ def _examine(
             f"1/{lines.parts} of that between them; expected the finest division to be "
             "plain; focus, raise the contrast, or use a higher magnification"
         )
-    if candidate.rival:
-        return _TWO_SCALES
+    if _is_rivalled(flat, candidate, lines):
+        raise CalibrationError(TWO_SCALES)
     graduation = read_graduation(ticks)
     doubt = not_divisions(ticks, line, graduation)
     if doubt and not _fits(division_um / line.pitch_px, expected):
         return doubt
     return _reading(lines, graduation.every, division_um)
+
+
+def _is_rivalled(flat: Flat, candidate: _Candidate, lines: _Lines) -> bool:
+    """Whether another scale runs the same way as these lines."""
+    for comb in candidate.rivals:
+        other = _measure(flat, replace(candidate, comb=comb, rivals=()))
+        doubt = other.doubt or not_lines(other.ticks, other.line, again=False)
+        if not doubt and _differ(lines, other):
+            return True
+    return False
+
+
+def _differ(one: _Lines, two: _Lines) -> bool:
+    """Whether lines are those of two rulers: no pitch is a multiple of the other.
+
+    A ruler's own fifths and tenths are; twice to four times as wide and with an order
+    of long and short is another ruler.
+    """
+    fine, coarse = sorted((one, two), key=lambda lines: lines.line.pitch_px)
+    pitch, wide = fine.line.pitch_px, coarse.line.pitch_px
+    whole = round(wide / pitch)
+    unsure = np.hypot(
+        fine.line.standard_error_px / pitch, coarse.line.standard_error_px / wide
+    )
+    if abs(wide / pitch / whole - 1) > OTHER_PITCH + AGREE_ERRORS * unsure:
+        return True
+    return 1 < whole < 5 and read_graduation(coarse.ticks).every > 0
 
 
 def _fits(um_per_px: float, expected: float | None) -> bool:

@@ -32,6 +32,10 @@ class Design:
     numerals: bool = True
     frame: str = ""
     """"", "box" or "circle"."""
+    group: int = 0
+    """So many divisions were drawn at a time; 0: all at once."""
+    group_scatter: float = 0.0
+    """By which groups lie beside their places, standard deviation."""
     crossed: bool = False
     """A second ruler at right angles through the middle."""
 
@@ -103,6 +107,11 @@ def _stroke(distance: Floats, half: float | Floats, px: float) -> Floats:
 
 
 def _ruler(design: Design, along: Floats, across: Floats, px: float) -> Floats:
+    if design.group:
+        count = -(-(design.divisions + 1) // design.group)
+        shifts = np.random.default_rng(count).normal(0, design.group_scatter, count)
+        owner = np.clip(np.round(along), 0, design.divisions) // design.group
+        along = along - shifts[owner.astype(int)].astype(np.float32)
     tick = np.clip(np.round(along), 0, design.divisions)
     length = np.full_like(along, design.short)
     if design.fifths:

@@ -1,12 +1,15 @@
 """The scale of drawn micrometers, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from armicro.calibrate.reading import combine
 from armicro.calibrate.scale import measure_ruler
+from armicro.command.calibrate.picture import read_pictures
 from armicro.errors import CalibrationError
 from tests.calibrate.micrometer import Design, View, case, draw
 
@@ -35,6 +38,65 @@ def test_bright_lines_on_dark_are_read_as_well() -> None:
     view = replace(SMALL, bright=True, rotation_deg=12)
     reading = measure_ruler(draw(Design(baseline=True), view), division_um=10)
     assert reading.um_per_px == pytest.approx(0.5, rel=0.001)
+
+
+@pytest.mark.parametrize("um_per_px", [0.25, 1.0])
+@pytest.mark.parametrize("group", [5, 10, 20])
+@pytest.mark.parametrize("scatter", [0.01, 0.02])
+def test_groups_beside_their_places_are_read_with_an_error_that_says_so(
+    um_per_px: float, group: int, scatter: float
+) -> None:
+    view = replace(SMALL, um_per_px=um_per_px, width_px=1280, height_px=400)
+    design = Design(numerals=False, group=group, group_scatter=scatter)
+    reading = measure_ruler(draw(design, view), division_um=10)
+    assert reading.um_per_px == pytest.approx(um_per_px, rel=0.003)
+    assert abs(reading.um_per_px - um_per_px) < 2 * reading.standard_error
+
+
+@pytest.mark.parametrize("bright", [False, True])
+@pytest.mark.parametrize("rotation_deg", [0.0, 7.0])
+def test_divisions_of_five_pixels_are_read(bright: bool, rotation_deg: float) -> None:
+    view = replace(SMALL, um_per_px=2.0, bright=bright, rotation_deg=rotation_deg)
+    reading = measure_ruler(draw(Design(divisions=200), view), division_um=10)
+    assert reading.um_per_px == pytest.approx(2.0, rel=0.003)
+
+
+def test_a_dark_field_is_no_eyepiece_and_a_slanting_base_no_order() -> None:
+    # Bright lines on black, whose far ends rise along the ruler.
+    picture = np.zeros((300, 720), np.uint8)
+    for tick in range(90):
+        x, reach = 8 + tick * 7.75, 70 + tick * 0.12
+        reach += (0, 40, 20)[(tick % 5 == 0) + (tick % 10 == 5)]
+        top = (round(x * 16), round((200 - reach) * 16))
+        cv2.line(picture, top, (round(x * 16), 3200), 190, 2, cv2.LINE_AA, 4)
+    reading = measure_ruler(cv2.GaussianBlur(picture, (0, 0), 0.8), division_um=10)
+    assert reading.um_per_px == pytest.approx(10 / 7.75, rel=0.002)
+    assert reading.every == 5
+
+
+@pytest.mark.data
+def test_a_real_dark_field_micrometer_is_read(data_folder: Path) -> None:
+    path = data_folder.parent / "cases" / "micrometer-inverted.png"
+    if not path.is_file():
+        pytest.skip(f"no {path.name}")
+    picture = read_pictures([path])[0]
+    reading = measure_ruler(picture, division_um=10)
+    assert reading.um_per_px == pytest.approx(1.293, abs=2 * reading.standard_error)
+
+
+@pytest.mark.parametrize("other", [1.03, 1.1, 1.37, 2.0])
+@pytest.mark.parametrize("way", ["stacked", "side by side"])
+def test_two_rulers_of_different_scale_are_told(other: float, way: str) -> None:
+    stacked = way == "stacked"
+    view = replace(
+        SMALL, um_per_px=1.0, width_px=640 if stacked else 480, height_px=240
+    )
+    design = Design(numerals=False)
+    second = replace(view, um_per_px=other, centre=(50.3, 2))
+    pair = [draw(design, view), draw(design, second)]
+    picture = np.vstack(pair) if stacked else np.hstack(pair)
+    with pytest.raises(CalibrationError, match="two scales"):
+        measure_ruler(picture, division_um=10)
 
 
 def test_long_ticks_alone_are_not_taken_for_divisions() -> None:

@@ -51,24 +51,19 @@ class Comb:
         """Teeth within its span that were not seen."""
         return int(self.index[-1]) + 1 - len(self.index)
 
-    def resembles(self, other: "Comb") -> bool:
+    def resembles(self, other: "Comb", *, share: float = SAME_PITCH) -> bool:
         """Whether another comb is of the same lines, or of others of their pitch."""
         ratio = self.pitch_px / other.pitch_px
-        return self.sign == other.sign and abs(ratio - 1) < SAME_PITCH
+        return self.sign == other.sign and abs(ratio - 1) < share
 
-    def rivals(self, other: "Comb") -> bool:
-        """Whether another comb is a scale of its own, no part of this one's."""
+    def may_rival(self, other: "Comb") -> bool:
+        """Whether another comb may be a scale of its own, no part of this one's."""
         count = len(other.index)
-        ratio = max(self.pitch_px, other.pitch_px) / min(self.pitch_px, other.pitch_px)
-        fit = np.polynomial.Polynomial.fit(other.index, other.x_px, 2)
-        off = float(np.std(other.x_px - fit(other.index)))
         return bool(
             count >= LEAST_RIVAL
             and other.missing <= 0.1 * count
             and other.extras <= 0.3 * count
-            and np.ptp(other.x_px) > 0.4 * np.ptp(self.x_px)
-            and abs(ratio - round(ratio)) > 0.03 * ratio
-            and off < 0.03 * other.pitch_px
+            and np.ptp(other.x_px) > 0.25 * np.ptp(self.x_px)
         )
 
     def carried(
@@ -112,7 +107,7 @@ def find_combs(turned: Floats, seen: Floats, *, most: int) -> list[Comb]:
         most: how many bands are looked at closely.
     """
     bands = sorted(_bands(turned, seen), key=lambda band: -band.promise)
-    combs = [comb for band in bands[:most] if (comb := _track(band)) is not None]
+    combs = [comb for band in bands[:most] for comb in _tracks(band)]
     return sorted(combs, key=lambda comb: -comb.score)
 
 
@@ -201,6 +196,19 @@ def _quantiles(
         some = counts > 0
         result[some] = values[order][at[some]]
     return result
+
+
+def _tracks(band: _Band) -> Iterator[Comb]:
+    """The comb of a band, and that of what lies left or right of it: another ruler."""
+    comb = _track(band)
+    if comb is None:
+        return
+    yield comb
+    for rest in (band.x < comb.x_px[0], band.x > comb.x_px[-1]):
+        if rest.sum() >= LEAST_RIVAL:
+            part = replace(band, x=band.x[rest], strength=band.strength[rest])
+            if (beside := _track(part)) is not None:
+                yield beside
 
 
 def _track(band: _Band) -> Comb | None:

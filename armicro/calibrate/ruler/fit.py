@@ -9,6 +9,10 @@ Doubles = NDArray[np.float64]
 READING_ERROR = 2e-4
 """Share of the pitch that interpolation and optics leave however many ticks there are;
 see tests/benchmarks/bench_scale.py for how errors compare with what is stated."""
+OTHER_PITCH = 0.006
+"""Pitches that differ by this share are those of two scales."""
+LEAST_PIECE = 8
+"""Ticks from which a pitch is told well enough to call another one different."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +28,8 @@ class Line:
     """By how much the pitch changes from one end to the other, as a share of it."""
     rms_px: float
     """Of the ticks used, about a smooth curve."""
+    breaks: bool
+    """Two straight pieces of different pitch explain it better than any curve."""
 
 
 def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
@@ -53,11 +59,56 @@ def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
     rms = max(rms, 0.01)
     lever = float(np.sqrt(np.sum((index[used] - index[used].mean()) ** 2)))
     slopes = curve.deriv()(index[used].astype(np.float64))
+    scatter = max(rms / lever, _grouped_error(index[used], (x - curve(index))[used]))
     smooth = float(np.std(slopes)) if degree == 3 else 0.0
     # A cubic through noise bends as well: what bends less than that is straight.
-    smooth = smooth if smooth > 4 * rms / lever else 0.0
-    error = np.sqrt(
-        (rms / lever) ** 2 + (0.5 * smooth) ** 2 + (READING_ERROR * pitch) ** 2
-    )
+    smooth = smooth if smooth > 4 * scatter else 0.0
+    error = np.sqrt(scatter**2 + (0.5 * smooth) ** 2 + (READING_ERROR * pitch) ** 2)
     bend = float(slopes[-1] - slopes[0]) / pitch if smooth else 0.0
-    return Line(pitch, float(error), residual, used, bend, rms)
+    breaks = _breaks(index[used], x[used], rms)
+    return Line(pitch, float(error), residual, used, bend, rms, breaks)
+
+
+def _grouped_error(index: NDArray[np.int64], off: Doubles) -> float:
+    """Standard error of a slope where neighbours err alike, as groups of ticks do.
+
+    The sandwich estimate over blocks of so many ticks (Liang & Zeger 1986, Biometrika
+    73:13), whatever the group: the largest. A cubic has taken four degrees of freedom.
+
+    Args:
+        index: (n,) tick numbers.
+        off: (n,) distances from the curve, in pixels.
+    """
+    arm = index - index.mean()
+    worst = 0.0
+    for block in (5, 10, 20):
+        owner = (index - index[0]) // block
+        groups = int(owner[-1]) + 1
+        if groups < 6:
+            break
+        sums = np.bincount(owner, weights=arm * off, minlength=groups)
+        free = groups / (groups - 4)
+        worst = max(worst, float(np.sqrt(free * np.sum(sums**2))))
+    return worst / float(np.sum(arm**2))
+
+
+def _breaks(index: NDArray[np.int64], x: Doubles, rms_px: float) -> bool:
+    """Whether two rulers, one after the other, were followed as one.
+
+    Args:
+        index: (n,) tick numbers.
+        x: (n,) places in pixels.
+        rms_px: distance from the best curve.
+    """
+    for cut in range(LEAST_PIECE, len(x) - LEAST_PIECE + 1, max(1, len(x) // 40)):
+        pieces = [(index[:cut], x[:cut]), (index[cut:], x[cut:])]
+        lines = [np.polyfit(*piece, 1) for piece in pieces]
+        off = [
+            xs - np.polyval(line, i)
+            for line, (i, xs) in zip(lines, pieces, strict=True)
+        ]
+        left = float(np.sqrt(np.mean(np.concatenate(off) ** 2)))
+        apart = abs(lines[1][0] / lines[0][0] - 1)
+        if apart > OTHER_PITCH and left < 0.5 * rms_px:
+            return True
+    return False

@@ -42,6 +42,7 @@ def read_graduation(ticks: Ticks) -> Graduation:
     best = Graduation(0, 0, ends_in_view=False, alternating=False)
     in_view = False
     for reach, cut in sides:
+        reach = _level(reach)
         base = float(np.percentile(reach[usable], 35))
         short = usable & (reach < base + 0.35 * ticks.pitch_px)
         share_cut = float(cut[short].mean()) if short.any() else 1.0
@@ -53,6 +54,18 @@ def read_graduation(ticks: Ticks) -> Graduation:
         if found.alternating or (found.every and not best.every):
             best = found
     return Graduation(best.every, best.phase, in_view, best.alternating)
+
+
+def _level(reach: Doubles) -> Doubles:
+    """Take off what ends gain evenly along a ruler: its base need not be square."""
+    # Ten ticks on, a tick of a ruler is as long again.
+    if len(reach) < 2 * 10:
+        return reach
+    gains = reach[10:] - reach[:-10]
+    usual = float(np.median(gains))
+    # A mean: ends are whole pixels. Dust and numerals on an end move it little.
+    gain = float(np.mean(np.clip(gains, usual - 2, usual + 2))) / 10
+    return reach - gain * (np.arange(len(reach)) - len(reach) / 2)
 
 
 def _order(

@@ -5,7 +5,7 @@ Each judge answers with an empty string where it has nothing against them.
 
 import numpy as np
 
-from armicro.calibrate.ruler.comb import Comb
+from armicro.calibrate.ruler.comb import NEAR, Comb
 from armicro.calibrate.ruler.fit import Line
 from armicro.calibrate.ruler.graduation import Graduation
 from armicro.calibrate.ruler.tick import Ticks
@@ -18,6 +18,14 @@ WIDEST = 0.65
 """Of the pitch; equal lines are to be narrower than their gaps."""
 LONGEST_EQUAL = 15
 """In pitches; equal lines that are longer are lines of print."""
+CHANCE = 1e-14
+"""By which marks that lie anyhow may pass for a ruler, all combs tried together."""
+TRUE_SHARE, MOST_SHARE = 0.012, 0.03
+"""Of the pitch: what few ticks may lie off equal places, and what any number may."""
+TWO_SCALES = (
+    "ambiguous: two scales of different pitch are in view; expected the micrometer "
+    "alone; take the other one (the eyepiece's own scale?) out of the light path"
+)
 EQUAL_TICKS = 12
 """So many alike are more than a ruler of a hundred divisions has tenths."""
 
@@ -37,9 +45,13 @@ def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
             f"and {comb.extras} are between them; expected an unbroken row of ticks; "
             "clean the slide or bring the ruler into view"
         )
-    tolerance = max(0.012 * line.pitch_px, 0.15)
-    if count < PLAIN_TICKS:
-        tolerance /= 2
+    return TWO_SCALES if line.breaks else _not_even(ticks, line)
+
+
+def _not_even(ticks: Ticks, line: Line) -> str:
+    """Why distances are not equal enough; empty where they are."""
+    count = int(line.used.sum())
+    tolerance = _tolerance_px(count, line.pitch_px)
     if line.rms_px > tolerance:
         return (
             f"not a ruler: its lines lie {line.rms_px:.2f} px off equal places, "
@@ -54,6 +66,20 @@ def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
     if ticks.width_px > WIDEST * line.pitch_px:
         return _too_wide(ticks, line)
     return ""
+
+
+def _tolerance_px(count: int, pitch_px: float) -> float:
+    """How far from equal places so many ticks may lie, RMS.
+
+    A comb takes what lies within a fifth of a pitch: marks that lie anyhow scatter by
+    ``NEAR / sqrt(3)`` of it, and come within a share t of that by a chance of t for
+    each. So that all do by no more than CHANCE, t may be as large as CHANCE ** (1 / n):
+    rulers are drawn in groups that lie beside each other, and many ticks prove more.
+    """
+    proven: float = NEAR / 3**0.5 * CHANCE ** (1 / count)
+    share = min(max(proven, TRUE_SHARE), MOST_SHARE)
+    tolerance = max(share * pitch_px, 0.15)
+    return tolerance / 2 if count < PLAIN_TICKS else tolerance
 
 
 def not_one_kind(ticks: Ticks) -> str:

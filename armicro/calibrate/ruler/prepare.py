@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+ROUND = 0.05
+"""An eyepiece's rim lies within this share of its radius of a circle."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +77,7 @@ def _soften(picture: Floats, sigma: float) -> Floats:
 
 
 def _field_of_view(grey: Floats) -> Floats:
-    """1 inside; 0 where a large dark surround touches at least three corners."""
+    """1 inside; 0 where a dark surround with a round rim touches three corners."""
     height, width = grey.shape
     step = max(1, max(height, width) // 256)
     size = (width // step, height // step)
@@ -88,9 +90,30 @@ def _field_of_view(grey: Floats) -> Floats:
     _, labels = cv2.connectedComponents(dark)
     outer = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]][corners > 0])
     inside = (~np.isin(labels, outer)).astype(np.uint8)
+    if not _is_round(inside):
+        return np.ones_like(grey)
     # The rim itself is blurred, and is a line like any other: keep off it.
     kept = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=4)
     full = cv2.resize(
         kept.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
     )
     return (full > 0.5).astype(np.float32)
+
+
+def _is_round(inside: NDArray[np.uint8]) -> bool:
+    """Whether a mask ends in an arc: an eyepiece's rim, no bright ruler on dark."""
+    height, width = inside.shape
+    hull = cv2.convexHull(cv2.findNonZero(inside))
+    filled = cv2.fillConvexPoly(np.zeros_like(inside), hull, 1)
+    outline = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    rim = outline[0][:, 0].astype(np.float64)
+    x, y = rim.T
+    # Where the picture cuts it off, it is straight.
+    rim = rim[(x > 1) & (y > 1) & (x < width - 2) & (y < height - 2)]
+    if len(rim) < 16:
+        return False
+    system = np.column_stack([rim, np.ones(len(rim))])
+    a, b, c = np.linalg.lstsq(system, (rim**2).sum(axis=1), rcond=None)[0]
+    radius = float(np.sqrt(max(c + (a * a + b * b) / 4, 0.0)))
+    off = np.abs(np.hypot(*(rim - (a / 2, b / 2)).T) - radius)
+    return bool(np.quantile(off, 0.9) < ROUND * radius < ROUND * max(height, width))

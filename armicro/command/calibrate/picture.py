@@ -40,6 +40,7 @@ def read_pictures(files: Sequence[Path]) -> list[Pixels]:
 
     Raises:
         SourceError: a file is missing or no picture.
+        CalibrationError: a folder holds none.
     """
     return [read_picture(file) for path in files for file in _expand(path)]
 
@@ -144,4 +145,11 @@ def side_by_side(before: Pixels, after: Pixels, *, height_px: int = 700) -> Pixe
 
 
 def _expand(path: Path) -> list[Path]:
-    return sorted(path.iterdir()) if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    files = sorted(f for f in path.iterdir() if f.name[0] != "." and f.is_file())
+    if not files:
+        raise CalibrationError(
+            f"{path}: no picture in this folder; expected PNG, TIFF or JPEG files"
+        )
+    return files

@@ -86,3 +86,19 @@ def test_a_rig_measures_what_its_camera_sees(
 @pytest.mark.usefixtures("micrometer")
 def test_wrong_use_is_refused(words: list[str]) -> None:
     assert main(["calibrate", "scale", *words]) == 2
+
+
+@pytest.mark.parametrize("kind", ["empty", "hidden", "text", "text in a folder"])
+def test_what_holds_no_picture_is_one_line(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    if kind != "empty":
+        name = ".hidden.png" if kind == "hidden" else "notes.txt"
+        (folder / name).write_text("no picture")
+    given = folder / "notes.txt" if kind == "text" else folder
+    assert main(["calibrate", "scale", str(given)]) == 2
+    said = capsys.readouterr().err
+    assert "no picture" in said
+    assert said.count("\n") == 1
