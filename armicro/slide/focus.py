@@ -4,7 +4,7 @@ An edge that a lens has blurred by a Gaussian of σ has, after a further Gaussia
 gradient in proportion to 1 / √(σ² + s²). The ratio of the gradients after two such
 blurs therefore tells σ, whatever the edge's contrast, and so whatever stain, exposure
 or number of cells (Zhuo & Sim 2011, Pattern Recognition 44:1852). It is taken over the
-steepest pixels of the blocks that hold most, about one in fifteen of the field. What
+steepest pixels of the blocks that hold most, about one in twenty of theirs. What
 noise adds to the two is reckoned from the noise between neighbours, and taken off.
 """
 
@@ -25,7 +25,7 @@ FINE_UM, COARSE_UM = 0.25, 0.6
 EVEN_UM = 1.0
 """Edge width at which focus is one half."""
 _BLOCK_PX = 64
-_BLOCKS = 28
+_BLOCKS = 24
 _STEP_PX = 8
 """Distance of the pixels by which blocks are chosen."""
 _STEEPEST = 0.05

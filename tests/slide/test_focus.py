@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from armicro.field import Field, Pixels, Sight
-from armicro.slide.focus import edge_sigma_um, measure_focus, with_focus
+from armicro.slide.focus import edge_sigma_um, is_sharp, measure_focus, with_focus
 
 UM_PER_PX = 0.25
 
@@ -45,6 +45,21 @@ def test_scale_of_the_camera_does_not_change_the_sharpness() -> None:
         for um in (0.15, 0.3, 0.5)
     ]
     assert told == pytest.approx([0.5] * 3, abs=0.06)
+
+
+@pytest.mark.parametrize("um_per_px", [0.17, 0.25, 0.5])
+@pytest.mark.parametrize("noise", [3.0, 8.0, 10.0])
+def test_noise_makes_no_blurred_field_sharp_and_no_sharp_one_blurred(
+    um_per_px: float, noise: float
+) -> None:
+    sharp = discs(40, depth=120, um_per_px=um_per_px)
+    grain = np.random.default_rng(1).normal(0, noise, sharp.shape)
+    for sigma_um in (0.0, 1.0, 2.0):
+        clean = blurred(sharp, sigma_um, um_per_px) if sigma_um else sharp
+        noisy = np.clip(clean + grain, 0, 255).astype(np.uint8)
+        told = measure_focus(noisy, um_per_px)
+        assert told == pytest.approx(measure_focus(clean, um_per_px), abs=0.15)
+        assert is_sharp(told) == (sigma_um == 0.0)
 
 
 @pytest.mark.parametrize("noise", [0.0, 3.0])
