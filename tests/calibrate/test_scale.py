@@ -69,7 +69,8 @@ def test_a_dark_field_is_no_eyepiece_and_a_slanting_base_no_order() -> None:
         reach += (0, 40, 20)[(tick % 5 == 0) + (tick % 10 == 5)]
         top = (round(x * 16), round((200 - reach) * 16))
         cv2.line(picture, top, (round(x * 16), 3200), 190, 2, cv2.LINE_AA, 4)
-    reading = measure_ruler(cv2.GaussianBlur(picture, (0, 0), 0.8), division_um=10)
+    soft = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.8), np.uint8)
+    reading = measure_ruler(soft, division_um=10)
     assert reading.um_per_px == pytest.approx(10 / 7.75, rel=0.002)
     assert reading.every == 5
 
