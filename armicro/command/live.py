@@ -124,6 +124,12 @@ def _tell_pictures(session: Session) -> int:
     """Say of a file's pictures what is to be known; return how many were not read."""
     if session.pictures_apart:
         tqdm.write(PICTURES_APART, file=sys.stderr)
+    if session.score.fields_unplaced:
+        tqdm.write(
+            f"{session.score.fields_unplaced} of {session.score.fields} fields could "
+            "not be placed: they were not analysed and are in no coverage",
+            file=sys.stderr,
+        )
     if session.slide.fields_planned is None:
         # A camera's fields are as many as one likes.
         return 0
