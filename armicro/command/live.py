@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from armicro.command.replay import choose_display, show
 from armicro.errors import RigError
+from armicro.processes.folder import folder_name
 from armicro.processes.job import Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job
@@ -68,6 +69,16 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _name(given: str | None) -> str:
+    name = given or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
+    if name != folder_name(name):
+        raise RigError(
+            f"--name {name!r} is no name of a folder; expected one such as "
+            f"{folder_name(name)!r}"
+        )
+    return name
+
+
 def run(args: argparse.Namespace) -> int:
     """Run until the window is closed, Ctrl-C, the time is over or a file is read.
 
@@ -99,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         )
         todo = "measure the instrument (armicro calibrate guide)"
         tqdm.write(f"rig {rig.name}: {why}; {todo}", file=sys.stderr)
-    name = args.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H%M%S")
+    name = _name(args.name)
     folder = args.out / name
     if folder.exists():
         raise RigError(f"{folder} exists; give the slide another --name")

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from armicro.errors import ArmicroError, SourceError
+from armicro.errors import ArmicroError, SourceError, one_line
 from armicro.overlay.screen import why_no_screen
 from armicro.processes.begin import prove
-from armicro.processes.folder import set_aside
+from armicro.processes.folder import folder_names, set_aside
 from armicro.processes.job import Display, Job
 from armicro.processes.log import set_up_logging
 from armicro.processes.run import run_job
@@ -62,17 +62,15 @@ def run(args: argparse.Namespace) -> int:
     """Read each slide; 1 when one of them ended early."""
     set_up_logging("replay")
     rig = choose_rig(args.rig, scan=args.scan, engines=args.engines)
-    for slide in args.slides:
-        if not slide.exists():
-            raise SourceError(f"{slide}: no such slide; check the path")
-    slides = once_each(args.slides)
+    failed: dict[Path, ArmicroError] = {}
+    slides = _readable(args.slides, failed)
     status = 0
-    for slide, folder in zip(slides, _folders(slides, args.out), strict=True):
+    for slide, name in zip(slides, folder_names(slides), strict=True):
         job = Job(
             session="",
             mode="replay",
             rig=rig,
-            out=str(folder),
+            out=str(args.out / name),
             slide=str(slide),
             um_per_px=args.um_per_px,
             region_px=args.region,
@@ -83,12 +81,52 @@ def run(args: argparse.Namespace) -> int:
         try:
             status = max(status, _read(job, args))
         except ArmicroError as error:
-            if len(slides) == 1:
+            if len(args.slides) == 1:
                 raise
             # One bad slide must not cost a night's batch.
-            tqdm.write(f"{slide}: {error}", file=sys.stderr)
-            status = max(status, error.exit_status)
-    return status
+            tqdm.write(f"{one_line(str(slide))}: {error}", file=sys.stderr)
+            failed[slide] = error
+    return max(status, _tell_failed(failed, len(args.slides)))
+
+
+def _readable(given: list[Path], failed: dict[Path, ArmicroError]) -> list[Path]:
+    """Slides that are there, each once; of the others, why not."""
+    there = []
+    for slide in given:
+        try:
+            refuse_absent(slide)
+            there.append(slide)
+        except SourceError as error:
+            if len(given) == 1:
+                raise
+            failed[slide] = error
+    return once_each(there)
+
+
+def refuse_absent(slide: Path) -> None:
+    """Refuse a path that leads to no slide.
+
+    Raises:
+        SourceError: nothing is there, or its name cannot be passed on.
+    """
+    try:
+        str(slide).encode()
+        slide.stat()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{slide}: its name is no UTF-8; rename it") from error
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{slide}: no such slide; check the path") from error
+
+
+def _tell_failed(failed: dict[Path, ArmicroError], given: int) -> int:
+    """List what could not be read, at the end; the exit status that it makes."""
+    if not failed:
+        return 0
+    tqdm.write(f"{len(failed)} of {given} slides were not read:", file=sys.stderr)
+    for slide, error in failed.items():
+        tqdm.write(f"  {one_line(str(slide))}: {error}", file=sys.stderr)
+    # The work failed in part; where nothing could be read, the input was bad.
+    return 1 if len(failed) < given else max(e.exit_status for e in failed.values())
 
 
 def _read(job: Job, args: argparse.Namespace) -> int:
@@ -151,15 +189,6 @@ def _why_no_score(session: Session) -> str:
         return ""
     ((reason, count),) = reasons.most_common(1)
     return f"\n  no boxes in {count} of {session.score.fields} fields: {reason}"
-
-
-def _folders(slides: list[Path], out: Path) -> list[Path]:
-    taken: dict[str, int] = {}
-    folders = []
-    for slide in slides:
-        count = taken[slide.stem] = taken.get(slide.stem, 0) + 1
-        folders.append(out / (slide.stem if count == 1 else f"{slide.stem}-{count}"))
-    return folders
 
 
 def _region(text: str) -> tuple[int, int, int, int]:

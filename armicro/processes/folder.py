@@ -3,10 +3,49 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from armicro.errors import SourceError
+
+LONGEST_NAME = 120
+"""Characters of a folder's name: room for a number, and for what is kept inside."""
+
+
+def folder_name(name: str) -> str:
+    r"""A name that any file system takes and that leads nowhere else.
+
+    >>> [folder_name(name) for name in ("a b", ".", "../x", "a\nb.", "")]
+    ['a b', 'slide', 'x', 'a_b', 'slide']
+    """
+    shown = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in name)
+    return shown.strip(". _")[:LONGEST_NAME].rstrip(". ") or "slide"
+
+
+def folder_names(slides: Iterable[Path]) -> list[str]:
+    """A folder's name for each slide, no two of which any file system takes for one.
+
+    >>> folder_names(map(Path, ("x/s.tif", "x/s-2.tif", "y/S.svs", "..tif")))
+    ['s', 's-2', 'S-3', 'slide']
+    """
+    taken: set[str] = set()
+    names = []
+    for slide in slides:
+        path = Path(os.path.abspath(slide))  # noqa: PTH100 (a link keeps its name)
+        own = name = folder_name(path.name if path.is_dir() else path.stem)
+        number = 1
+        while _as_one(name) in taken:
+            number += 1
+            name = f"{own}-{number}"
+        taken.add(_as_one(name))
+        names.append(name)
+    return names
+
+
+def _as_one(name: str) -> str:
+    """What a file system that minds neither case nor how accents are written sees."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def make_folder(folder: Path) -> None:

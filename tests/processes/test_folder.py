@@ -3,7 +3,12 @@ from pathlib import Path
 import pytest
 
 from armicro.errors import SourceError
-from armicro.processes.folder import alone, make_folder, set_aside
+from armicro.processes.folder import (
+    alone,
+    folder_names,
+    make_folder,
+    set_aside,
+)
 
 
 def test_results_that_are_there_are_set_aside_each_under_its_number(
@@ -37,3 +42,24 @@ def test_folder_that_is_a_file_is_a_source_error(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "slide"):
         with pytest.raises(SourceError, match="expected a folder"):
             make_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "slides",
+    [
+        ("x/s.tif", "x/s-2.tif", "y/s.tif"),
+        ("x/s.tif", "y/s.tif", "x/s-2.tif", "z/s.tif"),
+        ("x/s.tif", "x/s.svs", "y/S.TIF"),
+        ("x/caf\u00e9.tif", "y/cafe\u0301.tif"),
+        ("..tif", "...tif", ".tif", "x/..tif"),
+        ("x/" + "n" * 200 + "1.tif", "x/" + "n" * 200 + "2.tif"),
+        ("x/a\nb.tif", "x/a_b.tif"),
+        ("s.tif", "s.tif"),
+    ],
+)
+def test_two_slides_never_share_a_folder(slides: tuple[str, ...]) -> None:
+    names = folder_names(map(Path, slides))
+    assert len({name.casefold() for name in names}) == len(slides)
+    for name in names:
+        assert (Path("out") / name).parent == Path("out")
+        assert name not in ("", ".", "..")
