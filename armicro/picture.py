@@ -111,6 +111,25 @@ def _is_on_its_side(header: Image.Image) -> bool:
         return False
 
 
+def check_header(content: bytes, name: str, *, kind: str, most_px: int) -> None:
+    """Refuse a small picture that is another kind, or larger than it can be.
+
+    A few bytes can claim gigabytes of pixels, so no decoder sees them before this.
+
+    Raises:
+        SourceError: it is no ``kind`` ("JPEG", "PNG"), or has more than ``most_px``.
+    """
+    header = _header(content, name)
+    width, height = header.size
+    if header.format != kind or width * height > most_px:
+        _refuse(
+            name,
+            f"{header.format} of {width}×{height} px, expected {kind} of up to "
+            f"{most_px:,} px",
+            "restore the file from a copy",
+        )
+
+
 def decode_picture(content: bytes, name: str) -> Pixels:
     """Decode the bytes of a picture that is no TIFF; see ``read_picture``."""
     header = _header(content, name)

@@ -7,6 +7,10 @@ from msgspec import Meta
 
 from armicro.verdict import LEAST_FOCUS, MERGE_UM, MOST_SMEAR_UM, PLACE_ERROR_UM
 
+MergeUm = Annotated[float, Meta(ge=0.1, le=1000.0)]
+"""From the resolution of light to more than a field: the bins of a slide are that wide,
+and must be countable."""
+
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rig's ``[cascade]`` table."""
@@ -22,7 +26,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr_mode: Literal["tiles", "whole"] = "tiles"
     """``whole`` runs LR once over the whole field instead of tile by tile: less work,
     and allowed only for a network set whose manifest says that the answers agree."""
-    merge_um: Annotated[float, Meta(gt=0)] = MERGE_UM
+    merge_um: MergeUm = MERGE_UM
     """Candidates and findings nearer than this are one cell."""
     most_per_field: Annotated[int, Meta(gt=0)] = 100
     """Findings that a field keeps, by HR probability, and all that HR calls suspicious

@@ -7,16 +7,22 @@ to its end.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import msgspec
 import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
 
+from armicro.cascade.choice import MergeUm
 from armicro.cascade.rank import TOP_COUNT
 from armicro.cascade.tile import find_cells, pack_cells
+from armicro.errors import SourceError
 from armicro.field import Overview
+from armicro.picture import check_header
 from armicro.report import FieldReport, Finding, SlideScore
+from armicro.rule import PLACE_UM
 from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.journal import Event, Journal
 from armicro.slide.track import FindingSet, top
@@ -31,6 +37,14 @@ from armicro.verdict import (
 Facts = dict[str, Any]
 
 
+MOST_OVERVIEW_PX = 1 << 24
+"""Of the small picture of a slide: its longest side has some 2,000."""
+Scale = Annotated[float, Meta(gt=0, le=1e6)]
+Place = Annotated[float, Meta(ge=PLACE_UM[0], le=PLACE_UM[1])]
+Level = Annotated[int, Meta(ge=0, le=255)]
+SlidePx = Annotated[int, Meta(ge=0, le=2**31)]
+
+
 class SlideCard(msgspec.Struct, frozen=True):
     """What was read; kept under ``slide``."""
 
@@ -39,42 +53,72 @@ class SlideCard(msgspec.Struct, frozen=True):
     """The file's name without its folder: a path tells too much of a patient."""
     sha256: str = ""
     """Of its content, as ``slide_sha256`` makes it; empty for a camera."""
-    pixel_um: float | None = None
+    pixel_um: Scale | None = None
     """Scale of the slide file's own pixels; None for a camera."""
-    shown_xywh_px: tuple[int, int, int, int] | None = None
+    shown_xywh_px: tuple[SlidePx, SlidePx, SlidePx, SlidePx] | None = None
     """What viewers show of the slide file: they cut it to what was scanned."""
-    pixel_xy_um: tuple[float, float] | None = None
+    pixel_xy_um: tuple[Scale, Scale] | None = None
     """``pixel_um`` along x and along y."""
-    um_per_px: float | None = None
+    um_per_px: Scale | None = None
     """Scale of the fields."""
-    width_px: int | None = None
-    height_px: int | None = None
+    width_px: SlidePx | None = None
+    height_px: SlidePx | None = None
     """Size of the fields."""
-    fields_planned: int | None = None
+    fields_planned: SlidePx | None = None
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class OverviewCard(msgspec.Struct, frozen=True):
     """A small picture of the slide; kept under ``overview``."""
 
     png: bytes
-    um_per_px: float
-    x_um: float = 0.0
-    y_um: float = 0.0
+    um_per_px: Scale
+    x_um: Place = 0.0
+    y_um: Place = 0.0
     """Slide coordinates of its top left corner."""
+
+    def __post_init__(self) -> None:
+        """Refuse what claims to be far larger than an overview, before it is decoded.
+
+        Raises:
+            SourceError: it does.
+        """
+        if self.png.startswith(_PNG):
+            check_header(self.png, "overview", kind="PNG", most_px=MOST_OVERVIEW_PX)
+
+    def bgr(self) -> NDArray[np.uint8] | None:
+        """(height, width, 3); None when it is no picture: then it is done without."""
+        if not self.png.startswith(_PNG):
+            return None
+        levels = cv2.imdecode(np.frombuffer(self.png, np.uint8), cv2.IMREAD_COLOR)
+        return None if levels is None else np.asarray(levels, np.uint8)
 
 
 class MapCard(msgspec.Struct, frozen=True):
     """The slide stitched from the fields; kept under ``map``."""
 
     file: str
-    um_per_px: float
-    x_um: float
-    y_um: float
+    um_per_px: Scale
+    x_um: Place
+    y_um: Place
     """Slide coordinates of its top left corner."""
-    width_px: int
-    height_px: int
-    background_rgb: tuple[int, int, int]
+    width_px: SlidePx
+    height_px: SlidePx
+    background_rgb: tuple[Level, Level, Level]
     """The colour of what was not seen: that of the glass."""
+
+
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Count = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class _Spent(msgspec.Struct, frozen=True):
+    """What a session that has not ended has taken; kept under ``spent``."""
+
+    inference_s: Seconds | None = None
+    fields_dropped: Count = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +213,7 @@ def read_session(journal: Journal) -> Session:
         SourceError: the journal is damaged, or holds what this version cannot read.
     """
     settings = journal.get("settings", Facts) or {}
+    spent = journal.get("spent", _Spent) or _Spent()
     found = FindingSet(merge_um=_merge_um(settings))
     # One by one: those of a large slide do not fit into memory together.
     found.update(journal.observations(crops=False))
@@ -188,8 +233,7 @@ def read_session(journal: Journal) -> Session:
             fields_unplaced=max(score.fields_unplaced, sum(unplaced.values())),
         )
     # What was spent so far is kept with every field, the sums only at the end.
-    spent = journal.get("spent", Facts) or {}
-    inference_s = journal.get("inference_s", float) or spent.get("inference_s")
+    inference_s = journal.get("inference_s", Seconds) or spent.inference_s
     return Session(
         slide=journal.get("slide", SlideCard) or SlideCard(),
         score=score,
@@ -201,14 +245,13 @@ def read_session(journal: Journal) -> Session:
         started=journal.get("started", str) or "",
         overview=journal.get("overview", OverviewCard),
         map=journal.get("map", MapCard),
-        wall_s=journal.get("wall_s", float),
+        wall_s=journal.get("wall_s", Seconds),
         inference_s=(
             sum(report.inference_ns for report in reports) / 1e9
             if inference_s is None
             else inference_s
         ),
-        fields_dropped=journal.get("fields_dropped", int)
-        or int(spent.get("fields_dropped", 0)),
+        fields_dropped=journal.get("fields_dropped", Count) or spent.fields_dropped,
         reports=tuple(reports),
         stations=tuple(journal.stations()),
         events=tuple(journal.events()),
@@ -234,7 +277,15 @@ def _coverage(
 def _merge_um(settings: Facts) -> float:
     cascade = settings.get("cascade")
     found = (cascade if isinstance(cascade, dict) else settings).get("merge_um")
-    return float(found) if isinstance(found, (int, float)) and found > 0 else MERGE_UM
+    if found is None:
+        return MERGE_UM
+    try:
+        return msgspec.convert(found, MergeUm)
+    except msgspec.ValidationError as error:
+        raise SourceError(
+            f"the session's settings: merge_um is not what a rig may say ({error}); "
+            "restore its journal from a copy"
+        ) from error
 
 
 def overview_of(journal: Journal) -> Overview | None:
@@ -242,7 +293,7 @@ def overview_of(journal: Journal) -> Overview | None:
     card = journal.get("overview", OverviewCard)
     if card is None:
         return None
-    bgr = cv2.imdecode(np.frombuffer(card.png, np.uint8), cv2.IMREAD_COLOR)
+    bgr = card.bgr()
     if bgr is None:
         return None
     pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

@@ -58,7 +58,7 @@ class _View:
 
 def draw_map(session: Session) -> Markup | None:
     """Draw the map; None where no field has a place and there is no overview."""
-    picture = _decode(session.overview)
+    picture = session.overview.bgr() if session.overview is not None else None
     view = _view_of(session, picture)
     if view is None:
         return None
@@ -193,13 +193,6 @@ def _view_of(session: Session, picture: np.ndarray | None) -> _View | None:
     low, high = np.min(boxes, axis=0), np.max(boxes, axis=0)
     left, top, right, bottom = (float(v) for v in (*low[:2], *high[2:]))
     return _View(left, top, max(right - left, 1.0), max(bottom - top, 1.0))
-
-
-def _decode(overview: OverviewCard | None) -> np.ndarray | None:
-    """The overview as BGR; None when there is none or it is no picture."""
-    if overview is None or not overview.png:
-        return None
-    return cv2.imdecode(np.frombuffer(overview.png, np.uint8), cv2.IMREAD_COLOR)
 
 
 def _data_uri(picture: np.ndarray) -> str:

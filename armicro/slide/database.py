@@ -3,9 +3,14 @@
 A file of another program or version is refused before anything in it is changed. It is
 made, or brought up to date, in one transaction: killed half-way, it is as it was. No
 clock is read here, and one thread at a time may use a file.
+
+A file may come from a stranger. Nothing in it is run: it holds our tables and no view,
+trigger, virtual table or generated column; a value has a largest size, and a statement
+a budget of steps that grows with the file, so that none goes on without an end.
 """
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +20,15 @@ from typing import Self
 import msgspec
 
 from armicro.errors import DiskError, SourceError
+
+LONGEST_VALUE = 1 << 26
+"""Bytes of one value: an overview or a tile is far smaller."""
+_STEPS_A_LOOK = 1_000_000
+_LEAST_STEPS = 100_000_000
+"""Of SQLite's machine, which does some hundred million a second."""
+_STEPS_A_BYTE = 8
+"""A check of all pages takes about one."""
+_TABLE = re.compile(r"CREATE TABLE (\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +53,26 @@ class Schema:
     """Whether its pages are checked when it is opened, which reads the whole file."""
 
 
+_BROKEN = (
+    sqlite3.Error,
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
+"""What a value that is not what we wrote raises: SQLite keeps any type in a column."""
+
+
+def one_line(error: BaseException) -> str:
+    r"""What an error says, at most a line long: a stranger may have written some of it.
+
+    >>> one_line(ValueError("a\nb" + 200 * "c"))[:6]
+    'a bccc'
+    """
+    return " ".join(str(error).split())[:160]
+
+
 class Database:
     """A file of a schema, open for writing and reading.
 
@@ -55,6 +89,7 @@ class Database:
     def __init__(self, path: Path, schema: Schema) -> None:
         self._path = path
         self._schema = schema
+        self._steps = 0
         with contextlib.ExitStack() as undo:
             with self._told():
                 # The writer thread of a process may differ from the one that opens.
@@ -62,6 +97,7 @@ class Database:
                     path, isolation_level=None, timeout=10.0, check_same_thread=False
                 )
                 undo.callback(self._database.close)
+                self._limit()
                 self._prepare()
             undo.pop_all()
 
@@ -84,6 +120,51 @@ class Database:
         with self._writes():
             self._database.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
 
+    def _limit(self) -> None:
+        self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
+        self._database.set_progress_handler(self._spend, _STEPS_A_LOOK)
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
+            self._database.execute(f"PRAGMA {pragma}")
+
+    def _spend(self) -> bool:
+        """Whether a statement has taken more steps than the file can be worth."""
+        self._steps += _STEPS_A_LOOK
+        if self._steps <= _LEAST_STEPS:
+            return False
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        size = sum(file.stat().st_size for file in files if file.exists())
+        return self._steps > _LEAST_STEPS + _STEPS_A_BYTE * size
+
+    def _require_tables(self) -> None:
+        """Refuse what is there beside our tables and their own indexes."""
+        ours = set(_TABLE.findall(self._schema.tables))
+        rows = self._database.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100"
+        )
+        for kind, name, table, sql in rows:
+            plain = kind == "table" and name in ours and _TABLE.match(sql or "")
+            if not (plain or (kind == "index" and table in ours and sql is None)):
+                raise SourceError(
+                    f"{self._path}: holds a {kind} {str(name)[:40]!r} that no "
+                    f"{self._schema.noun} has; {self._schema.damaged}"
+                )
+
+    def _require_columns(self) -> None:
+        """Refuse tables of other columns, and columns that are worked out."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as model:
+            model.executescript(self._schema.tables)
+            for table in _TABLE.findall(self._schema.tables):
+                shown = f"SELECT name, type, hidden FROM pragma_table_xinfo('{table}')"
+                here, there = (
+                    sorted(database.execute(shown).fetchall())
+                    for database in (self._database, model)
+                )
+                if here != there:
+                    raise SourceError(
+                        f"{self._path}: its table {table} has other columns than a "
+                        f"{self._schema.noun}'s; {self._schema.damaged}"
+                    )
+
     def _prepare(self) -> None:
         schema = self._schema
         if not self._read("SELECT count(*) FROM sqlite_master"):
@@ -97,6 +178,7 @@ class Database:
                 f"{self._path}: an SQLite file of another program, not a "
                 f"{schema.noun}; {schema.refused}"
             )
+        self._require_tables()
         version = self._read("PRAGMA user_version")
         if version in schema.upgrades:
             self._change(schema.upgrades[version])
@@ -106,6 +188,7 @@ class Database:
                 f"reads {schema.version}; use the version that wrote it, or "
                 f"{schema.refused}"
             )
+        self._require_columns()
         self._configure()
         if schema.checked:
             found = self._database.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -135,19 +218,25 @@ class Database:
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         """Turn what SQLite reports into an error that says what to do."""
+        self._steps = 0
         try:
             yield
         except sqlite3.OperationalError as error:
             if _is_of_disk(error):
                 raise self._not_kept(error) from error
+            if error.sqlite_errorname == "SQLITE_INTERRUPT":
+                raise SourceError(
+                    f"{self._path}: takes far longer to read than its size allows; "
+                    f"{self._schema.damaged}"
+                ) from error
             raise SourceError(
                 f"{self._path}: {error}; check that its folder exists and may be "
                 "written, free space, and that no other armicro uses it"
             ) from error
-        except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
+        except _BROKEN as error:
             raise SourceError(
-                f"{self._path}: damaged or not a {self._schema.noun} ({error}); "
-                f"{self._schema.damaged}"
+                f"{self._path}: damaged or not a {self._schema.noun} "
+                f"({one_line(error)}); {self._schema.damaged}"
             ) from error
 
     @contextlib.contextmanager

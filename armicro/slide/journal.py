@@ -14,28 +14,36 @@ equal to an undisturbed one:
 No clock is read here: times are passed in. One thread at a time may use a journal.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from armicro.errors import SourceError
 from armicro.report import Account, FieldReport, Finding, Observation, Shown
+from armicro.rule import COUNT, EXTENT_UM, SHARE, broken_rule
 from armicro.slide.coverage import Ground, broken_ground
-from armicro.slide.crop import decode_crop, encode_crop
-from armicro.slide.database import Database
+from armicro.slide.crop import check_crop, decode_crop, encode_crop
+from armicro.slide.database import Database, one_line
 from armicro.slide.schema import JOURNAL
 
 Kind = TypeVar("Kind")
 
 FEATURES = 2048
+MOST_STATIONS = 32
+"""Different ones in a journal."""
+DEEPEST = 32
+"""A fact within a fact within..."""
 
 _FINDING_COLUMNS = (
     "x_um, y_um, width_um, height_um, lr_probability, hr_probability, field_seq"
 )
+_FINDING_FIELDS = tuple(_FINDING_COLUMNS.split(", "))
 _OBSERVATION_COLUMNS = f"{_FINDING_COLUMNS}, place_error_um, focus"
 _CANONICAL = "hr_probability DESC, lr_probability DESC, y_um, x_um, field_seq"
 _SET = """
@@ -202,13 +210,11 @@ class Journal(Database):
         if row is None:
             return None
         try:
-            if isinstance(row[0], bytes):
-                return msgspec.convert(row[0], kind)
-            return msgspec.json.decode(row[0], type=kind)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+            return _fact_of(row[0], kind)
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
             raise SourceError(
                 f"{self._path}: its entry {key!r} is not what this version writes "
-                f"({error}); use the version of armicro that wrote it"
+                f"({one_line(error)}); use the version of armicro that wrote it"
             ) from error
 
     def done(self) -> list[tuple[int, int]]:
@@ -219,9 +225,11 @@ class Journal(Database):
     def reports(self) -> list[FieldReport]:
         """Every field's report, by ``seq``."""
         with self._told():
-            rows = self._database.execute("SELECT report FROM fields ORDER BY seq")
+            rows = self._database.execute(
+                "SELECT seq, state, report FROM fields ORDER BY seq"
+            )
             decoder = msgspec.json.Decoder(FieldReport)
-            return [decoder.decode(text) for (text,) in rows]
+            return [_report_of(decoder.decode(row[2]), *row[:2]) for row in rows]
 
     def stations(self) -> list[tuple[int, dict[str, int]]]:
         """Every field's ``seq`` and its ns at each station, by ``seq``."""
@@ -229,8 +237,12 @@ class Journal(Database):
             rows = self._database.execute(
                 "SELECT seq, stations FROM fields ORDER BY seq"
             )
-            decoder = msgspec.json.Decoder(dict[str, int])
-            return [(seq, decoder.decode(text)) for seq, text in rows]
+            decoder = msgspec.json.Decoder(dict[str, _Count])
+            found = [(seq, decoder.decode(text)) for seq, text in rows]
+            names = {name for _, passed in found for name in passed}
+            if len(names) > MOST_STATIONS:
+                raise ValueError(f"{len(names)} stations, expected a few")
+            return found
 
     def observations(self, *, crops: bool = True) -> Iterator[Observation]:
         """Yield every observation, most suspicious first.
@@ -245,12 +257,7 @@ class Journal(Database):
                 f"{'crop' if crops else 'NULL'} FROM observations ORDER BY {_CANONICAL}"
             )
             for row in rows:
-                yield Observation(
-                    Finding(*row[:7]),
-                    np.frombuffer(row[9], np.float32),
-                    decode_crop(row[10]) if crops else np.empty((0, 0, 3), np.uint8),
-                    *row[7:9],
-                )
+                yield _observation_of(row)
 
     def crop_jpeg(self, finding: Finding) -> bytes | None:
         """Return the JPEG of one finding's crop, or None when it is not kept."""
@@ -266,7 +273,10 @@ class Journal(Database):
                     finding.height_um,
                 ),
             ).fetchone()
-        return None if row is None else bytes(row[0])
+            if row is None:
+                return None
+            check_crop(row[0])
+            return bytes(row[0])
 
     def events(self) -> list[Event]:
         """Every event, in the order of writing."""
@@ -274,11 +284,75 @@ class Journal(Database):
             rows = self._database.execute(
                 "SELECT time_ns, kind, text FROM events ORDER BY id"
             )
-            return [Event(*row) for row in rows]
+            return [_event_of(row) for row in rows]
 
     def _grow(self, grown: "_Grown") -> None:
         self._database.execute(_GROW, (grown.report, grown.seq))
         self._database.executemany(_OBSERVE, grown.rows)
+
+
+_Count = Annotated[int, Meta(ge=COUNT[0], le=COUNT[1])]
+_Share = Annotated[float, Meta(ge=SHARE[0], le=SHARE[1])]
+_ErrorUm = Annotated[float, Meta(ge=EXTENT_UM[0], le=EXTENT_UM[1])]
+
+
+def _fact_of(value: object, kind: type[Kind]) -> Kind:
+    if isinstance(value, bytes):
+        return msgspec.convert(value, kind)
+    if not isinstance(value, str):
+        raise TypeError(f"it is {type(value).__name__}, expected text")
+    fact = msgspec.json.decode(value, type=kind)
+    if isinstance(fact, msgspec.Struct) and (broken := broken_rule(fact)):
+        raise ValueError(broken)
+    if isinstance(fact, float) and not math.isfinite(fact):
+        raise ValueError(f"it is {fact}")
+    layer: list[object] = [fact]
+    for _ in range(DEEPEST):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    if layer:
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
+    return fact
+
+
+def _event_of(row: tuple[object, ...]) -> Event:
+    at_ns, kind, text = msgspec.convert(row, tuple[_Count, str, str])
+    return Event(at_ns, kind, text)
+
+
+def _report_of(report: FieldReport, seq: object, state: object) -> FieldReport:
+    """The report of a row, which keeps every rule.
+
+    Raises:
+        ValueError: it does not, or is another field's.
+    """
+    broken = broken_rule(report)
+    if not broken and (report.seq, report.state) != (seq, state):
+        broken = f"its report is of field {report.seq}, {report.state}"
+    if broken:
+        raise ValueError(f"field {seq!r:.20}: {broken}")
+    return report
+
+
+def _observation_of(row: tuple[Any, ...]) -> Observation:
+    finding = msgspec.convert(dict(zip(_FINDING_FIELDS, row, strict=False)), Finding)
+    features = np.frombuffer(row[9], np.float32)
+    broken = broken_rule(finding)
+    if features.shape != (FEATURES,) or not np.isfinite(features).all():
+        broken = broken or f"features are not {FEATURES} numbers"
+    if broken:
+        raise ValueError(f"finding of field {finding.field_seq}: {broken}")
+    return Observation(
+        finding,
+        features,
+        np.empty((0, 0, 3), np.uint8) if row[10] is None else decode_crop(row[10]),
+        msgspec.convert(row[7], _ErrorUm),
+        msgspec.convert(row[8], _Share | None),
+    )
 
 
 def _value_of(fact: object) -> bytes | str:

@@ -6,12 +6,17 @@ errors are far below those of a camera; a keyframe takes some 100 kB.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import cv2
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from armicro.align.look import Look
 from armicro.errors import SourceError
+from armicro.picture import check_header
+from armicro.rule import EXTENT_UM, PLACE_UM
 from armicro.slide.atlas import Keyframe
 from armicro.slide.database import Database, Schema
 from armicro.slide.landmark import WORDS, Landmarks
@@ -30,9 +35,16 @@ CREATE TABLE keyframes (
     refused="move it away, and the slide is mapped anew",
     damaged="move it away, and the slide is mapped anew",
 )
+MOST_PX = 1 << 22
+"""Of a keyframe's picture, which is a field made small."""
 _QUALITY = 95
 _SCALE = 31.0
 """Grey levels a unit of texture, which lies between -4 and 4."""
+
+
+_Place = Annotated[float, Meta(ge=PLACE_UM[0], le=PLACE_UM[1])]
+_Extent = Annotated[float, Meta(ge=EXTENT_UM[0], le=EXTENT_UM[1])]
+_Row = tuple[_Place, _Place, _Extent, _Extent, _Extent, bytes, bytes]
 
 
 class MapFile(Database):
@@ -76,6 +88,7 @@ class MapFile(Database):
         levels = None
         if row is not None:
             encoded = np.frombuffer(row[0], np.uint8)
+            check_header(row[0], "keyframe", kind="JPEG", most_px=MOST_PX)
             levels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
         if levels is None:
             raise SourceError(
@@ -90,12 +103,17 @@ class MapFile(Database):
                 "SELECT x_um, y_um, standard_error_um, width_um, height_um, spots, "
                 "words FROM keyframes ORDER BY number"
             )
-            for x_um, y_um, error_um, width_um, height_um, spots, words in rows:
+            for row in rows:
+                x_um, y_um, error_um, width_um, height_um, spots, words = (
+                    msgspec.convert(row, _Row)
+                )
                 landmarks = Landmarks(
                     np.frombuffer(spots, np.float32).reshape(-1, 2),
                     np.frombuffer(words, np.float16)
                     .reshape(-1, WORDS)
                     .astype(np.float32),
                 )
+                if not np.isfinite(landmarks.xy_um).all():
+                    raise ValueError("landmarks that lie nowhere")
                 size_um = width_um, height_um
                 yield Keyframe(x_um, y_um, error_um, size_um, landmarks)

@@ -8,15 +8,22 @@ goes on from there. One thread at a time may use it.
 
 import sqlite3
 from pathlib import Path
+from typing import Annotated
 
 import cv2
+import msgspec
 import numpy as np
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.picture import check_header
 from armicro.slide.database import Database, Schema
 from armicro.slide.mosaic import Spot, Tile
+from armicro.slide.pyramid import TILE_PX
 
+MOST_TILES = 2048
+"""A row or column of a mosaic: half a metre of the finest pixels is 1,000."""
+_Scale = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 MOSAIC = "mosaic.sqlite"
 """Its name in a session folder."""
 _MOSAIC = Schema(
@@ -68,12 +75,17 @@ class MosaicFile(Database):
         """The grid's scale; None before the first field."""
         with self._told():
             row = self._database.execute("SELECT um_per_px FROM scale").fetchone()
-        return None if row is None else float(row[0])
+            return None if row is None else msgspec.convert(row[0], _Scale)
 
     def spots(self) -> list[Spot]:
         """Every tile that is there, row by row."""
         with self._told():
-            return list(self._database.execute("SELECT x, y FROM tiles ORDER BY y, x"))
+            rows = self._database.execute("SELECT x, y FROM tiles ORDER BY y, x")
+            spots = [msgspec.convert(row, tuple[int, int]) for row in rows]
+            for axis in zip(*spots, strict=True):
+                if max(axis) - min(axis) > MOST_TILES or max(map(abs, axis)) > 1 << 20:
+                    raise ValueError("its tiles lie further apart than on a slide")
+            return spots
 
     def write(self, spot: Spot, tile: Tile) -> None:
         """Keep a tile."""
@@ -93,6 +105,8 @@ class MosaicFile(Database):
             ).fetchone()
             if row is None:
                 return None
+            for data, kind in zip(row, ("JPEG", "PNG"), strict=True):
+                check_header(data, "tile", kind=kind, most_px=TILE_PX * TILE_PX)
             pixels, rank = (
                 cv2.imdecode(np.frombuffer(data, np.uint8), flag)
                 for data, flag in (
@@ -100,7 +114,7 @@ class MosaicFile(Database):
                     (row[1], cv2.IMREAD_UNCHANGED),
                 )
             )
-            if pixels is None or rank is None:
+            if pixels is None or rank is None or rank.dtype != np.uint16:
                 raise sqlite3.DatabaseError(f"tile {spot} cannot be decoded")
         return Tile(np.asarray(pixels, np.uint8), np.asarray(rank, np.uint16))
 

@@ -1,81 +1,24 @@
-"""What each value in a message may be, as one table of bounds.
+"""What each value in a message may be, beside the rules of what it carries."""
 
-A message that keeps these rules can be used without another look: counts fit SQLite,
-sizes are those of a picture, places are numbers, probabilities lie between 0 and 1.
-A bound is (lowest, highest), both allowed; NaN and infinities break every one of them.
-``None`` keeps every rule: where it may stand, the message's type says so.
-"""
-
-import math
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import msgspec
 import numpy as np
 
-from armicro.field import Place, Sight
-from armicro.report import (
-    CellBits,
-    FieldReport,
-    Finding,
-    Revisit,
-    Shown,
-    SlideScore,
-)
+from armicro import rule
+from armicro.report import Shown
+from armicro.rule import COUNT, DURATION_MS, PLACE_UM, SIZE_PX, Bounds, Checks
 from armicro.slide.coverage import broken_ground
-from armicro.wire.topic import Ask, Beat, Shot, Slide
+from armicro.wire.topic import Ask, Beat, Message, Shot, Slide
 
-COUNT = (0, 2**63 - 1)
-SIZE_PX = (1, 65_535)
-SHARE = (0.0, 1.0)
-PLACE_UM = (-1e9, 1e9)
-EXTENT_UM = (0.0, 1e9)
-SIZE_UM = (sys.float_info.min, 1e9)
-DURATION_MS = (0.0, 1e12)
+SEQ = (0, 2**40)
+"""More fields than a camera gives in a thousand years: one may still be added."""
+MOST_RANGES = 65_536
+"""Of what is done: a replay that was stopped has one, a session of drops a few."""
 
-BOUNDS: Mapping[type, Mapping[str, tuple[float, float]]] = {
-    Place: {"x_um": PLACE_UM, "y_um": PLACE_UM, "standard_error_um": EXTENT_UM},
-    Sight: {"focus": SHARE, "smear_um": EXTENT_UM},
-    Revisit: {
-        "x_um": PLACE_UM,
-        "y_um": PLACE_UM,
-        "width_um": EXTENT_UM,
-        "height_um": EXTENT_UM,
-    },
-    Finding: {
-        "x_um": PLACE_UM,
-        "y_um": PLACE_UM,
-        "width_um": SIZE_UM,
-        "height_um": SIZE_UM,
-        "lr_probability": SHARE,
-        "hr_probability": SHARE,
-        "field_seq": COUNT,
-    },
-    CellBits: {"rows": SIZE_PX, "columns": SIZE_PX, "pitch_um": SIZE_UM},
-    FieldReport: {
-        "seq": COUNT,
-        "width_um": EXTENT_UM,
-        "height_um": EXTENT_UM,
-        "cell_share": SHARE,
-        "lr_tiles": COUNT,
-        "lr_positive": COUNT,
-        "hr_tiles": COUNT,
-        "inference_ns": COUNT,
-    },
-    SlideScore: {
-        "score": SHARE,
-        "coverage": SHARE,
-        "fields": COUNT,
-        "fields_unreadable": COUNT,
-        "findings": COUNT,
-        "megapixels": (0.0, 1e15),
-        "fields_unplaced": COUNT,
-    },
+BOUNDS: Bounds = {
+    **rule.BOUNDS,
     Shown: {"life": COUNT, "number": COUNT, "unplaced": COUNT},
-    Ask: {"after": (-1, COUNT[1]), "kept": COUNT},
+    Ask: {"after": (-1, SEQ[1]), "kept": COUNT},
     Shot: {
-        "seq": COUNT,
+        "seq": SEQ,
         "width_px": SIZE_PX,
         "height_px": SIZE_PX,
         "um_per_px": (1e-6, 1e6),
@@ -98,51 +41,27 @@ BOUNDS: Mapping[type, Mapping[str, tuple[float, float]]] = {
 
 
 def ranges_rise(ranges: tuple[tuple[int, int], ...] | None) -> bool:
-    """Whether ranges (first, last) rise and lie apart within the bounds of a count.
+    """Whether ranges (first, last) rise and lie apart within the bounds of ``seq``.
 
     >>> ranges_rise(((0, 4), (6, 6))), ranges_rise(((0, 4), (4, 6)))
     (True, False)
     """
     edge = -1
     for first, last in ranges or ():
-        if not edge < first <= last <= COUNT[1]:
+        if not edge < first <= last <= SEQ[1]:
             return False
         edge = last
     return True
 
 
 def _ask(ask: Ask) -> str:
+    if len(ask.done or ()) > MOST_RANGES:
+        return f"done has {len(ask.done or ())} ranges, allowed are {MOST_RANGES}"
     return "" if ranges_rise(ask.done) else "done holds ranges that do not rise"
 
 
 def _shown(shown: Shown) -> str:
     return broken_ground(shown.ground)
-
-
-def _sight(sight: Sight) -> str:
-    velocity = sight.velocity_xy_um_per_s or (0.0, 0.0)
-    fits = all(abs(value) <= PLACE_UM[1] for value in velocity)
-    return "" if fits else f"velocity_xy_um_per_s is {velocity}"
-
-
-def _slide_score(score: SlideScore) -> str:
-    for name, pair in score.scores.items():
-        if not all(0.0 <= value <= 1.0 for value in pair):
-            return f"scores[{name!r}] is {pair}, allowed is 0.0 to 1.0"
-    return ""
-
-
-def _cell_bits(cells: CellBits) -> str:
-    squares = cells.rows * cells.columns
-    if len(cells.bits) != math.ceil(squares / 8):
-        return f"bits has {len(cells.bits)} bytes for {squares} squares"
-    return ""
-
-
-def _field_report(report: FieldReport) -> str:
-    values = [value for area in report.areas_xywh_um or () for value in area]
-    fits = all(abs(value) <= PLACE_UM[1] for value in values)
-    return "" if fits else "areas_xywh_um lie nowhere"
 
 
 def _slide(slide: Slide) -> str:
@@ -152,45 +71,14 @@ def _slide(slide: Slide) -> str:
     return "" if np.abs(rows).max(initial=0.0) <= PLACE_UM[1] else "seen lies nowhere"
 
 
-CHECKS: Mapping[type, Callable[[Any], str]] = {
-    Ask: _ask,
-    Shown: _shown,
-    Sight: _sight,
-    Slide: _slide,
-    SlideScore: _slide_score,
-    CellBits: _cell_bits,
-    FieldReport: _field_report,
-}
+CHECKS: Checks = {**rule.CHECKS, Ask: _ask, Shown: _shown, Slide: _slide}
 """What bounds cannot say; each returns what is broken, or nothing."""
 
 
-def broken_rule(message: msgspec.Struct) -> str:
+def broken_rule(message: Message) -> str:
     """Name the first value that breaks its rule; empty when all keep them.
 
-    >>> broken_rule(Place(1.0, float("nan"), 0.0, "slide_file"))
-    'y_um is nan, allowed is -1000000000.0 to 1000000000.0'
+    >>> broken_rule(Ask("run", -2))
+    'after is -2, allowed is -1 to 1099511627776'
     """
-    return next(_broken(message), "")
-
-
-def _broken(struct: msgspec.Struct) -> Iterator[str]:
-    kind = type(struct)
-    for name, (low, high) in BOUNDS.get(kind, {}).items():
-        value = getattr(struct, name)
-        if value is not None and not low <= value <= high:
-            yield f"{name} is {value!r}, allowed is {low} to {high}"
-    check = CHECKS.get(kind)
-    if check is not None and (text := check(struct)):
-        yield text
-    for name in struct.__struct_fields__:
-        for part in _structs(getattr(struct, name)):
-            for text in _broken(part):
-                yield f"{name}.{text}"
-
-
-def _structs(value: object) -> Iterator[msgspec.Struct]:
-    if isinstance(value, msgspec.Struct):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _structs(item)
+    return rule.broken_rule(message, BOUNDS, CHECKS)
