@@ -225,8 +225,12 @@ def test_a_slide_is_read_again_when_what_made_its_figures_has_changed(
         made.append(result(*options))
         assert made[-1][1] > made[-2][1]
         assert result(*options) == made[-1]
+    # By its content, not by its date: a copy is the same slide, another seed is not.
+    last = result()
     slide.touch()
-    assert result()[1] > made[-1][1]
+    assert result() == last
+    write_phantom(slide, PhantomSpec(900, 800, seed=2, lesions=2))
+    assert result()[1] > last[1]
 
 
 def test_a_slide_whose_figures_are_cut_short_is_read_again(
