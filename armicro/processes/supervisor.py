@@ -332,18 +332,29 @@ def _patience_s(child: _Child, pid: int, now: float) -> float:
         return SILENT_S
     worked = worked_s(pid)
     works = worked is not None and worked - child.worked_s > WORKS_SHARE * silent_s
-    return SLOW_S if works else SILENT_S
+    return SLOW_S if works or is_runnable(pid) else SILENT_S
 
 
 def worked_s(pid: int) -> float | None:
     """Processor time of a process so far, s; None where the system does not tell."""
+    stat = _stat(pid)
+    # utime and stime: fields 14 and 15 of proc(5).
+    return sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK") if stat else None
+
+
+def is_runnable(pid: int) -> bool:
+    """Whether a process waits for a core or a disk, not for something to happen."""
+    return _stat(pid)[:1] in (["R"], ["D"])
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third on; empty where there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
     except OSError:
-        return None
-    # Its name, in parentheses, may hold anything; utime and stime are fields 14, 15.
-    user, system = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return []
+    # The name, in parentheses, may hold anything.
+    return stat.rpartition(")")[2].split()
 
 
 def _source_of(job: Job) -> str:

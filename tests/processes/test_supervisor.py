@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,11 +66,15 @@ def test_child_that_compiles_its_networks_is_not_taken_for_hung(bench: Bench) ->
 
 
 def test_child_that_ran_and_fell_silent_is_killed(bench: Bench) -> None:
-    bench.start("import time; time.sleep(60)")
+    asleep = bench.folder / "asleep"
+    bench.start(f"import time; open({str(asleep)!r}, 'w').close(); time.sleep(60)")
     bench.hear("running")
+    assert bench.child.process is not None
+    deadline = time.monotonic() + 30.0
+    while not asleep.exists() or supervising.is_runnable(bench.child.process.pid):
+        assert time.monotonic() < deadline
     bench.now += supervising.SILENT_S + 1.0
     bench.watch()
-    assert bench.child.process is not None
     assert bench.child.process.wait(10) == -9
 
 
@@ -104,6 +109,25 @@ def test_processor_time_of_a_child_is_read() -> None:
     assert (supervising.worked_s(busy.pid) or 0.0) > 0.05
     busy.communicate(b"\n")
     assert supervising.worked_s(busy.pid) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.parametrize(
+    ("program", "runnable"), [("while 1: pass", True), ("input()", False)]
+)
+def test_child_that_finds_no_core_is_not_hung(program: str, runnable: bool) -> None:
+    started = f"print(flush=True)\n{program}"
+    child = subprocess.Popen(
+        [sys.executable, "-c", started], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    deadline = time.monotonic() + 10.0
+    while supervising.is_runnable(child.pid) != runnable:
+        assert time.monotonic() < deadline
+    child.kill()
+    child.communicate()
+    assert not supervising.is_runnable(child.pid)
 
 
 @pytest.mark.parametrize("life_s", [1.0, 50.0])
