@@ -10,8 +10,12 @@ so that closing one frees its threads and sockets, and belongs to one thread.
 - Over tcp with keys every byte is encrypted (CURVE), a server lets in the clients whose
   public key lies in its folder, and a peer that went silent is noticed by heartbeats.
 - Times in messages from another machine are put on this one's clock (``clock``).
-- ``newest`` conflates at the subscriber. Conflation at the publisher would starve all
-  subscribers but one, and splits messages of several frames; so pixels share the frame.
+- ``newest`` is what is left of a short queue once it was emptied. ZeroMQ's own option
+  for that (``conflate``) ends the process on the first message of several frames
+  (fq.cpp, ``!_more``), and at the publisher starves all subscribers but one.
+- A message of more frames than its kind has is read to its end and thrown away. One
+  that never ends stays in ZeroMQ, out of reach: only who has a key, or is this user,
+  can send it, and the supervisor watches what a child takes.
 """
 
 import contextlib
@@ -41,7 +45,9 @@ MOST_PIXEL_BYTES = 1 << 28
 MOST_AT_ONCE = 256
 """Messages taken in one call, so that a flood cannot hold the caller."""
 _PICTURED = ("fields", "view")
-_QUEUED, _QUEUED_PICTURES = 64, 1
+_QUEUED, _QUEUED_ASKS, _QUEUED_PICTURES = 64, 4, 1
+_BACKLOG = 16
+"""Connections that wait to be accepted; there are four children."""
 _LINGER_MS = 200
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS, _HANDSHAKE_MS = 2_000, 10_000, 10_000
 _RECONNECT_MS, _RECONNECT_MOST_MS = 50, 500
@@ -71,6 +77,8 @@ class _End:
 
     _KIND: int
     _BINDS: bool
+    _FRAMES = 1
+    """Of a message as it arrives here."""
 
     def __init__(self, address: str, topic: str, *, keys: str = "") -> None:
         """Open the end.
@@ -129,13 +137,15 @@ class _End:
         socket.maxmsgsize = 2 * topic.maximum_bytes + (
             MOST_PIXEL_BYTES if pixels else 0
         )
-        socket.sndhwm = socket.rcvhwm = _QUEUED
+        socket.sndhwm = _QUEUED
+        socket.rcvhwm = _QUEUED_ASKS if topic.kind == "ask" else _QUEUED
+        socket.backlog = _BACKLOG
+        socket.handshake_ivl = _HANDSHAKE_MS
         socket.reconnect_ivl = _RECONNECT_MS
         socket.reconnect_ivl_max = _RECONNECT_MOST_MS
         if self.carries_pixels:
             socket.heartbeat_ivl = _HEARTBEAT_MS
             socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MS
-            socket.handshake_ivl = _HANDSHAKE_MS
         if keys is not None and self._BINDS:
             self._guard(keys)
         elif keys is not None:
@@ -179,11 +189,23 @@ class _End:
         return Parcel(message, pixels)
 
     def _receive(self) -> list[memoryview] | None:
-        """Take one message that is there; None when there is none."""
-        try:
-            frames = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
-        except zmq.Again:
-            return None
+        """Take one message that is there; None when there is none.
+
+        One of too few or too many frames is counted, and is an empty list.
+        """
+        frames: list[zmq.Frame] = []
+        more = True
+        while more:
+            try:
+                frame = self._socket.recv(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                return None
+            more = frame.more
+            if len(frames) <= self._FRAMES:
+                frames.append(frame)
+        if len(frames) != self._FRAMES:
+            self._drop("foreign")
+            return []
         return [frame.buffer for frame in frames]
 
     def _send(self, *frames: bytes) -> bool:
@@ -198,7 +220,7 @@ class _End:
 class Answerer(_End):
     """Capture's end of ``fields``: takes questions, answers when it can."""
 
-    _KIND, _BINDS = zmq.ROUTER, True
+    _KIND, _BINDS, _FRAMES = zmq.ROUTER, True, 3
 
     def receive(self, *, timeout_ms: int = 0) -> list[tuple[Peer, Message]]:
         """Questions that came; a peer's later question replaces its earlier one."""
@@ -209,12 +231,13 @@ class Answerer(_End):
             frames = self._receive()
             if frames is None:
                 break
-            if len(frames) != 3 or len(frames[1]) != 8:
-                self._drop("foreign")
+            if not frames:
                 continue
-            parcel = self._decode(frames[2])
-            if parcel is not None:
-                peer = Peer(bytes(frames[0]), bytes(frames[1]))
+            identity, number, frame = frames
+            if len(number) != 8:
+                self._drop("foreign")
+            elif (parcel := self._decode(frame)) is not None:
+                peer = Peer(bytes(identity), bytes(number))
                 asked[peer.identity] = peer, parcel.message
         return list(asked.values())
 
@@ -242,7 +265,7 @@ class Asker(_End):
     and come back; answers to a question before the last are dropped.
     """
 
-    _KIND, _BINDS = zmq.DEALER, False
+    _KIND, _BINDS, _FRAMES = zmq.DEALER, False, 2
     _monitor: zmq.Socket[bytes] | None = None
 
     def __init__(self, address: str, topic: str, *, keys: str = "") -> None:
@@ -295,12 +318,17 @@ class Asker(_End):
             self._sent_at = now
 
     def _answer(self) -> Parcel | None:
-        while (frames := self._receive()) is not None:
-            if len(frames) != 2 or len(frames[0]) != 8:
+        for _ in range(MOST_AT_ONCE):
+            if (frames := self._receive()) is None:
+                break
+            if not frames:
+                continue
+            number, frame = frames
+            if len(number) != 8:
                 self._drop("foreign")
-            elif frames[0] != self._number.to_bytes(8, "big") or self._question is None:
+            elif number != self._number.to_bytes(8, "big") or self._question is None:
                 self._drop("late")
-            elif (parcel := self._decode(frames[1])) is not None:
+            elif (parcel := self._decode(frame)) is not None:
                 self._question = None
                 return parcel
         return None
@@ -366,17 +394,18 @@ class Subscriber(_End):
 
     def newest_parcel(self, *, timeout_ms: int = 0) -> Parcel | None:
         """As ``newest``, with the pixels that travelled with the message."""
-        if not self._socket.poll(timeout_ms) or (frames := self._receive()) is None:
-            return None
-        if len(frames) != 1:
-            self._drop("foreign")
-            return None
-        return self._decode(frames[0])
+        newest: list[memoryview] = []
+        if self._socket.poll(timeout_ms):
+            for _ in range(MOST_AT_ONCE):
+                if (frames := self._receive()) is None:
+                    break
+                newest = frames or newest
+        return self._decode(newest[0]) if newest else None
 
     def _set_up(self, keys: Path | None) -> None:
         super()._set_up(keys)
-        # Before the connection is made, or it has no effect.
-        self._socket.conflate = True
+        if self.carries_pixels and self.topic.name in _PICTURED:
+            self._socket.rcvhwm = _QUEUED_PICTURES
         self._socket.subscribe(b"")
 
 
@@ -415,11 +444,8 @@ class Collector(_End):
             frames = self._receive()
             if frames is None:
                 break
-            parcel = self._decode(frames[0]) if len(frames) == 1 else None
-            if parcel is not None:
+            if frames and (parcel := self._decode(frames[0])) is not None:
                 came.append(parcel.message)
-            elif len(frames) != 1:
-                self._drop("foreign")
         return came
 
 
