@@ -128,14 +128,15 @@ def _broken(struct: msgspec.Struct, bounds: Bounds, checks: Checks) -> Iterator[
     if check is not None and (text := check(struct)):
         yield text
     for name in struct.__struct_fields__:
-        for part in _structs(getattr(struct, name)):
+        for part in structs_of(getattr(struct, name)):
             for text in _broken(part, bounds, checks):
                 yield f"{name}.{text}"
 
 
-def _structs(value: object) -> Iterator[msgspec.Struct]:
+def structs_of(value: object) -> Iterator[msgspec.Struct]:
+    """The structs that a value is or, as a tuple, holds."""
     if isinstance(value, msgspec.Struct):
         yield value
     elif isinstance(value, tuple):
         for item in value:
-            yield from _structs(item)
+            yield from structs_of(item)

@@ -9,9 +9,11 @@ it already holds before it gets a field: a replay then starts to read, and a cam
 
 import contextlib
 import time
+from bisect import bisect_right
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 
 import msgspec
 
@@ -35,6 +37,8 @@ TURN_MS = 2
 """How long the loop waits for an ask, and then for a field."""
 AHEAD = 2
 """Fields that a replay has in the ring before infer asks."""
+MOST_ASKERS = 8
+"""That wait for an answer at once; of more, who has waited longest asks again."""
 TELL_S = 0.25
 """The display is told at least that often how things stand."""
 
@@ -46,7 +50,11 @@ class RangeSet(Container[int]):
     ranges: Ranges
 
     def __contains__(self, seq: object) -> bool:
-        return isinstance(seq, int) and any(a <= seq <= b for a, b in self.ranges)
+        if not isinstance(seq, int):
+            return False
+        # They rise and lie apart: the last one that begins at or before it decides.
+        at = bisect_right(self.ranges, seq, key=itemgetter(0))
+        return at > 0 and seq <= self.ranges[at - 1][1]
 
 
 def run(job: Job, life: Life) -> None:
@@ -79,8 +87,10 @@ class _Capture:
         self._trust = Trust(job.rig)
         # The operator sees the field at once; a replay waits to be told what is done.
         self._reader = self._read() if self._live else None
-        self._asker: Peer | None = None
-        """Who waits for an answer."""
+        self._askers: dict[bytes, Peer] = {}
+        """Who waits for an answer, by identity: one, but for an infer that has died."""
+        self._strangers = 0
+        """Messages of another run, or which nobody sends to capture."""
         self._told_done = False
         self._first_seq = 0
         """Added to a camera's own count, so that a session never counts twice."""
@@ -96,8 +106,13 @@ class _Capture:
         """Take asks, take a field from the source, answer, say that all is well."""
         for peer, message in self._answers.receive(timeout_ms=TURN_MS):
             if isinstance(message, Ask) and message.session == self._job.session:
-                self._asker = peer
+                self._askers.pop(peer.identity, None)
+                self._askers[peer.identity] = peer
+                if len(self._askers) > MOST_ASKERS:
+                    del self._askers[next(iter(self._askers))]
                 self._asked(message)
+            else:
+                self._strangers += 1
         if self._live or len(self._shots) < AHEAD:
             field = self._reader.take(timeout_s=TURN_MS / 1e3) if self._reader else None
             if field is not None:
@@ -168,9 +183,7 @@ class _Capture:
         self._show(shot)
 
     def _answer(self) -> None:
-        if self._asker is None:
-            return
-        reply = self._reply()
+        reply = self._reply() if self._askers else None
         if reply is None:
             return
         pixels = None
@@ -184,8 +197,9 @@ class _Capture:
             if self._answers.carries_pixels:
                 pixels = self._ring.read(reply)
                 reply = msgspec.structs.replace(reply, slot=-1, stamp=0)
-        self._answers.reply(self._asker, reply, pixels=pixels)
-        self._asker = None
+        for peer in self._askers.values():
+            self._answers.reply(peer, reply, pixels=pixels)
+        self._askers.clear()
 
     def _reply(self) -> Shot | Wait | None:
         if not self._told_done:
@@ -208,7 +222,7 @@ class _Capture:
             text=problem,
             fields=reader.grabbed if reader is not None else 0,
             fields_planned=(reader.planned or 0) if reader is not None else 0,
-            messages_dropped=self._answers.dropped.total(),
+            messages_dropped=self._answers.dropped.total() + self._strangers,
         )
         if time.monotonic() >= self._tell_at:
             # Said again, since a display that starts now has not heard it.

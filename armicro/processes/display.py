@@ -51,7 +51,9 @@ def run(job: Job, life: Life) -> None:
             life.beat(
                 fields=feed.frames,
                 text=feed.figures(),
-                messages_dropped=view.dropped.total() + slide.dropped.total(),
+                messages_dropped=view.dropped.total()
+                + slide.dropped.total()
+                + ring.dropped,
             )
             return not life.stopping
 

@@ -36,11 +36,12 @@ from armicro.session.record import overview_of
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
+from armicro.wire.rule import MOST_FINDINGS
 from armicro.wire.topic import Slide
 
 DRAWN = 2000
 """Findings that the display is told of, the most suspicious first; what is suspicious
-is told of whatever their number."""
+is told of beyond that, as far as a message holds."""
 PART_OF: Mapping[Backend, int] = {"openvino": 8, "tensorrt": 64, "recorded": 64}
 """Samples between two words of life: about a second on a slow CPU."""
 LIVE_NICENESS = 5
@@ -270,6 +271,7 @@ class _Session:
             self._revisits = self._pipeline.revisits()
         findings = self._pipeline.findings()
         told = kept_of((found.hr_probability for found in findings), DRAWN)
+        told = min(told, MOST_FINDINGS)
         self._publisher.send(
             Slide(
                 session=self._job.session,

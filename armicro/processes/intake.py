@@ -18,6 +18,7 @@ from armicro.source.recording import RecordingWriter
 from armicro.wire.codec import Parcel, field_from_shot
 from armicro.wire.link import Asker
 from armicro.wire.ring import Ring
+from armicro.wire.rule import MOST_RANGES, SEQ
 from armicro.wire.topic import Ask, Shot, Wait
 
 ASK_MS = 500
@@ -104,7 +105,7 @@ class Intake:
                     ask = Ask(self._job.session, self._after, done, self.kept)
                     reply = asker.ask(ask, timeout_ms=ASK_MS)
                     tell_done = self._take(reply, ring, recorder)
-                    self.messages_dropped = asker.dropped.total()
+                    self.messages_dropped = asker.dropped.total() + ring.dropped
         # Any error of this thread is the process's: the main thread raises it.
         except Exception as error:  # noqa: BLE001
             self.error = error
@@ -167,8 +168,9 @@ class Intake:
     def _done(self) -> Ranges:
         if self._job.mode == "live":
             # A camera does not go back: only where to count on from matters.
-            return ((0, max(self._kept)),) if self._kept else ()
-        return ranges_of(self._kept)
+            return ((0, min(max(self._kept), SEQ[1])),) if self._kept else ()
+        # What does not fit comes again, which changes nothing.
+        return ranges_of(self._kept)[:MOST_RANGES]
 
 
 def _card(job: Job) -> Card:

@@ -119,7 +119,11 @@ def run(job: Job, life: Life) -> None:
                 fields += 1
             while keeper.rest() and time.monotonic() < begun + INTERVAL_S:
                 pass
-            life.beat(text=keeper.problem, fields=fields)
+            life.beat(
+                text=keeper.problem,
+                fields=fields,
+                messages_dropped=view.dropped.total() + ring.dropped,
+            )
             time.sleep(max(0.0, begun + INTERVAL_S - time.monotonic()))
 
 

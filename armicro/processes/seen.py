@@ -5,9 +5,7 @@ import struct
 from armicro.pipeline import SEEN, Pipeline
 from armicro.report import FieldReport
 from armicro.slide.coverage import BIN_UM
-
-MOST_SEEN = 50_000
-"""Places of fields that the display is told of: 1 MB a message at the most."""
+from armicro.wire.rule import MOST_SEEN
 
 
 class SeenFields:

@@ -10,9 +10,7 @@ import time
 from armicro.field import Field
 from armicro.report import Shown
 from armicro.slide.coverage import Ground
-
-MOST_CHUNKS = 128
-"""Chunks of about 1 mm told at once: 67 kB."""
+from armicro.wire.rule import MOST_CHUNKS
 
 
 class ShownGround:

@@ -23,6 +23,7 @@ from types import FrameType
 import msgspec
 import structlog
 
+from armicro.engine.registry import find_set
 from armicro.errors import ArmicroError
 from armicro.processes.job import Job, Part, write_job
 from armicro.processes.keeper import stitches_beside
@@ -48,6 +49,18 @@ STEADY_S = 60.0
 """A child that ran so long is well: its next end is the first in a row."""
 END_S = 10.0
 """A child that was told to end has this long to do it."""
+NEEDS_BYTES: dict[Name, int] = {
+    "capture": 500_000_000,
+    "infer": 900_000_000,
+    "display": 200_000_000,
+    "keeper": 200_000_000,
+}
+"""What each holds of its own once its caches are full (488, 507, 188, 162 MB after four
+minutes of live; infer with what a GPU's driver adds), beside the ring and networks."""
+MEMORY_FACTOR = 4
+"""Times its need, and a child that holds more is taken for ill. A limit by the system
+was no use: ``RLIMIT_DATA`` counts the stacks of OpenVINO's and Qt's threads, reserved
+and never touched (801 MB where infer held 333), by the number of cores."""
 
 
 PARTS: dict[Part, tuple[Name, ...]] = {
@@ -91,6 +104,8 @@ class _Child:
     beat: Beat | None = None
     worked_s: float | None = None
     """Processor time when it was last heard; None where the system does not tell."""
+    killed_for: str = ""
+    """What it did when it was killed; empty where it ended by itself."""
 
     @property
     def state(self) -> AnalysisState:
@@ -119,6 +134,7 @@ class Supervisor:
             if (name != "display" or job.display != "none")
             and (name != "keeper" or stitches_beside(job))
         }
+        self._most_bytes = {name: most_bytes(name, job) for name in self._children}
         self._stop = ""
         self._told: AnalysisState = ""
         self._finished_at: float | None = None
@@ -139,13 +155,8 @@ class Supervisor:
                     )
                 )
             )
-            camera = self._job.rig.camera
             ring = stack.enter_context(
-                Ring.create(
-                    RING_SLOTS,
-                    slot_bytes=self._job.field_bytes
-                    or camera.width_px * camera.height_px * 3,
-                )
+                Ring.create(RING_SLOTS, slot_bytes=_field_bytes(self._job))
             )
             job = msgspec.structs.replace(
                 self._job,
@@ -201,8 +212,8 @@ class Supervisor:
         if status is None:
             if self._has_finished():
                 self.stop(FINISHED)
-            elif now - child.heard > _patience_s(child, child.process.pid, now):
-                self._note(f"{child.name} is silent and was killed")
+            elif why := self._is_ill(child, child.process.pid, now):
+                child.killed_for = why
                 child.process.kill()
                 child.process.wait()
             return
@@ -213,6 +224,16 @@ class Supervisor:
             raise _error_of(run / f"{child.name}.error", child.name)
         else:
             self._restart_later(child, now, status)
+
+    def _is_ill(self, child: _Child, pid: int, now: float) -> str:
+        """What a child does for which it must be killed, or ""."""
+        if now - child.heard > _patience_s(child, pid, now):
+            return "was silent and was killed"
+        held = held_bytes(pid)
+        if held is None or held <= self._most_bytes[child.name]:
+            return ""
+        most_mb = self._most_bytes[child.name] / 1e6
+        return f"held {held / 1e6:.0f} MB of memory, allowed are {most_mb:.0f} MB,"
 
     def _tell_display(self, run: Path) -> None:
         infer = self._children.get("infer")
@@ -274,15 +295,17 @@ class Supervisor:
         since = child.running_since
         if since is not None and now - since > STEADY_S:
             child.restarts = 0
-        self._note(f"{child.name} ended with status {status} and is started again")
+        why, child.killed_for = child.killed_for or f"ended with status {status}", ""
         if child.restarts == len(PAUSES_S) and child.name == "keeper":
             # A session is worth more than its map.
+            self._note(f"keeper {why} and is left: no whole map is kept")
             child.start_at = float("inf")
             return
+        self._note(f"{child.name} {why} and is started again")
         if child.restarts == len(PAUSES_S):
             raise ChildError(
-                f"{child.name} died {child.restarts + 1} times in a row (last status "
-                f"{status}); run again with ARMICRO_LOG=info to see why",
+                f"{child.name} died {child.restarts + 1} times in a row (it last "
+                f"{why}); run again with ARMICRO_LOG=info to see why",
                 1,
             )
         child.start_at = now + PAUSES_S[child.restarts]
@@ -355,6 +378,37 @@ def _stat(pid: int) -> list[str]:
         return []
     # The name, in parentheses, may hold anything.
     return stat.rpartition(")")[2].split()
+
+
+def held_bytes(pid: int) -> int | None:
+    """Memory that a process holds alone, without the ring and without its programs.
+
+    None where the system does not tell.
+    """
+    try:
+        statm = Path(f"/proc/{pid}/statm").read_text("ascii").split()
+    except OSError:
+        return None
+    return (int(statm[1]) - int(statm[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
+def most_bytes(name: Name, job: Job) -> int:
+    """What a child may hold alone: a multiple of what it needs.
+
+    Fields that it copies come to a ring of them, and networks are held packed and
+    unpacked.
+    """
+    needs = NEEDS_BYTES[name] + RING_SLOTS * _field_bytes(job)
+    if name == "infer":
+        with contextlib.suppress(ArmicroError, OSError):
+            folder = find_set(job.rig.network.set)
+            needs += 2 * sum(file.stat().st_size for file in folder.glob("*.onnx"))
+    return MEMORY_FACTOR * needs
+
+
+def _field_bytes(job: Job) -> int:
+    camera = job.rig.camera
+    return job.field_bytes or camera.width_px * camera.height_px * 3
 
 
 def _source_of(job: Job) -> str:

@@ -174,6 +174,8 @@ class Ground:
 
 
 _ROW = struct.Struct(f"<ii{CHUNK * CHUNK // 8}s")
+CHUNK_BYTES = _ROW.size
+"""Of a chunk of packed ground."""
 _FURTHEST = 1_000_000
 """Chunks from the origin, as far as a place may lie."""
 

@@ -36,6 +36,7 @@ from armicro.wire.address import check_address, is_local, is_remote
 from armicro.wire.clock import PeerClock
 from armicro.wire.codec import FrameError, Parcel, decode_parcel, encode_parcel
 from armicro.wire.keys import read_client_keys, read_server_keys
+from armicro.wire.rule import cut_texts
 from armicro.wire.topic import TOPICS, Message
 
 RESEND_S = 5.0
@@ -208,6 +209,21 @@ class _End:
             return []
         return [frame.buffer for frame in frames]
 
+    def _encode(self, message: Message, pixels: Pixels | None = None) -> bytes | None:
+        """The frame of a message; None, and counted, where a value does not fit.
+
+        Raises:
+            FrameError: it is no message of this topic, or the pixels are not its
+                shot's.
+        """
+        try:
+            return encode_parcel(self.topic, cut_texts(message), pixels)
+        except FrameError as error:
+            if error.fault not in ("value", "oversized"):
+                raise
+            self._drop(f"not sent, {error.fault}")
+            return None
+
     def _send(self, *frames: bytes) -> bool:
         try:
             self._socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
@@ -247,7 +263,9 @@ class Answerer(_End):
         Raises:
             FrameError: the message may not travel, or the pixels are not its shot's.
         """
-        frame = encode_parcel(self.topic, message, pixels)
+        frame = self._encode(message, pixels)
+        if frame is None:
+            return False
         if self._send(peer.identity, peer.number, frame):
             return True
         self._drop("not sent")
@@ -288,7 +306,7 @@ class Asker(_End):
             FrameError: the message may not travel on this topic.
         """
         if message != self._question:
-            self._frame = encode_parcel(self.topic, message, None)
+            self._frame = encode_parcel(self.topic, cut_texts(message), None)
             self._question, self._sent_at = message, None
             self._number += 1
         deadline = time.monotonic() + timeout_ms / 1e3
@@ -371,7 +389,8 @@ class Publisher(_End):
         Raises:
             FrameError: the message may not travel, or the pixels are not its shot's.
         """
-        if not self._send(encode_parcel(self.topic, message, pixels)):
+        frame = self._encode(message, pixels)
+        if frame is not None and not self._send(frame):
             self._drop("not sent")
 
     def _set_up(self, keys: Path | None) -> None:
@@ -420,7 +439,10 @@ class Reporter(_End):
         Raises:
             FrameError: the message may not travel on this topic.
         """
-        if self._send(encode_parcel(self.topic, message, None)):
+        frame = self._encode(message)
+        if frame is None:
+            return False
+        if self._send(frame):
             return True
         self._drop("not sent")
         return False

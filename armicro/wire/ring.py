@@ -64,6 +64,8 @@ class Ring:
         """Use ``create`` or ``attach``."""
         self.handle = handle
         """Names the ring on a child's command line."""
+        self.dropped = 0
+        """Shots that cannot have come from this ring: of another, or forged."""
         self._memory = memory
         self._descriptor = descriptor
         self._owner = owner
@@ -149,16 +151,16 @@ class Ring:
         return Spot(slot, stamp)
 
     def look(self, shot: Shot, work: Callable[[Pixels], Result]) -> Result | None:
-        """Work on a field where it lies, without a copy; None when it is there no more.
+        """Work on a field where it lies, without a copy; None when it is not there.
 
         ``work`` gets (height, width, 3) read-only RGB that may change under its hands:
         what it makes of that is thrown away. Its result must not be a view of the slot;
-        an array that is one is copied before the last check.
-
-        Raises:
-            WireError: the shot cannot have come from this ring.
+        an array that is one is copied before the last check. A shot that cannot have
+        come from this ring is counted in ``dropped``.
         """
-        self._check(shot)
+        if not self._fits(shot):
+            self.dropped += 1
+            return None
         if not self._holds(shot):
             return None
         pixels = self._slot(shot.slot, shot.height_px, shot.width_px)
@@ -170,11 +172,7 @@ class Ring:
         return result if self._holds(shot) else None
 
     def read(self, shot: Shot) -> Pixels | None:
-        """Copy a field's pixels out; None when they have been overwritten.
-
-        Raises:
-            WireError: the shot cannot have come from this ring.
-        """
+        """Copy a field's pixels out; None when they are not there, as in ``look``."""
         return self.look(shot, np.copy)
 
     def holding(self, seqs: Collection[int]) -> frozenset[int]:
@@ -220,13 +218,9 @@ class Ring:
         flat = np.frombuffer(self._memory, np.uint8, height_px * width_px * 3, start)
         return flat.reshape(height_px, width_px, 3)
 
-    def _check(self, shot: Shot) -> None:
+    def _fits(self, shot: Shot) -> bool:
         needed = shot.height_px * shot.width_px * 3
-        if not 0 <= shot.slot < self.slots or needed > self.slot_bytes:
-            raise WireError(
-                f"field {shot.seq}: {needed} bytes in slot {shot.slot}; the ring has "
-                f"{self.slots} slots of {self.slot_bytes} bytes"
-            )
+        return 0 <= shot.slot < self.slots and 0 < needed <= self.slot_bytes
 
     def _holds(self, shot: Shot) -> bool:
         row = (shot.stamp, shot.seq, shot.width_px, shot.height_px)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import numpy as np
 import pytest
+import zmq
 
 from armicro.errors import SourceLostError
 from armicro.field import Field, Place
@@ -17,15 +19,17 @@ from armicro.processes.intake import Ranges
 from armicro.processes.job import Job, Mode
 from armicro.processes.life import Life
 from armicro.processes.placing import Placing
-from armicro.processes.shown import MOST_CHUNKS, ShownGround
+from armicro.processes.shown import ShownGround
 from armicro.report import Shown
 from armicro.rig import Camera, Rig
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
+from armicro.wire.codec import HEADER
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
 from armicro.wire.ring import Ring
-from armicro.wire.topic import Ask, Shot, View, Wait
+from armicro.wire.rule import MOST_CHUNKS, MOST_RANGES, MOST_TEXT, SEQ
+from armicro.wire.topic import VERSION, Ask, Shot, View, Wait
 
 
 @dataclass
@@ -393,3 +397,74 @@ def test_more_ground_than_one_message_holds_is_told_in_parts() -> None:
         shown.keep(told.number)
     assert shown.tell() is None
     assert len(heard.chunks) == MOST_CHUNKS + 40
+
+
+FAR = SEQ[1]
+ODD_ASKS = {
+    "done up to the last number": Ask("test", done=((0, FAR),)),
+    "done far off": Ask("test", done=((FAR, FAR),)),
+    "done in as many ranges as may be": Ask(
+        "test", done=tuple((2 * n, 2 * n) for n in range(MOST_RANGES))
+    ),
+    "copied what was never given": Ask("test", after=FAR),
+    "kept what was never told": Ask("test", kept=2**62),
+    "another run": Ask("another", done=((0, 5),)),
+    "a name that is long": Ask("x" * MOST_TEXT),
+}
+
+
+@pytest.mark.parametrize("mode", ["live", "replay"])
+@pytest.mark.parametrize("odd", ODD_ASKS)
+def test_an_odd_ask_of_another_peer_ends_nothing(
+    make_bench: Make, mode: Mode, odd: str
+) -> None:
+    # "done up to 2^63" ended a live session: the next field's number did not fit.
+    live = mode == "live"
+    source = CountingSource(2_000 if live else 3, pause_s=0.01 if live else 0.0)
+    bench = make_bench(mode, source)
+    assert isinstance(bench.ask(done=()), Shot)
+    with Asker(bench.asker.address, "fields") as other:
+        for _ in range(60):
+            bench.capture.turn()
+            if other.ask(ODD_ASKS[odd], timeout_ms=5) is not None:
+                break
+    for _ in range(20):
+        bench.capture.turn()
+    # A replay that is told again what is done reads anew: said once, as infer does.
+    bench.capture._asked(Ask("test", done=()))
+    shot = bench.ask()
+    assert isinstance(shot, Shot)
+    if live:
+        # And so can every field after the next such ask be sent.
+        bench.capture._asked(ODD_ASKS[odd])
+        assert isinstance(bench.ask(after=shot.seq), Shot)
+
+
+@pytest.mark.parametrize(
+    "done", [((0, 2**63 - 1),), ((2**62, 2**63 - 1),), ((-5, 3),), ((4, 2),)]
+)
+def test_an_ask_out_of_bounds_is_counted_and_dropped(
+    make_bench: Make, done: Ranges
+) -> None:
+    bench = make_bench("live", CountingSource(2_000, pause_s=0.01))
+    body = msgspec.msgpack.encode(Ask("test", done=done))
+    frame = HEADER.pack(b"AMCR", VERSION, b"fields", len(body)) + body
+    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
+        stranger.connect(bench.asker.address)
+        stranger.send_multipart([bytes(8), frame])
+        for _ in range(200):
+            bench.capture.turn()
+            if bench.capture._answers.dropped:
+                break
+        stranger.linger = 0
+    assert bench.capture._answers.dropped == {"fields: value": 1}
+    assert isinstance(bench.ask(done=()), Shot)
+
+
+def test_ranges_that_are_many_are_searched_quickly() -> None:
+    ranges = capturing.RangeSet(tuple((2 * n, 2 * n) for n in range(MOST_RANGES)))
+    begun = time.monotonic()
+    assert sum(seq in ranges for seq in range(20_000)) == 10_000
+    assert time.monotonic() - begun < 1.0
+    assert 2 * MOST_RANGES not in ranges
+    assert -1 not in ranges

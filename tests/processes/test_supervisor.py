@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Literal, cast
 
 import pytest
+from msgspec.structs import replace
 
 from armicro.processes import supervisor as supervising
 from armicro.processes.job import Job
 from armicro.processes.life import ANALYSIS
 from armicro.processes.supervisor import ChildError, Supervisor
-from armicro.rig import Rig
+from armicro.rig import Network, Rig
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Beat
 
@@ -201,3 +202,65 @@ def test_the_display_is_told_what_keeps_the_analysis_from_its_work(
     assert told() == "restarting"
     bench.hear("running")
     assert told() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_child_that_eats_memory_is_started_again_and_one_that_needs_it_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def eat(megabytes: int) -> None:
+        bench.start(
+            f"import time\nheld = b'x' * ({megabytes} << 20)\n"
+            "print(flush=True)\ntime.sleep(60)"
+        )
+        assert bench.child.process is not None
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline:
+            held = supervising.held_bytes(bench.child.process.pid)
+            if held is not None and held > megabytes << 20:
+                break
+        bench.hear("running")
+        bench.watch()
+
+    most = supervising.most_bytes("infer", bench.supervisor._job)
+    assert bench.supervisor._most_bytes == {"infer": most}
+    bench.supervisor._most_bytes["infer"] = 120_000_000
+    eat(50)
+    assert bench.child.process is not None
+    assert bench.child.process.poll() is None
+    bench.child.process.kill()
+    bench.child.process.wait()
+    eat(200)
+    assert bench.child.process.wait(10) == -9
+    bench.watch()
+    (event,) = bench.supervisor.events
+    assert event.text.startswith("infer held 2")
+    assert event.text.endswith("MB of memory, allowed are 120 MB, and is started again")
+
+
+def test_what_a_child_may_hold_follows_its_fields_and_networks(
+    tiny_set: Path,
+) -> None:
+    small = Job("", "live", Rig(network=Network(set=str(tiny_set))), "", field_bytes=9)
+    large = replace(small, field_bytes=9 + 1_000_000)
+    shipped = replace(small, rig=Rig())
+    nowhere = replace(small, rig=Rig(network=Network(set="none of that name")))
+    most = supervising.most_bytes
+    grown = supervising.MEMORY_FACTOR * supervising.RING_SLOTS * 1_000_000
+    for name in supervising.NEEDS_BYTES:
+        assert most(name, large) - most(name, small) == grown
+    assert most("infer", shipped) > most("infer", small) > most("infer", nowhere)
+    assert most("display", shipped) == most("display", small)
+
+
+def test_a_keeper_that_is_given_up_is_not_called_started_again(
+    bench: Bench,
+) -> None:
+    bench.child.name = "keeper"
+    for _ in range(6):
+        bench.start("raise SystemExit(70)")
+        assert bench.child.process is not None
+        bench.child.process.wait(10)
+        bench.watch()
+    last = bench.supervisor.events[-1].text
+    assert last == "keeper ended with status 70 and is left: no whole map is kept"

@@ -9,7 +9,14 @@ import pytest
 
 from armicro.errors import WireError
 from armicro.field import Field, Place
-from armicro.report import CellBits, FieldReport, Finding, SlideScore
+from armicro.report import (
+    CellBits,
+    FieldReport,
+    Finding,
+    Revisit,
+    Shown,
+    SlideScore,
+)
 from armicro.wire.codec import (
     HEADER,
     FrameError,
@@ -20,7 +27,17 @@ from armicro.wire.codec import (
     field_from_shot,
     shot_from_field,
 )
-from armicro.wire.rule import BOUNDS, CHECKS
+from armicro.wire.rule import (
+    BOUNDS,
+    CHECKS,
+    MOST_FINDINGS,
+    MOST_ITEMS,
+    MOST_RANGES,
+    MOST_SEEN,
+    MOST_TEXT,
+    SEQ,
+    cut_texts,
+)
 from armicro.wire.topic import (
     TOPICS,
     VERSION,
@@ -126,6 +143,9 @@ def bad_messages() -> Iterator[tuple[str, Message]]:
         ("width_px", 65_536), ("um_per_px", 0.0), ("um_per_px", -0.25),
         ("um_per_px", NAN), ("um_per_px", INF), ("slot", -2), ("stamp", -1),
         ("sent_ns", -1), ("taken_ns", 2**63), ("skipped", -1),
+        ("skipped", 2**63 - 1), ("taken_ns", 2**63 - 1), ("seq", 2**62),
+        ("um_per_px", 1e6), ("slot", 2**31),
+        ("shown", Shown(1, 2, unplaced=2**62)),
         ("place", Place(NAN, 0.0, 0.0, "slide_file")),
         ("place", Place(0.0, -INF, 0.0, "slide_file")),
         ("place", Place(0.0, 0.0, -0.1, "slide_file")),
@@ -157,6 +177,20 @@ def bad_messages() -> Iterator[tuple[str, Message]]:
     for ranges in (((5, 4),), ((-1, 4),), ((0, 4), (4, 6)), ((0, 2**63),)):
         yield "fields", Ask("run", done=ranges)
     yield "fields", Ask("run", after=-2)
+    for ask in (
+        Ask("run", done=((0, 2**63 - 1),)), Ask("run", done=((2**62, 2**62),)),
+        Ask("run", after=2**63 - 1), Ask("run", kept=2**63 - 1),
+        Ask("run", done=tuple((2 * n, 2 * n) for n in range(MOST_RANGES + 1))),
+        Ask("r" * (MOST_TEXT + 1)),
+    ):  # fmt: skip
+        yield "fields", ask
+    yield "slide", replace(SLIDE, findings=(FINDING,) * (MOST_FINDINGS + 1))
+    yield "slide", replace(SLIDE, seen=bytes(MOST_ITEMS["seen"] + 20))
+    yield (
+        "slide",
+        replace(SLIDE, score=SlideScore(scores={str(n): (0, 0) for n in range(17)})),
+    )
+    yield "health", replace(BEAT, text="x" * (MOST_TEXT + 1))
 
 
 @pytest.mark.parametrize(("name", "message"), list(bad_messages()))
@@ -168,6 +202,36 @@ def test_a_value_out_of_range_is_refused_on_both_sides(
     with pytest.raises(FrameError) as caught:
         encode(topic, message)
     assert caught.value.fault == "value"
+
+
+def test_the_most_that_every_list_may_hold_fits_its_topic() -> None:
+    far = 123_456_789.123
+    finding = Finding(far, -far, far, far, 0.123456, 0.654321, SEQ[1])
+    revisit = Revisit(far, -far, far, far, "out_of_focus")
+    slide = replace(
+        SLIDE,
+        findings=(finding,) * MOST_FINDINGS,
+        revisits=(revisit,) * MOST_ITEMS["revisits"],
+        seen=bytes(MOST_SEEN * 20),
+    )
+    ends = SEQ[1] - 2 * MOST_RANGES
+    done = tuple((ends + 2 * n, ends + 2 * n) for n in range(MOST_RANGES))
+    shot = replace(SHOT, shown=Shown(1, 2, ground=bytes(MOST_ITEMS["ground"])))
+    for name, message in (
+        ("slide", slide), ("fields", shot), ("fields", Ask("run", done=done)),
+    ):  # fmt: skip
+        assert decode(TOPICS[name], encode(TOPICS[name], message)) == message
+
+
+def test_texts_that_are_too_long_are_cut_and_the_rest_is_told() -> None:
+    long = "µ" * 50_000
+    shot = replace(SHOT, fault=long)
+    view = cut_texts(View(shot, "slide", problem=long, warning="dim"))
+    assert (len(view.problem), len(view.shot.fault)) == (MOST_TEXT, MOST_TEXT)
+    assert view.problem.endswith("µ…")
+    assert view.warning == "dim"
+    assert decode(TOPICS["view"], encode(TOPICS["view"], view)) == view
+    assert cut_texts(SHOT) is SHOT
 
 
 def structs_of(kind: Any, seen: set[type]) -> set[type]:

@@ -75,18 +75,39 @@ def test_a_field_that_does_not_fit_is_refused(make_field: FieldMaker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slot", "width_px"), [(-1, 64), (2, 64), (0, 65), (60_000, 64)]
+    ("slot", "width_px", "stamp"),
+    [
+        (-1, 64, 2),
+        (2, 64, 2),
+        (0, 65, 2),
+        (60_000, 64, 2),
+        (-(2**63), 64, 2),
+        (2**63 - 1, 64, 2),
+        (0, 65_535, 2**63 - 1),
+        (1, -64, 2),
+    ],
 )
-def test_a_shot_from_elsewhere_is_a_wire_error(slot: int, width_px: int) -> None:
+def test_a_shot_from_elsewhere_is_counted_and_reads_as_not_there(
+    slot: int, width_px: int, stamp: int
+) -> None:
     with Ring.create(2, slot_bytes=SLOT_BYTES) as ring:
-        shot = Shot(0, width_px, 48, 0.25, 0, 0, slot=slot, stamp=2)
-        with pytest.raises(WireError, match="the ring has 2 slots"):
-            ring.read(shot)
+        shot = Shot(0, width_px, 48, 0.25, 0, 0, slot=slot, stamp=stamp)
+        assert ring.read(shot) is None
+        assert ring.look(shot, lambda pixels: pixels.sum()) is None
+        assert ring.dropped == 2
+
+
+@pytest.mark.parametrize("stamp", [0, 1, 2**63 - 1])
+@pytest.mark.parametrize("seq", [0, 2**41, 2**63 - 1])
+def test_a_stamp_that_no_field_has_reads_as_overwritten(seq: int, stamp: int) -> None:
+    with Ring.create(2, slot_bytes=SLOT_BYTES) as ring:
+        assert ring.read(Shot(seq, 6, 4, 0.25, 0, 0, slot=1, stamp=stamp)) is None
+        assert ring.dropped == 0
 
 
 def test_a_shot_that_nobody_wrote_reads_as_overwritten(make_field: FieldMaker) -> None:
     with Ring.create(2, slot_bytes=SLOT_BYTES) as ring:
-        assert ring.read(Shot(0, 0, 0, 0.25, 0, 0, slot=1, stamp=0)) is None
+        assert ring.read(Shot(0, 6, 4, 0.25, 0, 0, slot=1, stamp=0)) is None
         shot = put(ring, make_field(3))
         for change in ({"seq": 4}, {"stamp": shot.stamp + 2}, {"width_px": 5}):
             told = Shot(shot.seq, 6, 4, 0.25, 0, 0, slot=shot.slot, stamp=shot.stamp)
