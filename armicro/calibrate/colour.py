@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
@@ -30,6 +32,11 @@ _STAINED_OD = 0.15
 _DENSEST = 0.05
 """Share of the pictures that is compared: chosen by rank, it stays the same cells
 however the stain changes; a threshold would take in more of them as it grows."""
+_LEAST_PATCH_PX = 25
+_LEAST_SPREAD = 0.01
+"""Of the third direction in which a target's colours differ, against the first."""
+LARGEST_HELD_OUT = 10.0
+"""Mean CIEDE2000 above which the patches are not those of the reference."""
 _INNER = 0.5
 """Middle share of a patch's side that is read."""
 
@@ -61,10 +68,10 @@ class Fit:
 class Stain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a reference slide absorbs."""
 
-    measured_at: str
+    measured_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d")]
     od_rgb: Triple
     """Median optical density of the densest twentieth."""
-    stained_share: float
+    stained_share: Annotated[float, Meta(gt=0, le=1)]
     """Of the pictures, however faintly."""
     vectors: tuple[Triple, Triple]
     """Directions in optical density of the two most different stains, length 1."""
@@ -132,9 +139,16 @@ def read_patches(picture: Pixels, corners_xy: Floats, grid: tuple[int, int]) -> 
         grid: patches across and down.
 
     Raises:
-        CalibrationError: the corners lie outside the picture.
+        CalibrationError: the corners lie outside the picture, or hold nothing.
     """
     size = np.array([picture.shape[1], picture.shape[0]])
+    corners = corners_xy.astype(np.float32)
+    area = cv2.contourArea(corners) if np.isfinite(corners).all() else 0.0
+    if area < _LEAST_PATCH_PX * grid[0] * grid[1] or not cv2.isContourConvex(corners):
+        raise CalibrationError(
+            f"colour: the corners hold {area:.0f} px for {grid[0]}x{grid[1]} patches; "
+            "give the four outer corners of the patches, clockwise from the first"
+        )
     if ((corners_xy < 0) | (corners_xy >= size)).any():
         raise CalibrationError(
             f"colour: a corner lies outside the picture of {size[0]}x{size[1]} px; "
@@ -142,7 +156,7 @@ def read_patches(picture: Pixels, corners_xy: Floats, grid: tuple[int, int]) -> 
         )
     columns, rows = grid
     flat = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
-    way = cv2.getPerspectiveTransform(flat, corners_xy.astype(np.float32))
+    way = cv2.getPerspectiveTransform(flat, corners)
     offsets = (np.arange(15) + 0.5) / 15 * _INNER + (1 - _INNER) / 2
     x, y = np.meshgrid(offsets, offsets)
     levels, centres = [], []
@@ -164,12 +178,18 @@ def fit_matrix(linear: Floats, reference_lab: Floats) -> Fit:
         reference_lab: (n, 3) CIELAB under D65.
 
     Raises:
-        CalibrationError: too few patches.
+        CalibrationError: too few patches, all alike, or not those of the reference.
     """
     if len(linear) < FEWEST_PATCHES or len(linear) != len(reference_lab):
         raise CalibrationError(
             f"colour: {len(linear)} patches for {len(reference_lab)} references, "
             f"expected as many of each and at least {FEWEST_PATCHES}"
+        )
+    spread = np.linalg.svd(linear, compute_uv=False)
+    if not spread[2] > _LEAST_SPREAD * spread[0]:
+        raise CalibrationError(
+            "colour: the target's patches all look alike, or are grey; give a picture "
+            "of a colour target and the corners of its patches"
         )
     exposure = least_squares(
         lambda gain: ciede2000(lab_of_linear(linear * gain), reference_lab), [1.0]
@@ -184,7 +204,14 @@ def fit_matrix(linear: Floats, reference_lab: Floats) -> Fit:
         other = _solve(matrix, linear[others], reference_lab[others])
         seen = lab_of_linear(linear[patch] @ other.T)
         left_out.append(float(ciede2000(seen, reference_lab[patch])))
-    return Fit(matrix, before, float(residual.mean()), float(np.mean(left_out)))
+    held_out = float(np.mean(left_out))
+    if held_out > LARGEST_HELD_OUT:
+        raise CalibrationError(
+            f"colour: patches that were left out are off by {held_out:.1f} CIEDE2000, "
+            f"expected at most {LARGEST_HELD_OUT:g}; see that --corners begin at the "
+            "reference's first patch and go clockwise"
+        )
+    return Fit(matrix, before, float(residual.mean()), held_out)
 
 
 def apply_matrix(pixels: Pixels, matrix: Floats, *, linear: bool = False) -> Pixels:

@@ -128,7 +128,8 @@ def lamp_of_fields(
         dark_rgb: level of the camera without light.
 
     Raises:
-        CalibrationError: too few fields, or sizes differ.
+        CalibrationError: too few fields, sizes differ, too dark, too bright, or all of
+            one place.
     """
     if len(pictures) < FEWEST_FIELDS:
         raise CalibrationError(
@@ -136,6 +137,7 @@ def lamp_of_fields(
             "different places; add some, or take one picture of empty glass"
         )
     samples = _samples(pictures, dark_rgb)
+    _check_places(samples)
     share = np.ones((*GRID_WH[::-1], 3), np.float32)
     lamp = Lamp(share, (0.0, 0.0, 0.0), len(pictures), 0.0)
     for _ in range(_PASSES):
@@ -206,6 +208,28 @@ def gains_of(
     """
     gain = np.asarray(gains_rgb, np.float32) / lamp
     return np.asarray(gain / gain.min(), np.float32)
+
+
+def _check_places(samples: Floats) -> None:
+    """Refuse fields without light, and fields that show one place again and again."""
+    level = float(np.median(np.quantile(samples, 0.9, axis=(1, 2))))
+    if not _LEAST_LEVEL <= level <= _LARGEST_LEVEL:
+        raise CalibrationError(
+            f"light: the fields' bright parts read {level:.0f} of 255, expected "
+            f"{_LEAST_LEVEL:.0f} to {_LARGEST_LEVEL:.0f}; set lamp and exposure"
+        )
+    grids = np.log(_grids(samples)).mean(axis=-1)
+    grids -= np.median(grids, axis=(1, 2), keepdims=True)
+    usual = grids.mean(axis=0)
+    change = float(np.median(np.std(grids - usual, axis=(1, 2))))
+    basis = _basis(edges=False)
+    still = float(np.std(usual.ravel() - basis @ _surface(usual.ravel(), rounds=1)))
+    # What moves with the slide averages out; empty fields have nothing that could.
+    if still > max(change, _LARGEST_ROUGHNESS):
+        raise CalibrationError(
+            f"light: {len(samples)} fields of one place: they differ by {change:.1%}, "
+            f"what is common to them by {still:.1%}; move the slide between pictures"
+        )
 
 
 def _samples(pictures: Sequence[Pixels], dark_rgb: tuple[float, ...]) -> Floats:

@@ -10,6 +10,8 @@ from armicro.errors import CalibrationError
 
 Doubles = NDArray[np.float64]
 NEAR_EXPECTED = 0.25
+OBJECTIVE_UM_PER_PX = (0.01, 100.0)
+"""From 100x on small pixels to a lens that photographs a board."""
 AGREE_ERRORS = 3.0
 AGREE_SHARE = 1e-3
 """Beside their errors two scales may differ by so much: the makers' own tolerance."""
@@ -91,8 +93,14 @@ def check_expected(um_per_px: float, expected: float | None) -> None:
     """Refuse a scale that objective and camera cannot make.
 
     Raises:
-        CalibrationError: it is more than 25 % off.
+        CalibrationError: no objective gives it, or it is more than 25 % off.
     """
+    least, most = OBJECTIVE_UM_PER_PX
+    if not least <= um_per_px <= most:
+        raise CalibrationError(
+            f"implausible scale: measured {um_per_px:.3g} µm/px, objectives give "
+            f"{least:g} to {most:g}; check --division-um (in micrometres)"
+        )
     if expected is None or abs(um_per_px / expected - 1) <= NEAR_EXPECTED:
         return
     raise CalibrationError(

@@ -4,6 +4,9 @@ import argparse
 import importlib
 from typing import NamedTuple
 
+from armicro.calibrate.latency import FEWEST_CHANGES
+from armicro.errors import CalibrationError
+
 EXAMPLE = """\
 examples:
   armicro calibrate scale micrometer.png --division-um 10
@@ -52,6 +55,18 @@ PROCEDURES: dict[str, Procedure] = {
 }
 
 
+NUMBERS = {
+    "division_um": (1e-3, 1e5),
+    "pixel_um": (0.1, 100.0),
+    "um_per_px": (1e-3, 100.0),
+    "count": (1, 1000),
+    "changes": (FEWEST_CHANGES, 10_000),
+    "screen": (0, 64),
+    "simulated": (0, 2**32 - 1),
+}
+"""Least and most of what is typed; beyond, no result would mean anything."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes; each procedure declares its own."""
     parser.epilog = EXAMPLE
@@ -67,5 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the procedure; 0 done, 1 failed, 2 a picture or rig that cannot be used."""
+    """Run the procedure; 0 done, 1 failed, 2 a picture or rig that cannot be used.
+
+    Raises:
+        CalibrationError: a number is out of range, or the procedure refuses.
+    """
+    for name, (least, most) in NUMBERS.items():
+        value = getattr(args, name, None)
+        if value is not None and not least <= value <= most:
+            raise CalibrationError(
+                f"--{name.replace('_', '-')} {value:g}: expected {least:g} to {most:g}"
+            )
     return int(importlib.import_module(PROCEDURES[args.kind].module).run(args))

@@ -35,6 +35,7 @@ from armicro.command.calibrate.picture import (
     keep,
     mean_of,
     photograph,
+    read_one,
     read_pictures,
     side_by_side,
     tell,
@@ -45,6 +46,8 @@ from armicro.field import Pixels
 from armicro.rig import read_rig
 from armicro.source import Card
 from armicro.source.raw import apply_gains
+
+_MOST_PATCHES = 1000
 
 EXAMPLE = """\
 examples:
@@ -124,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     colour = Colour(measured_at=now(), white_rgb=white, gains_rgb=gains)
     shown = glass[0]
     if args.target:
-        shown = read_pictures([args.target])[0]
+        shown = read_one(args.target)
         colour = _with_target(args, shown, colour, answer, words)
     status = _check_stain(args, white, answer, words) if args.slide else 0
     if args.before_after:
@@ -193,12 +196,14 @@ def read_reference(path: Path) -> Floats:
             rows = list(csv.DictReader(line for line in file if line[0] != "#"))
         for names, lab in ((("L", "a", "b"), True), (("r", "g", "b"), False)):
             if rows and all(name in rows[0] for name in names):
-                values = np.array([[float(row[n]) for n in names] for row in rows])
+                typed = [[float(row[n]) for n in names] for row in rows]
+                values = np.asarray_chkfinite(typed)
                 light = linear_of_lab(values) if lab else linear_of_srgb(values)
                 return lab_of_linear(light)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        seen = error.strerror if isinstance(error, OSError) else error
         raise CalibrationError(
-            f"reference {path}: {error}; expected a CSV with L,a,b or r,g,b"
+            f"reference {path}: {seen}; expected a CSV with L,a,b or r,g,b"
         ) from error
     raise CalibrationError(
         f"reference {path}: expected a CSV with columns L,a,b or r,g,b and a row a "
@@ -212,7 +217,9 @@ def _check_stain(
     answer: dict[str, object],
     words: list[str],
 ) -> int:
-    stain = read_stain(read_pictures(args.slide), white, measured_at=now())
+    stain = read_stain(
+        read_pictures(args.slide, one_size=False), white, measured_at=now()
+    )
     answer["od_rgb"] = list(stain.od_rgb)
     if not args.stain.exists():
         encoded = msgspec.json.format(msgspec.json.encode(stain), indent=2)
@@ -272,4 +279,8 @@ def _grid(args: argparse.Namespace) -> tuple[int, int]:
     across, _, down = args.grid.partition("x")
     if not (across.isdecimal() and down.isdecimal() and int(across) and int(down)):
         raise CalibrationError(f"--grid {args.grid}: expected ACROSSxDOWN, such as 6x4")
+    if int(across) * int(down) > _MOST_PATCHES:
+        raise CalibrationError(
+            f"--grid {args.grid}: expected at most {_MOST_PATCHES} patches"
+        )
     return int(across), int(down)

@@ -27,6 +27,7 @@ from armicro.command.calibrate.picture import (
     keep,
     mean_of,
     photograph,
+    read_one,
     read_pictures,
     tell,
     write_picture,
@@ -40,6 +41,8 @@ from armicro.verdict import HR_UM_PER_PX
 LARGEST_RMS_UM = 2.0
 _SETTLE_S = 0.5
 _COUNT = 4
+_MOST_PX = 16_384
+"""A side of a display."""
 
 EXAMPLE = """\
 examples:
@@ -145,7 +148,7 @@ def _views(args: argparse.Namespace) -> Views:
         shown = [draw_pattern(*path.display_wh_px, verify=v) for v in (False, True)]
         return Views([path.show(p) for p in shown], None, path.display_wh_px)
     if args.pictures:
-        background = read_pictures([args.background])[0] if args.background else None
+        background = read_one(args.background) if args.background else None
         return Views(read_pictures(args.pictures), background, _display_wh(args))
     if not args.rig:
         raise CalibrationError("display: give --rig, --pictures or --simulated")
@@ -270,9 +273,12 @@ def _um_per_px(args: argparse.Namespace) -> float:
 
 def _display_wh(args: argparse.Namespace) -> tuple[int, int]:
     width, _, height = (args.display or "").partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    if not all(
+        side.isdecimal() and len(side) < 6 and 64 <= int(side) <= _MOST_PX
+        for side in (width, height)
+    ):
         raise CalibrationError(
             f"--display {args.display or 'is missing'}: expected WIDTHxHEIGHT, such as "
-            "1920x1080"
+            f"1920x1080, sides of 64 to {_MOST_PX} px"
         )
     return int(width), int(height)

@@ -165,11 +165,15 @@ def _tell(
         "level_rgb": [round(v, 1) for v in lamp.level_rgb],
         "dark_rgb": list(light.dark_rgb),
     }
-    where = "pictures that took no part" if held_out else "the same pictures"
+    where = (
+        "on pictures that took no part"
+        if held_out
+        else "on the pictures that it was made of, which proves nothing: give more"
+    )
     tell(
         args,
         answer,
         f"corners at {light.corner_before:.3f} of the centre, "
-        f"{light.corner_after:.3f} after correction, on {where} "
-        f"({light.fields} {'fields' if args.fields else 'of empty glass'})",
+        f"{light.corner_after:.3f} after correction "
+        f"({light.fields} {'fields' if args.fields else 'of empty glass'}), {where}",
     )

@@ -4,10 +4,10 @@ import argparse
 import csv
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from armicro.calibrate.certificate import Instrument, Latency
 from armicro.calibrate.latency import (
+    FEWEST_CHANGES,
     Delay,
     blink_times,
     chain,
@@ -38,10 +39,13 @@ from armicro.session.latency import Leg, legs_of
 from armicro.source import Card
 from armicro.source.identity import instrument_of
 
+Row = TypeVar("Row")
 PAINTED = "painted.csv"
 _CELLS_WH = (32, 26)
 _SIMULATED_MS = 48.0
 _LAST_S = 1.2
+_LONGEST_MS = 3_600_000.0
+"""A field that is painted an hour late is none."""
 
 EXAMPLE = """\
 examples:
@@ -107,37 +111,53 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_session(folder: Path) -> tuple[Delay, list[Leg]]:
     """Grab to painted, and the stations on the way to the findings."""
-    painted = _column(folder / PAINTED, "grab_to_painted_ms")
+    painted = _rows(folder / PAINTED, _painted_ms)
     stations = folder / "latency.csv"
-    legs = legs_of(_stations(stations)) if stations.exists() else []
-    return delay_of(painted), legs
+    legs = legs_of(_rows(stations, _stations)) if stations.exists() else []
+    # A percentile of a few fields is none.
+    return delay_of(painted), [leg for leg in legs if leg.fields >= FEWEST_CHANGES]
 
 
-def _column(path: Path, name: str) -> list[float]:
+def _rows(path: Path, of: Callable[[dict[str, str]], Row]) -> list[Row]:
+    """What each row of a table says.
+
+    Raises:
+        CalibrationError: it is missing, or not what a session writes.
+    """
+    rows: list[Row] = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [float(row[name]) for row in csv.DictReader(file)]
-    except (OSError, KeyError, ValueError) as error:
-        seen = error.strerror if isinstance(error, OSError) else error
+            rows.extend(of(_whole(row)) for row in csv.DictReader(file))
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        where = f"line {len(rows) + 2}: {error}"
+        seen = error.strerror if isinstance(error, OSError) else where
         raise CalibrationError(
             f"{path}: {seen}; expected the folder of a session that ran with a window "
             "and has ended"
         ) from error
+    return rows
 
 
-def _stations(path: Path) -> list[tuple[int, dict[str, int]]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            (
-                int(row["seq"]),
-                {
-                    name.removesuffix("_ns"): int(value)
-                    for name, value in row.items()
-                    if name != "seq" and value
-                },
-            )
-            for row in csv.DictReader(file)
-        ]
+def _whole(row: dict[str, str]) -> dict[str, str]:
+    if None in row or None in row.values():
+        raise ValueError("a row has another length than the first")
+    return row
+
+
+def _painted_ms(row: dict[str, str]) -> float:
+    value = float(row["grab_to_painted_ms"])
+    if not 0 <= value <= _LONGEST_MS:
+        raise ValueError(f"{value:g} ms, expected 0 to {_LONGEST_MS:g}")
+    return value
+
+
+def _stations(row: dict[str, str]) -> tuple[int, dict[str, int]]:
+    passed = {
+        name.removesuffix("_ns"): int(value)
+        for name, value in row.items()
+        if name != "seq" and value
+    }
+    return int(row["seq"]), passed
 
 
 def _measure_light(args: argparse.Namespace) -> tuple[Delay | None, Card | None]:

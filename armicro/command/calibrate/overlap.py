@@ -7,9 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from armicro.calibrate.overlap import find_overlap
-from armicro.errors import CalibrationError
-from armicro.field import Pixels
-from armicro.picture import read_picture
+from armicro.command.calibrate.picture import read_one
 
 EXAMPLE = """\
 examples:
@@ -19,7 +17,6 @@ examples:
 Two pictures of one scale within 10 %, turned against each other by any angle. Exit
 status 0 also where they do not overlap: that is an answer ("found": false).
 """
-_LEAST_PX = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,25 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Find the overlap and print it."""
-    overlap = find_overlap(_read(args.a), _read(args.b))
+    overlap = find_overlap(read_one(args.a), read_one(args.b))
     if args.json:
         sys.stdout.write(f"{json.dumps(asdict(overlap), indent=2)}\n")
     elif not overlap.found:
         sys.stdout.write(f"{args.b} does not overlap {args.a} as far as can be seen\n")
     else:
         sys.stdout.write(
-            f"{args.b} lies {overlap.dx_px:.1f} px right of {args.a} and "
-            f"{overlap.dy_px:.1f} px below (± {overlap.standard_error_px:.1f} px), "
-            f"turned by {overlap.rotation_deg:.2f}°\n"
+            f"{args.b} lies {overlap.dx_px:z.2f} px right of {args.a} and "
+            f"{overlap.dy_px:z.2f} px below (± {overlap.standard_error_px:.2f} px), "
+            f"turned by {overlap.rotation_deg:z.2f}°\n"
         )
     return 0
-
-
-def _read(path: Path) -> Pixels:
-    pixels = read_picture(path)
-    if min(pixels.shape[:2]) < _LEAST_PX:
-        raise CalibrationError(
-            f"picture {path}: {pixels.shape[1]}x{pixels.shape[0]} px; expected a field "
-            f"of at least {_LEAST_PX} px a side"
-        )
-    return pixels

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from armicro.source import Card
 from armicro.source.identity import instrument_of
 from armicro.source.open import open_source
 
+LEAST_PX = 64
+"""A side of a picture that can be measured."""
 _STALE_FIELDS = 5
 """Exposed before they were asked for, perhaps."""
 
@@ -35,14 +37,40 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def read_pictures(files: Sequence[Path]) -> list[Pixels]:
+def read_pictures(files: Iterable[Path], *, one_size: bool = True) -> list[Pixels]:
     """Read pictures; a folder stands for what is in it.
+
+    Args:
+        files: pictures or folders.
+        one_size: they are of one camera.
 
     Raises:
         SourceError: a file is missing or no picture.
-        CalibrationError: a folder holds none.
+        CalibrationError: a folder holds none, one is too small, or sizes differ.
     """
-    return [read_picture(file) for path in files for file in _expand(path)]
+    pictures: list[Pixels] = []
+    for path in (file for given in files for file in _expand(given)):
+        pixels = read_picture(path)
+        (height, width), first = pixels.shape[:2], (pictures or [pixels])[0].shape
+        if min(height, width) < LEAST_PX:
+            raise CalibrationError(
+                f"picture {path}: {width}x{height} px; expected a field of at least "
+                f"{LEAST_PX} px a side"
+            )
+        if one_size and first != pixels.shape:
+            raise CalibrationError(
+                f"picture {path}: {width}x{height} px, the first was {first[1]}x"
+                f"{first[0]}; give pictures of one camera, whole"
+            )
+        pictures.append(pixels)
+    return pictures
+
+
+def read_one(path: Path) -> Pixels:
+    """Read one picture, where several would be too many; raises as above."""
+    if path.is_dir() and len(_expand(path)) > 1:
+        raise CalibrationError(f"{path}: a folder of several pictures; name one")
+    return read_pictures([path])[0]
 
 
 @contextlib.contextmanager
@@ -91,13 +119,23 @@ def instrument_for(
         return instrument_of(rig, card)
     if args.certificate and args.certificate.exists():
         held = read_certificate(args.certificate).instrument
-        if (held.width_px, held.height_px) != (width, height):
-            raise CalibrationError(
-                f"certificate {args.certificate}: is for {describe(held)}, the "
-                f"pictures are {width}x{height}; give pictures of that camera, whole"
-            )
+        check_size(args.certificate, held, picture)
         return held
     return Instrument(width_px=width, height_px=height, objective=rig.objective)
+
+
+def check_size(certificate: Path | str, held: Instrument, picture: Pixels) -> None:
+    """Refuse a picture that the certificate's camera does not take.
+
+    Raises:
+        CalibrationError: it has another size.
+    """
+    height, width = picture.shape[:2]
+    if (held.width_px, held.height_px) != (width, height):
+        raise CalibrationError(
+            f"certificate {certificate}: is for {describe(held)}, the pictures are "
+            f"{width}x{height}; give pictures of that camera, whole"
+        )
 
 
 def keep(
@@ -147,7 +185,10 @@ def side_by_side(before: Pixels, after: Pixels, *, height_px: int = 700) -> Pixe
 def _expand(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(f for f in path.iterdir() if f.name[0] != "." and f.is_file())
+    try:
+        files = sorted(f for f in path.iterdir() if f.name[0] != "." and f.is_file())
+    except OSError as error:
+        raise CalibrationError(f"{path}: {error.strerror or error}") from error
     if not files:
         raise CalibrationError(
             f"{path}: no picture in this folder; expected PNG, TIFF or JPEG files"

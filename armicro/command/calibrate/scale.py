@@ -105,11 +105,6 @@ def run(args: argparse.Namespace) -> int:
             "scale: no picture; give IMAGE of a stage micrometer, or --rig RIG for "
             "its camera"
         )
-    for name, value in (("division", args.division_um), ("pixel", args.pixel_um)):
-        if value is not None and not 0 < value < 1e6:
-            raise CalibrationError(
-                f"--{name}-um {value:g}: expected micrometres, more than 0"
-            )
     rig = read_rig(args.rig) if args.rig else None
     names, pictures, card = _pictures(args, rig)
     expected = _expected(args, rig, card)

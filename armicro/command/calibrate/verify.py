@@ -19,9 +19,9 @@ from armicro.calibrate.course import (
 from armicro.calibrate.ready import check_empty, check_ticks
 from armicro.calibrate.verify import Comparison, compare
 from armicro.certificate import now
+from armicro.command.calibrate.picture import check_size, read_pictures
 from armicro.errors import CalibrationError
 from armicro.field import Field
-from armicro.picture import read_picture
 from armicro.rig import Rig, read_rig
 from armicro.source.identity import why_void
 from armicro.source.open import open_source
@@ -57,19 +57,29 @@ def run(args: argparse.Namespace) -> int:
             f"rig {args.rig}: {rig.calibration_fault or 'names no certificate'}; make "
             "one with armicro calibrate guide"
         )
-    fresh, reason = _from_files(args, rig) if args.pictures else _from_camera(args, rig)
+    fresh, reason = (
+        _from_files(args, rig, held) if args.pictures else _from_camera(args, rig)
+    )
     reason = reason or rig.calibration_fault
-    lines = [_in_force(held, reason), *compare(held, fresh)]
+    compared = compare(held, fresh)
+    if not compared:
+        kinds = " and ".join(type(table).__name__.lower() for table in fresh)
+        raise CalibrationError(
+            f"rig {args.rig}: what is seen gives {kinds}, of which its certificate "
+            "holds nothing; look at the other target, or measure it first"
+        )
+    lines = [_in_force(held, reason), *compared]
     sys.stdout.write(_json(lines) if args.json else _text(lines))
     return 0 if all(line.fits for line in lines) else 1
 
 
-def _from_files(args: argparse.Namespace, rig: Rig) -> tuple[list[msgspec.Struct], str]:
+def _from_files(
+    args: argparse.Namespace, rig: Rig, held: Certificate
+) -> tuple[list[msgspec.Struct], str]:
     fresh: list[msgspec.Struct] = []
-    for path in args.pictures:
-        fresh += _measure(
-            [Field(read_picture(path), rig.camera.um_per_px, 0, 0)], args, rig
-        )
+    for pixels in read_pictures(args.pictures):
+        check_size(rig.certificate, held.instrument, pixels)
+        fresh += _measure([Field(pixels, rig.camera.um_per_px, 0, 0)], args, rig)
     return fresh, ""
 
 
