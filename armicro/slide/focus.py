@@ -9,6 +9,7 @@ noise adds to the two is reckoned from the noise between neighbours, and taken o
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -76,8 +77,7 @@ def edge_sigma_um(grey: NDArray[np.uint8], um_per_px: float) -> float | None:
     if not blocks:
         return None
     fine, coarse = (
-        np.stack([_gradient(block, blur_um / um_per_px) for block in blocks], axis=1)
-        for blur_um in (FINE_UM, COARSE_UM)
+        _gradients(blocks, blur_um / um_per_px) for blur_um in (FINE_UM, COARSE_UM)
     )
     # Chosen after a wider blur: noise that chose its own pixels would stay in them.
     wide = 2 * math.ceil(_CHOICE_UM / um_per_px) + 1
@@ -129,14 +129,22 @@ def _richest_blocks(grey: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     ]
 
 
-def _gradient(block: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
-    """Gradient (2, height, width) after a blur, the block's rim left out."""
+def _gradients(
+    blocks: Sequence[NDArray[np.float32]], sigma_px: float
+) -> NDArray[np.float32]:
+    """Gradients (2, blocks, height, width) after a blur, each block's rim left out."""
     side = 2 * math.ceil(3.0 * sigma_px) + 1
-    soft = cv2.GaussianBlur(block, (side, side), sigma_px)
-    rim = 2
-    across = soft[rim:-rim, rim + 1 : 1 - rim] - soft[rim:-rim, rim - 1 : -1 - rim]
-    down = soft[rim + 1 : 1 - rim, rim:-rim] - soft[rim - 1 : -1 - rim, rim:-rim]
-    return np.stack([across, down])
+    rim, inner = 2, _BLOCK_PX - 4
+    found = np.empty((2, len(blocks), inner, inner), np.float32)
+    # Written in place: to stack them afterwards would copy all twice.
+    for block, across, down in zip(blocks, found[0], found[1], strict=True):
+        soft = cv2.GaussianBlur(block, (side, side), sigma_px)
+        left = soft[rim:-rim, rim - 1 : -1 - rim]
+        right = soft[rim:-rim, rim + 1 : 1 - rim]
+        up, low = soft[rim - 1 : -1 - rim, rim:-rim], soft[rim + 1 : 1 - rim, rim:-rim]
+        np.subtract(right, left, out=across)
+        np.subtract(low, up, out=down)
+    return found
 
 
 def _noise_products(
@@ -157,5 +165,5 @@ def _noise_gains(um_per_px: float) -> tuple[float, float]:
     """Those products for noise of one level, from the gradients of a single pixel."""
     pixel = np.zeros((_BLOCK_PX, _BLOCK_PX), np.float32)
     pixel[_BLOCK_PX // 2, _BLOCK_PX // 2] = 1.0
-    fine, coarse = (_gradient(pixel, um / um_per_px) for um in (FINE_UM, COARSE_UM))
+    fine, coarse = (_gradients([pixel], um / um_per_px) for um in (FINE_UM, COARSE_UM))
     return float(np.sum(fine * coarse)), float(np.sum(coarse**2))

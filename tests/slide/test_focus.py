@@ -1,7 +1,9 @@
 """Sharpness is the width of edges: the same for any stain, contrast and cell count."""
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -60,6 +62,40 @@ def test_noise_makes_no_blurred_field_sharp_and_no_sharp_one_blurred(
         told = measure_focus(noisy, um_per_px)
         assert told == pytest.approx(measure_focus(clean, um_per_px), abs=0.15)
         assert is_sharp(told) == (sigma_um == 0.0)
+
+
+def _as_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _with_spots(pixels: Pixels, level: int, share: float) -> Pixels:
+    spotted = pixels.copy()
+    spotted[np.random.default_rng(2).random(pixels.shape[:2]) < share] = level
+    return spotted
+
+
+SPOILT: dict[str, Callable[[Pixels], Pixels]] = {
+    **{
+        f"JPEG of quality {quality}": partial(_as_jpeg, quality=quality)
+        for quality in (30, 50, 70, 90)
+    },
+    "hot pixels": partial(_with_spots, level=255, share=1e-3),
+    "dead pixels": partial(_with_spots, level=0, share=1e-3),
+    "many dead pixels": partial(_with_spots, level=0, share=5e-3),
+}
+
+
+@pytest.mark.parametrize("um_per_px", [0.17, 0.243, 0.345, 0.5])
+@pytest.mark.parametrize("kind", SPOILT)
+def test_blocks_and_bad_pixels_make_no_blurred_field_sharp_and_no_sharp_one_blurred(
+    kind: str, um_per_px: float
+) -> None:
+    sharp = discs(40, depth=120, um_per_px=um_per_px)
+    assert is_sharp(measure_focus(SPOILT[kind](sharp), um_per_px))
+    soft = measure_focus(SPOILT[kind](blurred(sharp, 2.0, um_per_px)), um_per_px)
+    assert soft is not None
+    assert not is_sharp(soft)
 
 
 @pytest.mark.parametrize("noise", [0.0, 3.0])
