@@ -23,6 +23,7 @@ from armicro.calibrate.certificate import (
     Stage,
 )
 from armicro.errors import CalibrationError
+from armicro.file import MOST_TOML_BYTES, decode_toml, read_bounded, write_whole
 
 VALID_DAYS = 180
 Measurement = Scale | Stage | Display | Light | Colour | Latency
@@ -54,13 +55,13 @@ def read_certificate(path: Path) -> Certificate:
         CalibrationError: it is missing, not a certificate, or was edited.
     """
     try:
-        file = msgspec.toml.decode(path.read_bytes(), type=_File)
+        file = decode_toml(read_bounded(path, MOST_TOML_BYTES), _File)
     except OSError as error:
         raise CalibrationError(
             f"certificate {path}: {error.strerror or error}; make one with "
             "`armicro calibrate scale ... --certificate FILE`"
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise CalibrationError(
             f"certificate {path}: {error}; measure the instrument again"
         ) from error
@@ -90,11 +91,9 @@ def write_certificate(path: Path, certificate: Certificate) -> None:
     """
     file = _File(FORMAT, certificate.digest, certificate)
     content = tomli_w.dumps({k: _without_none(v) for k, v in _built(file).items()})
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(content, encoding="utf-8")
-        part.replace(path)
+        write_whole(path, content.encode())
     except OSError as error:
         raise CalibrationError(
             f"certificate {path}: {error.strerror or error}; choose a folder that may "

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from armicro.calibrate.certificate import Light
 from armicro.errors import CalibrationError
+from armicro.file import read_bounded, write_whole
 
 _FULL = 65_535
+_MOST_BYTES = 1 << 24
+"""A map of the light is small: it has no detail."""
 
 
 def write_flat(certificate: Path, share: NDArray[np.float32]) -> tuple[str, str]:
@@ -34,7 +37,7 @@ def write_flat(certificate: Path, share: NDArray[np.float32]) -> tuple[str, str]
     path = certificate.with_name(f"{certificate.stem}.flat-{digest[:8]}.png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded)
+        write_whole(path, encoded)
     except OSError as error:
         raise CalibrationError(
             f"light map {path}: {error.strerror or error}; choose a folder that may be "
@@ -58,7 +61,7 @@ def read_flat(folder: Path, light: Light) -> NDArray[np.float32]:
     """
     path = folder / light.flat
     try:
-        encoded = path.read_bytes()
+        encoded = read_bounded(path, _MOST_BYTES)
     except OSError as error:
         raise CalibrationError(
             f"light map {path}: {error.strerror or error}; expected it beside the "

@@ -5,8 +5,6 @@ empty file; unknown keys are errors, since a misspelt setting must not pass in s
 """
 
 import hashlib
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +16,7 @@ from armicro.calibrate.objective import nominal_um_per_px
 from armicro.cascade.choice import Choice
 from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
+from armicro.file import MOST_TOML_BYTES, decode_toml, read_bounded
 from armicro.flat import read_flat
 from armicro.slide.choice import RegisterChoice
 from armicro.verdict import ENOUGH_COVERAGE, HR_UM_PER_PX
@@ -223,20 +222,16 @@ def read_rig(path: Path) -> Rig:
         RigError: the file is missing, is not TOML, or a value is not what it must be.
     """
     try:
-        rig = msgspec.toml.decode(path.read_bytes(), type=Rig)
+        rig = decode_toml(read_bounded(path, MOST_TOML_BYTES), Rig)
     except OSError as error:
         raise RigError(
             f"rig {path}: {error.strerror or error}; expected a TOML file such as "
             "those in hardware/rigs"
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise RigError(f"rig {path}: {error}; correct that line and try again") from (
             error
         )
-    for name, value in _numbers(msgspec.to_builtins(rig)):
-        # TOML knows inf and nan; no instrument has them.
-        if not math.isfinite(value):
-            raise RigError(f"rig {path}: {name} is {value}; expected a finite number")
     if rig.calibration is not None or rig.calibration_fault:
         raise RigError(
             f"rig {path}: calibration is no key of a rig; name the file that armicro "
@@ -279,15 +274,3 @@ def _calibrated(rig: Rig, path: Path) -> Rig:
         calibration=certificate,
         calibration_fault=fault,
     )
-
-
-def _numbers(value: object, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of nested tables with its name, such as "camera.um_per_px"."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _numbers(inner, f"{name}.{key}".lstrip("."))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _numbers(inner, name)
-    elif isinstance(value, float):
-        yield name, value

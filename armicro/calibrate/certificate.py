@@ -1,20 +1,29 @@
 """The certificate: what was measured on an instrument, when, by whom, how surely.
 
 One TOML file a rig and objective, made to be read and compared by people. ``digest``
-is the SHA-256 of all the rest, so that a number typed in is told from one measured.
+is the SHA-256 of all the rest, so that a number typed in is told from one measured; it
+has no key, so it finds accidents and not intent.
 Each measurement is a table that may be absent; each has its own date, since they are
 made on different days. Expired, edited or of another instrument means boxes off.
 """
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 FORMAT = 1
 LARGEST_SHARE_OFF = 0.25
 """Of the scale that objective, adapter and sensor make: more is another objective."""
 SCALE_NOT_MEASURED = "scale not measured: run armicro calibrate scale"
+
+Side = Annotated[int, Meta(ge=1, le=65_535)]
+UmPerPx = Annotated[float, Meta(ge=0.001, le=100.0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**31)]
+FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f]{1,255}$")]
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,9 +35,9 @@ class Instrument(_Table, frozen=True, kw_only=True):
 
     camera: str = ""
     """Model and serial number, as the source's card names it."""
-    width_px: int
-    height_px: int
-    binning: int = 1
+    width_px: Side
+    height_px: Side
+    binning: Annotated[int, Meta(ge=1, le=64)] = 1
     objective: str = ""
     """As the rig names it."""
 
@@ -38,14 +47,14 @@ class Scale(_Table, frozen=True, kw_only=True):
 
     measured_at: str
     """ISO 8601, UTC."""
-    um_per_px: float
-    standard_error: float
+    um_per_px: UmPerPx
+    standard_error: NotNegative
     """Of ``um_per_px``, in µm/px."""
     rotation_deg: float = 0.0
     """Of the ruler against the picture's rows, clockwise on the screen."""
-    divisions: int = 0
-    division_um: float = 0.0
-    residual_um: float = 0.0
+    divisions: Count = 0
+    division_um: NotNegative = 0.0
+    residual_um: NotNegative = 0.0
     """RMS distance of a tick from the fitted ruler."""
     method: str = "ruler"
     """ruler, grid, dots, charuco or stage."""
@@ -57,16 +66,16 @@ class Stage(_Table, frozen=True, kw_only=True):
     measured_at: str
     um_per_step: tuple[tuple[float, float], tuple[float, float]]
     """((a, b), (c, d)): step (x, y) moves the view a x + b y right, c x + d y down."""
-    standard_error: float
+    standard_error: NotNegative
     """Of its entries, as a share of their size."""
     rotation_deg: float = 0.0
     """Of the stage's x against the picture's rows, clockwise on the screen."""
     backlash_um: tuple[float, float] = (0.0, 0.0)
     backlash_error_um: tuple[float, float] = (0.0, 0.0)
-    repeatability_um: float = 0.0
-    held_out_rms_um: float = 0.0
+    repeatability_um: NotNegative = 0.0
+    held_out_rms_um: NotNegative = 0.0
     """Error of moves that took no part in the fit."""
-    moves: int = 0
+    moves: Count = 0
 
 
 class Display(_Table, frozen=True, kw_only=True):
@@ -78,19 +87,19 @@ class Display(_Table, frozen=True, kw_only=True):
     distortion: tuple[float, ...] = ()
     """Radial terms of r², r⁴... about the field's centre, where r is 1 in its corners;
     empty where the residual needs none."""
-    width_px: int
-    height_px: int
+    width_px: Side
+    height_px: Side
     """Of the display."""
-    residual_um: float
+    residual_um: NotNegative
     """RMS at the slide."""
-    points: int = 0
+    points: Count = 0
 
 
 class Light(_Table, frozen=True, kw_only=True):
     """Flat field, kept as a small picture beside the certificate, and dark level."""
 
     measured_at: str
-    flat: str
+    flat: FileName
     """File name of the map of the light, in the certificate's folder."""
     flat_sha256: str
     dark_rgb: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -98,7 +107,7 @@ class Light(_Table, frozen=True, kw_only=True):
     corner_before: float
     corner_after: float
     """Light in the corners over that in the centre."""
-    fields: int = 1
+    fields: Count = 1
 
 
 class Colour(_Table, frozen=True, kw_only=True):
@@ -118,11 +127,11 @@ class Latency(_Table, frozen=True, kw_only=True):
     """From the end of exposure to light on the display."""
 
     measured_at: str
-    median_ms: float
-    p95_ms: float
+    median_ms: NotNegative
+    p95_ms: NotNegative
     glass_to_glass: bool
     """False: summed over the stations of the software, the display's own unknown."""
-    trials: int = 0
+    trials: Count = 0
 
 
 class Certificate(_Table, frozen=True, kw_only=True):
@@ -142,7 +151,10 @@ class Certificate(_Table, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of every value, however the file is laid out."""
+        """SHA-256 of every value, however the file is laid out.
+
+        Without a key: it finds a slip, not somebody who makes a new digest too.
+        """
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 

@@ -6,7 +6,10 @@ tolerance; the table of differences is what ``armicro engine check`` prints.
 """
 
 import io
+import math
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,6 +38,24 @@ OUTPUTS = {
 }
 """Array of the reference: network and its output."""
 
+_AXES = {"lr_tiles": 4, "hr_tiles": 4, "rnn_features": 3}
+MOST_GOLDEN_BYTES = 1 << 28
+"""Of all arrays, unpacked; the shipped set has 3 MB."""
+_BROKEN = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+"""What zipfile and NumPy raise on bytes that somebody chose."""
+
 _RELATIVE = frozenset({"hr_features"})
 """Compared as a share of the reference's own maximum: features have no unit."""
 
@@ -61,9 +82,8 @@ def read_golden(data: bytes) -> dict[str, Array]:
         EngineError: it is not an NPZ of plain arrays or an array is missing.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            golden = {name: np.asarray(arrays[name]) for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        golden = read_arrays(data, MOST_GOLDEN_BYTES)
+    except ValueError as error:
         raise EngineError(
             f"{GOLDEN_NAME}: {error}; expected plain arrays; export the set again"
         ) from error
@@ -73,7 +93,48 @@ def read_golden(data: bytes) -> dict[str, Array]:
         raise EngineError(
             f"{GOLDEN_NAME} lacks {', '.join(missing)}; export the set again"
         )
+    for name, axes in _AXES.items():
+        if golden[name].ndim != axes or not golden[name].size:
+            raise EngineError(
+                f"{GOLDEN_NAME}: {name} has the shape {golden[name].shape}, expected "
+                f"{axes} axes; export the set again"
+            )
     return golden
+
+
+def read_arrays(data: bytes, most_bytes: int) -> dict[str, Array]:
+    """Read an NPZ of numbers; nothing is unpacked before its size is known.
+
+    Raises:
+        ValueError: it is none, holds something else, or unpacks to over ``most_bytes``.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            left = most_bytes
+            for member in archive.infolist():
+                left -= member.file_size
+                if left < 0:
+                    raise ValueError(f"unpacks to more than {most_bytes >> 20} MB")
+                _check_member(archive, member)
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except _BROKEN as error:
+        raise ValueError(f"{error or type(error).__name__}") from error
+
+
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Refuse an array whose header claims another size: NumPy takes memory by it."""
+    with archive.open(member) as file:
+        major, _ = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if major == 1
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        claimed = math.prod(shape) * dtype.itemsize + file.tell()
+    if dtype.kind not in "fiu" or claimed != member.file_size:
+        raise ValueError(f"{member.filename} holds {dtype} {shape}")
 
 
 def run_golden(golden: Golden, engines: Mapping[str, Engine]) -> dict[str, Array]:

@@ -7,28 +7,30 @@ reads (a model card) need no entry; any other file that is not listed is refused
 """
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from armicro.engine.external import has_external_weights
 from armicro.errors import EngineError
+from armicro.file import MOST_TOML_BYTES, decode_toml, read_bounded
 
 MANIFEST_NAME = "manifest.toml"
 NETWORK_FILES = ("lr.onnx", "hr.onnx", "rnn.onnx")
 GOLDEN_NAME = "golden.npz"
 
 _DOCUMENTS = (".md", ".txt", ".png")
-_EXTERNAL_DATA = re.compile(rb"\x6a.{1,2}\x0a\x08location\x12.[^\x0a]", re.DOTALL)
-"""A tensor whose values lie in another file: ONNX's TensorProto.external_data holding
-the key "location" and a text. (A network's output may be called that, too; what follows
-there is a type, which begins with 0x0a.)"""
+_FREE = ("training", "metrics", "gpu")
+_MOST_BYTES = 1 << 30
+"""Of one file; the largest network has 25 MB."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
-Side = Annotated[int, Meta(gt=0, multiple_of=32)]
+UmPerPx = Annotated[float, Meta(ge=0.001, le=100.0)]
+Side = Annotated[int, Meta(gt=0, le=8192, multiple_of=32)]
+Count = Annotated[int, Meta(gt=0, le=1000)]
+Difference = Annotated[float, Meta(gt=0, le=1)]
 Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Normalisation = str | dict[str, list[float]]
@@ -41,7 +43,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LrTable(_Table, frozen=True):
     """The LR network's input and the numbers that go with its outputs."""
 
-    um_per_px: Positive
+    um_per_px: UmPerPx
     tile_px: Side
     overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.25
     gate: Share = 0.5
@@ -59,7 +61,7 @@ class LrTable(_Table, frozen=True):
 class HrTable(_Table, frozen=True):
     """The HR network's input."""
 
-    um_per_px: Positive
+    um_per_px: UmPerPx
     tile_px: Side
     normalisation: Normalisation = ""
     precision: str = ""
@@ -68,19 +70,19 @@ class HrTable(_Table, frozen=True):
 class RnnTable(_Table, frozen=True):
     """The slide networks: two each over so many of the top findings."""
 
-    top: tuple[int, ...] = (10, 20, 30)
+    top: tuple[Count, ...] = (10, 20, 30)
     precision: str = ""
 
 
 class Tolerance(_Table, frozen=True):
     """Largest accepted difference from the golden outputs of the fp32 reference."""
 
-    lr_probability: Positive
-    lr_location: Positive
-    hr_probability: Positive
-    hr_features: Positive
+    lr_probability: Difference
+    lr_location: Difference
+    hr_probability: Difference
+    hr_features: Difference
     """As a share of the reference's own largest feature."""
-    rnn_scores: Positive
+    rnn_scores: Difference
 
 
 class Manifest(_Table, frozen=True):
@@ -90,7 +92,7 @@ class Manifest(_Table, frozen=True):
     version: str
     created: str
     """Date of the export, ISO 8601."""
-    files: dict[FileName, Digest]
+    files: Annotated[dict[FileName, Digest], Meta(max_length=64)]
     lr: LrTable
     hr: HrTable
     rnn: RnnTable
@@ -111,7 +113,7 @@ def manifest_bytes(folder: Path) -> bytes:
         EngineError: there is none.
     """
     try:
-        return (folder / MANIFEST_NAME).read_bytes()
+        return read_bounded(folder / MANIFEST_NAME, MOST_TOML_BYTES)
     except OSError as error:
         raise EngineError(
             f"network set {folder}: {MANIFEST_NAME} cannot be read "
@@ -127,8 +129,8 @@ def read_manifest(folder: Path) -> Manifest:
         EngineError: it is missing, is not TOML, or a value is not what it must be.
     """
     try:
-        manifest = msgspec.toml.decode(manifest_bytes(folder), type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        manifest = decode_toml(manifest_bytes(folder), Manifest, free=_FREE)
+    except msgspec.DecodeError as error:
         raise EngineError(
             f"network set {folder}: {MANIFEST_NAME}: {error}; "
             "export the set again or correct the file"
@@ -160,9 +162,12 @@ def verify(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     faults, contents = [], {}
     for name, digest in manifest.files.items():
         try:
-            data = (folder / name).read_bytes()
-        except OSError:
+            data = read_bounded(folder / name, _MOST_BYTES)
+        except FileNotFoundError:
             faults.append(f"{name} is missing")
+            continue
+        except OSError as error:
+            faults.append(f"{name} cannot be read ({error.strerror or error})")
             continue
         if sha256_of(data) != digest:
             faults.append(
@@ -176,12 +181,24 @@ def verify(folder: Path, manifest: Manifest) -> dict[str, bytes]:
             f"{'; '.join(faults)}; restore the files or export the set again"
         )
     for name, data in contents.items():
-        if name.endswith(".onnx") and _EXTERNAL_DATA.search(data):
-            raise EngineError(
-                f"network set {manifest.name}: {name} keeps weights in another file; "
-                "expected one ONNX file with its weights inside"
-            )
+        if name.endswith(".onnx"):
+            _require_whole(manifest.name, name, data)
     return contents
+
+
+def _require_whole(network_set: str, name: str, model: bytes) -> None:
+    try:
+        external = has_external_weights(model)
+    except ValueError as error:
+        raise EngineError(
+            f"network set {network_set}: {name} is no ONNX file ({error}); export the "
+            "set again"
+        ) from error
+    if external:
+        raise EngineError(
+            f"network set {network_set}: {name} keeps weights in another file; "
+            "expected one ONNX file with its weights inside"
+        )
 
 
 def _extra(folder: Path, manifest: Manifest) -> list[str]:

@@ -6,19 +6,18 @@ are known one by one, so a recording serves any batch that is made of them.
 """
 
 import hashlib
-import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from armicro.engine import Array, Engine
-from armicro.engine.golden import INPUTS, OUTPUTS, Golden
+from armicro.engine.golden import INPUTS, OUTPUTS, Golden, read_arrays
 from armicro.errors import EngineError
 
 RECORDING_NAME = "recorded.npz"
 """Optional file of a set: samples and outputs beyond the golden ones."""
+_MOST_BYTES = 1 << 30
 
 Outputs = dict[str, Array]
 """Outputs of one sample, without the batch axis."""
@@ -124,11 +123,10 @@ def read_recording(data: bytes) -> dict[str, dict[str, Outputs]]:
     """
     kept: dict[str, dict[str, Outputs]] = {}
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            for path in arrays.files:
-                network, key, name = path.split("/")
-                kept.setdefault(network, {}).setdefault(key, {})[name] = arrays[path]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        for path, array in read_arrays(data, _MOST_BYTES).items():
+            network, key, name = path.split("/")
+            kept.setdefault(network, {}).setdefault(key, {})[name] = array
+    except ValueError as error:
         raise EngineError(f"{RECORDING_NAME}: {error}; record it again") from error
     return kept
 

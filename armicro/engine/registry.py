@@ -1,11 +1,13 @@
 """Finds a network set by name, proves it, opens it, and refuses what disagrees.
 
-A set is looked for as a folder, in the folders that ARMICRO_ENGINES names, among those
-that the package carries, and beside the package in a source checkout. What is found is
-hashed, opened on a backend and made to reproduce its golden outputs before anybody gets
-it.
+A path (with a separator, such as ./NAME) is a folder. A bare name is looked for among
+the sets that are shipped (in the package, beside it in a source checkout), then in the
+folders that ARMICRO_ENGINES names, and never in the working folder: whoever unpacks
+something there must not change what a name means. What is found is hashed, opened on a
+backend and made to reproduce its golden outputs before anybody gets it.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -103,19 +105,34 @@ def find_set(name_or_folder: str | Path) -> Path:
     Raises:
         EngineError: there is none of that name; the message lists those there are.
     """
-    folder = Path(name_or_folder).expanduser()
-    if (folder / MANIFEST_NAME).is_file():
-        return folder
     named = str(name_or_folder)
-    if folder.name == named:
-        for root in _roots():
-            if (root / named / MANIFEST_NAME).is_file():
-                return root / named
+    folder = Path(name_or_folder).expanduser()
+    bare = isinstance(name_or_folder, str) and folder.name == named
+    if not bare and (folder / MANIFEST_NAME).is_file():
+        return folder
+    found = [path for path in list_sets() if bare and path.name == named]
+    if found:
+        _tell_of_others(found[0], [*found[1:], folder])
+        return found[0]
+    here = f"; ./{named} is meant by that path only" if bare and folder.is_dir() else ""
     known = ", ".join(sorted({path.name for path in list_sets()})) or "none"
     raise EngineError(
         f"no network set {named!r}: expected a folder with a {MANIFEST_NAME} or one of "
         f"the sets found ({known}); set {SEARCH_PATH} to the folder that holds yours"
+        f"{here}"
     )
+
+
+def _tell_of_others(used: Path, others: list[Path]) -> None:
+    """Say in one line that a name could have meant something else."""
+    for other in others:
+        if (other / MANIFEST_NAME).is_file() and not other.samefile(used):
+            logging.getLogger(__name__).warning(
+                "network set %s: %s is used, not %s; give its path to use that one",
+                used.name,
+                used,
+                other.absolute(),
+            )
 
 
 def list_sets() -> list[Path]:
@@ -203,11 +220,11 @@ def open_set(
 
 
 def _roots() -> Iterator[Path]:
+    yield _PACKAGE / "networks"
+    yield _PACKAGE.parent / "engines"
     for folder in os.environ.get(SEARCH_PATH, "").split(os.pathsep):
         if folder:
             yield Path(folder).expanduser()
-    yield _PACKAGE / "networks"
-    yield _PACKAGE.parent / "engines"
 
 
 def _open_openvino(opening: Opening) -> dict[str, Engine]:

@@ -6,6 +6,7 @@ import pytest
 
 from armicro.engine.manifest import MANIFEST_NAME, read_manifest, verify
 from armicro.errors import EngineError
+from tests.engine.test_external import EXTERNAL
 from tests.tiny import MANIFEST, write_manifest
 
 
@@ -51,15 +52,19 @@ def test_a_model_card_needs_no_entry(set_copy: Path) -> None:
     verify(set_copy, read_manifest(set_copy))
 
 
-def test_weights_in_another_file_are_refused(set_copy: Path) -> None:
-    # TensorProto.external_data = {"location": "x.bin"} as ONNX writes it.
-    entry = b"\x0a\x08location\x12\x05x.bin"
-    model = b"\x6a" + bytes([len(entry)]) + entry
+LR_REFUSED = {
+    "keeps weights in another file": EXTERNAL["a node's tensor"]().SerializeToString(),
+    "is no ONNX file": b"not a network at all",
+}
+
+
+@pytest.mark.parametrize("said", LR_REFUSED)
+def test_a_network_that_is_not_whole_is_refused(set_copy: Path, said: str) -> None:
     files = {path.name: path.read_bytes() for path in set_copy.glob("*.[on]*")}
-    files["lr.onnx"] = model
-    (set_copy / "lr.onnx").write_bytes(model)
+    files["lr.onnx"] = LR_REFUSED[said]
+    (set_copy / "lr.onnx").write_bytes(files["lr.onnx"])
     write_manifest(set_copy, MANIFEST, files)
-    with pytest.raises(EngineError, match=r"lr\.onnx keeps weights in another file"):
+    with pytest.raises(EngineError, match=rf"lr\.onnx {said}"):
         verify(set_copy, read_manifest(set_copy))
 
 
@@ -77,6 +82,18 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         "tile_px",
     ),
     "a digest that is none": (lambda t: t.replace("sha256:", "md5:"), "files"),
+    "a side of two million": (
+        lambda t: t.replace("tile_px = 512", "tile_px = 2000032"),
+        "tile_px",
+    ),
+    "a negative side": (lambda t: t.replace("tile_px = 512", "tile_px = -32"), "tile"),
+    "no scale at all": (lambda t: t.replace("= 0.486", "= 1e-300"), "um_per_px"),
+    "a scale that is no number": (lambda t: t.replace("= 0.486", "= nan"), "um_per_px"),
+    "a tolerance that proves nothing": (
+        lambda t: t.replace("hr_probability = 0.02", "hr_probability = inf"),
+        "tolerance.hr_probability",
+    ),
+    "a negative top": (lambda t: t.replace("[10, 20, 30]", "[-10, 20, 30]"), "top"),
     "a file outside the folder": (
         lambda t: t.replace('"lr.onnx"', '"../lr.onnx"'),
         "files",

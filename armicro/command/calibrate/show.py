@@ -19,6 +19,10 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the procedure takes."""
     parser.epilog = EXAMPLE
+    parser.description = (
+        "What a certificate says, to read. Its digest has no key: it finds accidents, "
+        "not intent."
+    )
     parser.add_argument("certificate", type=Path, metavar="CERTIFICATE")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 

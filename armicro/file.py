@@ -1,0 +1,157 @@
+"""Small files: a stranger's read within bounds, our own written whole.
+
+What is read has a largest size and is a plain file: a pipe never ends and a device has
+no size. What is written takes a name; it never goes through a link that has the name,
+since whoever may put a link into a folder would choose what is overwritten elsewhere.
+"""
+
+import errno
+import math
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Container, Iterator
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+
+MOST_TOML_BYTES = 128 << 10
+"""Of a rig, manifest or certificate, which have a few thousand; the parser's time may
+grow with the square."""
+_DEEPEST = 32
+_LONG_KEY = re.compile(
+    rb"""(?<![\w-])(?:(?:[\w-]+|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*')[ \t]*\.[ \t]*){%d}"""
+    % _DEEPEST
+)
+"""A dotted key: the parser's memory grows with the square of its parts, to tens of
+gigabytes from a file of this size."""
+_LARGEST_INT = 2**63 - 1
+
+Kind = TypeVar("Kind")
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """Read a plain file of at most ``most_bytes``.
+
+    Raises:
+        OSError: it cannot be read, is larger, or is no plain file.
+    """
+    # Without O_NONBLOCK a pipe would be waited for here.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes:,} bytes", str(path))
+    return content
+
+
+def decode_toml(content: bytes, kind: type[Kind], *, free: Container[str] = ()) -> Kind:
+    """Decode TOML of any origin.
+
+    Args:
+        content: at most ``MOST_TOML_BYTES``, see ``read_bounded``.
+        kind: the frozen struct to make of it.
+        free: top-level tables whose numbers may be infinite or NaN.
+
+    Raises:
+        msgspec.DecodeError: it is not TOML, is nested deeper than any of ours, or a
+            value is not what ``kind`` allows; numbers are finite and fit 64 bits.
+    """
+    if _LONG_KEY.search(content):
+        raise msgspec.DecodeError(_too_deep())
+    try:
+        table = tomllib.loads(content.decode())
+    except RecursionError:
+        raise msgspec.DecodeError(_too_deep()) from None
+    except ValueError as error:
+        # Also a number of more digits than Python reads, and text that is no UTF-8.
+        raise msgspec.DecodeError(str(error)) from error
+    fault = next(filter(None, _faults(table, free)), "")
+    if fault:
+        raise msgspec.ValidationError(fault)
+    return msgspec.convert(
+        table, kind, builtin_types=(datetime, date, time), str_keys=True
+    )
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a new file of this name for writing; a file or link that has it goes.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+    return os.fdopen(os.open(path, flags, 0o666), "wb")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; a link that has its name is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with create(part) as file:
+            file.write(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def make_own_folder(path: Path) -> None:
+    """Make a folder inside one of ours, where it is not there yet.
+
+    Raises:
+        OSError: it cannot be made, or a link has its name.
+    """
+    refuse_link(path)
+    path.mkdir(exist_ok=True)
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a link where a file or folder of our own is written to in place.
+
+    Raises:
+        OSError: it is one.
+    """
+    if path.is_symlink():
+        raise OSError(
+            errno.ELOOP, "a link, and nothing is written through one", str(path)
+        )
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def _faults(value: Any, free: Container[str]) -> Iterator[str]:
+    """What no file of ours holds: depth, and numbers that no field can take."""
+    waiting = [("", value, 0)]
+    while waiting:
+        name, value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            yield _too_deep()
+        elif isinstance(value, dict):
+            waiting += [
+                (f"{name}.{key}".lstrip("."), inner, depth + 1)
+                for key, inner in value.items()
+            ]
+        elif isinstance(value, list):
+            waiting += [(name, inner, depth + 1) for inner in value]
+        elif isinstance(value, int) and abs(value) > _LARGEST_INT:
+            yield f"{name} is a number of more than 64 bits"
+        elif isinstance(value, float) and not math.isfinite(value):
+            table = name.partition(".")[0]
+            yield (
+                "" if table in free else f"{name} is {value}; expected a finite number"
+            )
+
+
+def _too_deep() -> str:
+    return f"tables or lists nested deeper than {_DEEPEST}"
