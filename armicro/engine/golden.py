@@ -119,7 +119,7 @@ def read_arrays(data: bytes, most_bytes: int) -> dict[str, Array]:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name]) for name in arrays.files}
     except _BROKEN as error:
-        raise ValueError(f"{error or type(error).__name__}") from error
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

@@ -1,9 +1,10 @@
-"""Writing the session folder, each file whole or not at all."""
+"""Writing the session folder, each file whole or not at all, never through a link."""
 
 import re
 from pathlib import Path
 
 from armicro.errors import DiskError
+from armicro.file import make_own_folder, write_whole
 from armicro.session.page import render_page
 from armicro.session.qupath import findings_geojson
 from armicro.session.record import Session, read_session
@@ -75,27 +76,18 @@ def _write_files(folder: Path, session: Session) -> None:
         "slide.json": encode_summary(summarise(session)),
     }
     for name, content in files.items():
-        _replace(folder / name, content)
+        write_whole(folder / name, content)
 
 
 def _write_crops(folder: Path, session: Session) -> None:
-    folder.mkdir(exist_ok=True)
+    make_own_folder(folder)
     names = set()
     for rank, (finding, jpeg) in enumerate(
         zip(session.top, session.crops, strict=True), start=1
     ):
         name = f"{rank:02d}_{probability_digits(finding.hr_probability, 4)}.jpg"
         names.add(name)
-        _replace(folder / name, jpeg)
+        write_whole(folder / name, jpeg)
     for path in folder.iterdir():
         if _CROP_NAME.fullmatch(path.name) and path.name not in names:
             path.unlink()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -90,6 +90,12 @@ class Database:
         self._path = path
         self._schema = schema
         self._steps = 0
+        if path.is_symlink():
+            # SQLite would write to where it points.
+            raise SourceError(
+                f"{path}: a link, and nothing is written through one; expected the "
+                f"{schema.noun} itself; {schema.damaged}"
+            )
         with contextlib.ExitStack() as undo:
             with self._told():
                 # The writer thread of a process may differ from the one that opens.

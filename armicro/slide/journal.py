@@ -85,10 +85,10 @@ class Journal(Database):
     """
 
     def __init__(self, path: Path, *, must_exist: bool = False) -> None:
-        if must_exist and not path.is_file():
+        if must_exist and not (path.is_file() and path.stat().st_size):
             raise SourceError(
-                f"{path}: no journal there; expected a folder that replay, demo or "
-                "live wrote"
+                f"{path}: no journal there, or an empty one; expected a folder that "
+                "replay, demo or live wrote"
             )
         super().__init__(path, JOURNAL)
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.field import Pixels
+from armicro.file import create
 from armicro.verdict import HR_UM_PER_PX
 
 TILE_PX = 512
@@ -82,7 +83,7 @@ def write_pyramid_file(
     path: Path, sheet: Sheet, draw: Draw, progress: Progress | None = None
 ) -> None:
     """``write_pyramid`` into a new file."""
-    with path.open("wb") as file:
+    with create(path) as file:
         write_pyramid(file, sheet, draw, progress)
 
 

@@ -15,14 +15,22 @@ import errno
 import os
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import cv2
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from armicro.errors import DiskError, SourceError
 from armicro.field import Field, Overview, Pixels, Place, Sight
+from armicro.file import (
+    create,
+    make_own_folder,
+    read_bounded,
+    refuse_link,
+    write_whole,
+)
 from armicro.source import Card
 
 VERSION = 1
@@ -32,6 +40,7 @@ _HEADER, _INDEX, _OVERVIEW, _PIXELS = (
     "overview.png",
     "pixels",
 )
+_MOST_HEADER_BYTES = 1 << 16
 # One filter and no search for repeats: twice as fast as level 1, and smaller on
 # pictures with camera noise.
 _PNG = (
@@ -39,6 +48,11 @@ _PNG = (
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
 )
+
+
+UmPerPx = Annotated[float, Meta(gt=0, le=1000.0)]
+Side = Annotated[int, Meta(ge=1, le=65_535)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class _Corner(msgspec.Struct, frozen=True):
@@ -50,9 +64,9 @@ class _Corner(msgspec.Struct, frozen=True):
 class _Header(msgspec.Struct, frozen=True):
     armicro_recording: int
     name: str
-    um_per_px: float
-    width_px: int
-    height_px: int
+    um_per_px: UmPerPx
+    width_px: Side
+    height_px: Side
     pixel_um: float | None = None
     shown_xywh_px: tuple[int, int, int, int] | None = None
     pixel_xy_um: tuple[float, float] | None = None
@@ -60,11 +74,11 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, frozen=True):
-    seq: int
+    seq: Count
     taken_ns: int
-    um_per_px: float
-    width_px: int
-    height_px: int
+    um_per_px: UmPerPx
+    width_px: Side
+    height_px: Side
     place: Place | None = None
     fault: str = ""
     sight: Sight | None = None
@@ -82,7 +96,9 @@ class RecordingWriter:
         """
         self._folder = folder
         try:
-            (folder / _PIXELS).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            make_own_folder(folder / _PIXELS)
+            refuse_link(folder / _INDEX)
             if (folder / _HEADER).exists():
                 name = _read_header(folder).name
                 if name != card.name:
@@ -119,7 +135,8 @@ class RecordingWriter:
             voided=field.voided,
         )
         try:
-            _pixel_file(self._folder, self._count).write_bytes(encode_png(field.pixels))
+            with create(_pixel_file(self._folder, self._count)) as file:
+                file.write(encode_png(field.pixels))
             line = msgspec.json.encode(record) + b"\n"
             written = self._index.write(line)
         except OSError as error:
@@ -222,7 +239,7 @@ def _pixel_file(folder: Path, index: int) -> Path:
 def _write_header(folder: Path, card: Card) -> None:
     corner = None
     if card.overview is not None:
-        (folder / _OVERVIEW).write_bytes(encode_png(card.overview.pixels))
+        write_whole(folder / _OVERVIEW, encode_png(card.overview.pixels))
         corner = _Corner(
             card.overview.um_per_px, card.overview.x_um, card.overview.y_um
         )
@@ -238,17 +255,20 @@ def _write_header(folder: Path, card: Card) -> None:
         overview=corner,
     )
     # Renamed into place: a header is there whole or not at all.
-    part = folder / f"{_HEADER}.part"
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(header)))
-    part.replace(folder / _HEADER)
+    content = msgspec.json.format(msgspec.json.encode(header))
+    write_whole(folder / _HEADER, content)
+
+
+def _header_bytes(folder: Path) -> bytes:
+    return read_bounded(folder / _HEADER, _MOST_HEADER_BYTES)
 
 
 def _read_header(folder: Path) -> _Header:
     try:
-        header = msgspec.json.decode((folder / _HEADER).read_bytes(), type=_Header)
+        header = msgspec.json.decode(_header_bytes(folder), type=_Header)
     except OSError as error:
         raise _refuse(folder, error) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(
             f"recording {folder}: {_HEADER}: {error}; it is damaged or of another kind"
         ) from error

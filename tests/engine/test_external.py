@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import onnx
 import pytest
@@ -31,13 +32,13 @@ def graph(*nodes: NodeProto, weights: tuple[TensorProto, ...] = ()) -> GraphProt
     return GraphProto(name="g", node=nodes, initializer=weights)
 
 
-def node(**attribute: object) -> NodeProto:
+def node(**attribute: Any) -> NodeProto:
     return NodeProto(
         op_type="Constant", attribute=[AttributeProto(name="a", **attribute)]
     )
 
 
-def model(inner: GraphProto | None = None, **more: object) -> ModelProto:
+def model(inner: GraphProto | None = None, **more: Any) -> ModelProto:
     return ModelProto(ir_version=9, graph=inner or graph(), **more)
 
 

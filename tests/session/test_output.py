@@ -208,3 +208,50 @@ def test_every_place_writes_the_same_digits(
     page = (tmp_path / "report.html").read_text()
     assert f"0.{digits}<" in page
     assert f"Finding 1: 0.{digits}<" in page
+
+
+OUTPUTS = ["slide.json", ".slide.json.part", "report.html", "findings.csv"]
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_link_in_the_place_of_an_output_is_replaced_and_its_target_stays(
+    tmp_path: Path, name: str
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    folder = tmp_path / "session"
+    folder.mkdir()
+    (folder / name).symlink_to(precious)
+    with Journal(folder / "session.sqlite") as journal:
+        write_outputs(folder, journal)
+    assert precious.read_text() == "mine"
+    assert not (folder / name).is_symlink()
+
+
+def test_crops_are_not_written_into_a_folder_that_a_link_names(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "01_0990.jpg").write_text("mine")
+    folder = tmp_path / "session"
+    folder.mkdir()
+    (folder / "top").symlink_to(elsewhere)
+    with (
+        Journal(folder / "session.sqlite") as journal,
+        pytest.raises(SourceError, match=r"^[^\n]*a link[^\n]*$"),
+    ):
+        write_outputs(folder, journal)
+    assert [path.read_text() for path in elsewhere.iterdir()] == ["mine"]
+
+
+def test_a_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "session.sqlite").symlink_to(tmp_path / "elsewhere.sqlite")
+    with pytest.raises(SourceError, match=r"^[^\n]*a link[^\n]*$"):
+        Journal(tmp_path / "session.sqlite")
+    assert not (tmp_path / "elsewhere.sqlite").exists()
+
+
+def test_an_empty_journal_is_no_session(tmp_path: Path) -> None:
+    (tmp_path / "session.sqlite").write_bytes(b"")
+    with pytest.raises(SourceError, match="an empty one"):
+        Journal(tmp_path / "session.sqlite", must_exist=True)
+    assert (tmp_path / "session.sqlite").stat().st_size == 0

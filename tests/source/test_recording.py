@@ -154,3 +154,34 @@ def test_pixels_are_plain_png(folder: Path) -> None:
     with image.open(folder / "pixels" / "000002.png") as picture:
         pixels: Pixels = np.asarray(picture)
     np.testing.assert_array_equal(pixels, noisy_field(2).pixels)
+
+
+@pytest.mark.parametrize("name", ["pixels", "fields.jsonl"])
+def test_a_link_in_a_recording_is_never_written_through(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "recording").mkdir()
+    (tmp_path / "recording" / name).symlink_to(tmp_path / "elsewhere")
+    card = Card(name="cam", um_per_px=0.25, width_px=8, height_px=6)
+    with pytest.raises(SourceError, match=r"^[^\n]*a link[^\n]*$"):
+        RecordingWriter(tmp_path / "recording", card)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+HEADERS = {
+    "nothing": b"",
+    "a negative width": b'{"armicro_recording":1,"name":"a","um_per_px":0.25,'
+    b'"width_px":-4,"height_px":4}',
+    "an absurd height": b'{"armicro_recording":1,"name":"a","um_per_px":0.25,'
+    b'"width_px":4,"height_px":4000000000}',
+    "lists without an end": b'{"x":' + b"[" * 60_000,
+    "100 kB": b" " * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_a_header_of_a_stranger_is_one_line(tmp_path: Path, what: str) -> None:
+    (tmp_path / "recording.json").write_bytes(HEADERS[what])
+    with pytest.raises(SourceError, match=r"^[^\n]{1,400}$"):
+        RecordingSource(tmp_path)
