@@ -76,17 +76,25 @@ class RigError(ArmicroError):
     """A rig file is missing, malformed or names something that does not exist."""
 
 
-def missing_extra(error: ModuleNotFoundError) -> str:
+def missing_extra(error: Exception, module: str = "") -> str:
     """Return what to install for a module that an extra brings; empty for another.
+
+    Args:
+        error: of the import.
+        module: that was to be imported, where its error may name another or none.
 
     >>> missing_extra(ModuleNotFoundError(name="sklearn.manifold"))
     "sklearn is not installed; expected the extra train: pip install 'armicro[train]'"
     """
-    name = (error.name or "").partition(".")[0]
+    named = (error.name or "") if isinstance(error, ImportError) else ""
+    top = named.partition(".")[0]
+    name = top if any(top in modules.split() for modules in EXTRAS.values()) else module
+    gone = isinstance(error, ModuleNotFoundError) and name == top
+    why = "is not installed" if gone else f"cannot be loaded ({error})"
     for extra, modules in EXTRAS.items():
         if name in modules.split():
             return (
-                f"{name} is not installed; expected the extra {extra}: "
+                f"{name} {why}; expected the extra {extra}: "
                 f"pip install 'armicro[{extra}]'"
             )
     return ""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from armicro.report import SlideScore
+from armicro.report import FieldState, SlideScore
 
 SCALES_UM_PER_PX = (0.1, 0.6)
 """Accepted scales of a field (Cheng et al. 2021); outside, no boxes."""
@@ -57,6 +57,8 @@ def why_withheld(analysed_cell_um2: float) -> str:
     'no cells analysed'
     >>> why_withheld(50_000.0)
     '0.05 mm² of cells analysed, a score needs 0.1 mm²'
+    >>> why_withheld(900.0).partition(" of")[0]
+    '< 0.01 mm²'
     """
     if analysed_cell_um2 <= 0:
         return "no cells analysed"
@@ -64,9 +66,9 @@ def why_withheld(analysed_cell_um2: float) -> str:
         return ""
     # Rounded down: "0.20 mm², needs 0.2" would explain nothing.
     analysed_mm2 = int(analysed_cell_um2 / 1e4) / 100
+    analysed = f"{analysed_mm2:.2g}" if analysed_mm2 else "< 0.01"
     return (
-        f"{analysed_mm2:.2g} mm² of cells analysed, a score needs "
-        f"{LEAST_CELL_UM2 / 1e6:g} mm²"
+        f"{analysed} mm² of cells analysed, a score needs {LEAST_CELL_UM2 / 1e6:g} mm²"
     )
 
 
@@ -180,9 +182,27 @@ StateName = Literal[
     "eyepiece_blind",
     "motion_unknown",
     "too_fast",
+    "slow",
+    "source_opening",
+    "camera_lost",
+    "another_size",
+    "unreadable",
+    "scale_not_measured",
+    "other_objective",
+    "other_camera",
+    "other_binning",
+    "other_field_size",
+    "certificate_expired",
+    "scale_implausible",
+    "scale_drifted",
+    "stage_angle_drifted",
+    "light_drifted",
+    "white_drifted",
 ]
-AnalysisState = Literal["", "loading", "restarting"]
-"""What a supervisor knows of infer: it runs, is started, or is started again."""
+AnalysisState = Literal["", "loading", "restarting", "slow"]
+"""What a supervisor knows of infer: it runs, is started, is started again, or works
+without a word."""
+MEASURE_AGAIN = "calibrate it"
 STATES: Mapping[StateName, State] = {
     "loading": State(
         "the networks are loading: no cell is judged yet", "boxes come by themselves"
@@ -230,11 +250,80 @@ STATES: Mapping[StateName, State] = {
     "too_fast": State(
         "moving fast, boxes would be off by {error_um:.0f} µm", "move slower"
     ),
+    "slow": State(
+        "the analysis is slow: boxes show what was known",
+        "wait, or close other programs",
+    ),
+    "source_opening": State(
+        "the source is being opened", "wait, or check the camera and its cable"
+    ),
+    "camera_lost": State("{name}: {what}", "check its cable, it comes back"),
+    "another_size": State(
+        "the camera gives {seen} px, the rig says {expected}",
+        "set camera or rig right",
+    ),
+    "unreadable": State("unreadable: {what}", "look there yourself"),
+    "scale_not_measured": State("scale not measured", MEASURE_AGAIN),
+    "other_objective": State(
+        "certificate is for objective {made_for}, the rig has {seen}", MEASURE_AGAIN
+    ),
+    "other_camera": State(
+        "certificate is for camera {made_for}, connected is {seen}", MEASURE_AGAIN
+    ),
+    "other_binning": State(
+        "certificate is for binning {made_for}, the camera has {seen}", MEASURE_AGAIN
+    ),
+    "other_field_size": State(
+        "certificate is for fields of {made_for} px, the camera gives {seen}",
+        MEASURE_AGAIN,
+    ),
+    "certificate_expired": State("certificate expired on {date}", MEASURE_AGAIN),
+    "scale_implausible": State(
+        "certificate says {um_per_px:.3f} µm/px, objective and camera allow "
+        "{low:.3f}-{high:.3f}",
+        MEASURE_AGAIN,
+    ),
+    "scale_drifted": State(
+        "scale drifted: pictures go {share} {way} than the stage (limit {limit})",
+        MEASURE_AGAIN,
+    ),
+    "stage_angle_drifted": State(
+        "camera turned by {turn_deg:.1f}° against the stage (limit {limit_deg:g}°)",
+        MEASURE_AGAIN,
+    ),
+    "light_drifted": State(
+        "glass has {share} of the light of the calibration",
+        "check lamp, condenser and exposure",
+    ),
+    "white_drifted": State(
+        "glass has {share} {way} {colour} than at the calibration",
+        "check lamp voltage and filters",
+    ),
 }
-"""Every state in which boxes are missing or old, for window, terminal and report."""
+"""Every state in which boxes are missing or old, or may soon be, for window, terminal
+and report."""
+FIELD_STATES: Mapping[FieldState, str] = {
+    "analysed": "Analysed",
+    "blank": "Blank background",
+    "unreadable": "Unreadable",
+    "bad_scale": "Scale not to be trusted",
+    "no_place": "Place not known",
+    "moving": "Moving",
+    "out_of_focus": "Out of focus",
+}
+"""What became of fields, by name."""
 
 
-def state_text(name: StateName, **facts: float) -> str:
+def said_text(name: StateName, /, **facts: float | str) -> str:
+    """What is so, for one who tells the remedy of several states at once.
+
+    >>> said_text("certificate_expired", date="2026-11-30")
+    'certificate expired on 2026-11-30'
+    """
+    return STATES[name].said.format(**facts)
+
+
+def state_text(name: StateName, /, **facts: float | str) -> str:
     """What is so, and what mends it.
 
     >>> state_text("out_of_focus", focus=0.2, least=0.5)
@@ -242,15 +331,32 @@ def state_text(name: StateName, **facts: float) -> str:
     >>> state_text("no_word", seconds=3.2).rpartition(": ")[2]
     'boxes show what was known; wait until it is back'
     """
-    state = STATES[name]
-    said = state.said.format(**facts)
-    return f"{said}{';' if ': ' in said else ':'} {state.todo}"
+    return mended(said_text(name, **facts), STATES[name].todo)
 
 
-def boxes_off_text(name: StateName, **facts: float) -> str:
+def mended(said: str, todo: str) -> str:
+    """What is so and what mends it, as one sentence with at most one colon."""
+    return f"{said}{';' if ': ' in said else ':'} {todo}"
+
+
+def badge_text(name: Literal["moving", "out_of_focus"]) -> str:
+    """Why a field that has boxes is not analysed itself.
+
+    >>> badge_text("out_of_focus")
+    'Out of focus, known findings only: turn the fine focus'
+    """
+    return f"{FIELD_STATES[name]}, known findings only: {STATES[name].todo}"
+
+
+def boxes_off_text(name: StateName, /, **facts: float | str) -> str:
     """Why a field gets no box at all, and what mends it.
 
     >>> boxes_off_text("place_lost")
     'place lost: move back to a part already seen; boxes off'
     """
-    return f"{state_text(name, **facts)}; boxes off"
+    return without_boxes(state_text(name, **facts))
+
+
+def without_boxes(said: str) -> str:
+    """Any sentence that says why, and that there are no boxes for it."""
+    return f"{said}; boxes off"

@@ -14,10 +14,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from armicro.verdict import said_text
+
 FORMAT = 1
 LARGEST_SHARE_OFF = 0.25
 """Of the scale that objective, adapter and sensor make: more is another objective."""
-SCALE_NOT_MEASURED = "scale not measured: run armicro calibrate scale"
+SCALE_NOT_MEASURED = said_text("scale_not_measured")
 
 Side = Annotated[int, Meta(ge=1, le=65_535)]
 UmPerPx = Annotated[float, Meta(ge=0.001, le=100.0)]
@@ -184,26 +186,28 @@ def why_not(
     """
     made_for = certificate.instrument
     if instrument.objective != made_for.objective:
-        return (
-            f"certificate is for objective {made_for.objective or 'not named'}, "
-            f"the rig has {instrument.objective or 'not named'}"
+        return said_text(
+            "other_objective",
+            made_for=made_for.objective or "not named",
+            seen=instrument.objective or "not named",
         )
     if instrument.camera and instrument.camera != made_for.camera:
-        return (
-            f"certificate is for camera {made_for.camera or 'not named'}, "
-            f"connected is {instrument.camera}"
+        return said_text(
+            "other_camera",
+            made_for=made_for.camera or "not named",
+            seen=instrument.camera,
         )
     if instrument.binning and instrument.binning != made_for.binning:
-        return (
-            f"certificate is for binning {made_for.binning}, "
-            f"the camera has {instrument.binning}"
+        return said_text(
+            "other_binning", made_for=made_for.binning, seen=instrument.binning
         )
     seen_px = instrument.width_px, instrument.height_px
     made_px = made_for.width_px, made_for.height_px
     if all(seen_px) and seen_px != made_px:
-        return (
-            f"certificate is for fields of {made_px[0]}x{made_px[1]} px, "
-            f"the camera gives {seen_px[0]}x{seen_px[1]}"
+        return said_text(
+            "other_field_size",
+            made_for=f"{made_px[0]}x{made_px[1]}",
+            seen=f"{seen_px[0]}x{seen_px[1]}",
         )
     return _why_not_now(certificate, now) or _implausible(
         certificate.scale, nominal_um_per_px
@@ -224,7 +228,7 @@ def _moment(text: str) -> datetime:
 def _why_not_now(certificate: Certificate, now: str) -> str:
     if days_left(certificate, now) > 0:
         return ""
-    return f"certificate expired on {certificate.expires_at[:10]}"
+    return said_text("certificate_expired", date=certificate.expires_at[:10])
 
 
 def _implausible(scale: Scale | None, nominal_um_per_px: float | None) -> str:
@@ -233,7 +237,4 @@ def _implausible(scale: Scale | None, nominal_um_per_px: float | None) -> str:
     low, high = (nominal_um_per_px * (1 + sign * LARGEST_SHARE_OFF) for sign in (-1, 1))
     if low <= scale.um_per_px <= high:
         return ""
-    return (
-        f"certificate says {scale.um_per_px:.3f} µm/px, objective and camera allow "
-        f"{low:.3f}-{high:.3f}"
-    )
+    return said_text("scale_implausible", um_per_px=scale.um_per_px, low=low, high=high)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from armicro.calibrate.certificate import Certificate
 from armicro.cascade.tile import find_cells
 from armicro.field import Field
+from armicro.verdict import state_text
 
 LOOK_NS = 500_000_000
 SIDE_PX = 256
@@ -122,7 +123,8 @@ def why_scale_drifted(moves: Sequence[_Move]) -> str:
     """Why the scale or the camera's angle is not what was measured; or nothing.
 
     >>> why_scale_drifted([_Move(0.031, 0.1)] * 5)
-    'scale drifted: pictures move 3.1 % further than the stage says (limit 2 %)'
+    'scale drifted: pictures go 3.1 % further than the stage (limit 2 %); \
+calibrate again'
     >>> why_scale_drifted([_Move(0.031, 0.1)] * 4)
     ''
     """
@@ -133,15 +135,15 @@ def why_scale_drifted(moves: Sequence[_Move]) -> str:
     # Agree: half of them lie within half of the limit of what is said.
     spread = np.median(np.abs(table - (share, turn_deg)), axis=0)
     if abs(share) > LARGEST_SCALE_SHARE and spread[0] < LARGEST_SCALE_SHARE / 2:
-        more = "further" if share > 0 else "less"
-        return (
-            f"scale drifted: pictures move {abs(share):.1%} {more} than the stage "
-            f"says (limit {LARGEST_SCALE_SHARE:.0%})"
-        ).replace("%", " %")
+        return state_text(
+            "scale_drifted",
+            share=f"{100 * abs(share):.1f} %",
+            way="further" if share > 0 else "less",
+            limit=f"{100 * LARGEST_SCALE_SHARE:.0f} %",
+        )
     if abs(turn_deg) > LARGEST_TURN_DEG and spread[1] < LARGEST_TURN_DEG / 2:
-        return (
-            f"camera turned by {abs(turn_deg):.1f}° against the stage "
-            f"(limit {LARGEST_TURN_DEG:g}°)"
+        return state_text(
+            "stage_angle_drifted", turn_deg=abs(turn_deg), limit_deg=LARGEST_TURN_DEG
         )
     return ""
 
@@ -163,10 +165,7 @@ def why_light_drifted(
     order = np.argsort(table.mean(axis=1))
     glass = np.median(table[order[len(order) // 2 :]], axis=0)
     level = float(glass.mean() / white_rgb.mean())
-    said = (
-        f"glass has {level:.0%} of the light of the calibration: "
-        "check lamp, condenser and exposure"
-    ).replace("%", " %")
+    said = state_text("light_drifted", share=f"{100 * level:.0f} %")
     if level < FAR_DARKER:
         return Verdict(void=said)
     if not DARKER <= level <= BRIGHTER:
@@ -177,9 +176,9 @@ def why_light_drifted(
         return Verdict()
     name = ("red", "green", "blue")[worst]
     way = "more" if tint[worst] > 0 else "less"
+    share = f"{100 * abs(tint[worst]):.0f} %"
     return Verdict(
-        warning=f"glass has {abs(tint[worst]):.0%} {way} {name} than at the "
-        "calibration: check lamp voltage and filters".replace("%", " %")
+        warning=state_text("white_drifted", share=share, way=way, colour=name)
     )
 
 

@@ -201,8 +201,11 @@ class Canvas(QWidget):
         else:
             self._paint_picture(painter, self._picture)
             self._paint_marks(painter, room, self._field)
+        taken = 0.0
         if self._scene.banner:
-            paint.paint_banner(painter, self._scene.banner, room)
+            taken = paint.paint_banner(painter, self._scene.banner, room)
+        if self._picture is not None:
+            self._paint_badges(painter, room.adjusted(0, taken, 0, 0))
         if self._scene.help_on:
             paint.paint_help(painter, room)
         painter.end()
@@ -247,19 +250,25 @@ class Canvas(QWidget):
         self._paint_ways(painter, picture)
         paint.paint_ruler(painter, field.um_per_px / self._view.scale, picture)
         paint.paint_legend(painter, self._setting.least_probability, picture)
-        badges = [scene.badge] if scene.badge else []
         if self._frozen:
-            badges.append("Frozen - Space goes on")
             painter.setPen(QPen(theme.ACCENT, 4))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(room.adjusted(2, 2, -2, -2))
+
+    def _paint_badges(self, painter: QPainter, free: QRectF) -> None:
+        """Paint what is not as usual, below the banner."""
+        scene = self._scene
+        picture = paint.on_screen(self._view.visible_xyxy_px, self._view)
+        badges = [scene.badge] if scene.badge else []
+        if self._frozen:
+            badges.append("Frozen - Space goes on")
         if not scene.boxes_on:
             badges.append("Boxes hidden - B shows them")
         if self._view.zoom > 1.001:
             badges.append(f"Zoom {self._view.zoom:.1f}×")
         if self._layout.hidden and scene.boxes_on:
             badges.append(f"{self._layout.hidden} more boxes not drawn")
-        paint.paint_badges(painter, badges, picture)
+        paint.paint_badges(painter, badges, picture.intersected(free))
 
     def _paint_ways(self, painter: QPainter, picture: QRectF) -> None:
         """Paint the arrow back where the place is lost, else to what was picked."""

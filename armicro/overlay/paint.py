@@ -211,21 +211,36 @@ def _shades(bar: QRectF, least_probability: float) -> QLinearGradient:
     return shades
 
 
-def paint_banner(painter: QPainter, said: Banner, room: QRectF) -> None:
-    """Paint what the operator must know now, top centre, on opaque ground."""
+def paint_banner(painter: QPainter, said: Banner, room: QRectF) -> float:
+    """Paint what the operator must know now, top centre, on opaque ground.
+
+    In as many lines as it takes, up to three: its end says what to do.
+
+    Returns:
+        Height that it takes off the top.
+    """
     painter.setFont(theme.font(14, bold=True))
     text = said.text[:1].upper() + said.text[1:]
     metrics = QFontMetricsF(painter.font())
     widest = room.width() - 2 * _MARGIN
-    width = min(widest, metrics.horizontalAdvance(text) + 44)
-    card = QRectF(room.center().x() - width / 2, room.top() + _MARGIN, width, 34)
+    wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+    inside = QRectF(0, 0, widest - 44, 3 * metrics.lineSpacing())
+    needed = metrics.boundingRect(inside, wrap, text)
+    if needed.height() > inside.height() + 1:
+        # No sentence of ours, but a name in it may be of any length.
+        room_px = 2.8 * inside.width()
+        text = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, room_px)
+        needed = metrics.boundingRect(inside, wrap, text)
+    width = min(widest, needed.width() + 44)
+    height = min(needed.height(), inside.height()) + 34 - metrics.lineSpacing()
+    card = QRectF(room.center().x() - width / 2, room.top() + _MARGIN, width, height)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(QPen(theme.TONES[said.tone], 1.5))
     painter.setBrush(QColor(16, 20, 24, 242))
     painter.drawRoundedRect(card, 6, 6)
     painter.setPen(theme.TONES[said.tone])
-    shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, card.width() - 28)
-    painter.drawText(card, Qt.AlignmentFlag.AlignCenter, shown)
+    painter.drawText(card.adjusted(21, 0, -21, 0), wrap, text)
+    return height + _MARGIN
 
 
 def paint_badges(painter: QPainter, texts: Sequence[str], room: QRectF) -> None:

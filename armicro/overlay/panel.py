@@ -85,7 +85,8 @@ class CoverageCard(WordCard[CoverageWords]):
         words = self._words
         if words is None:
             return
-        painter, room = self.begin("Coverage", words.text)
+        # "at most 95 % of the visited cell area analysed" leaves no room for a title.
+        painter, room = self.begin(words.text[:1].upper() + words.text[1:])
         bar = QRectF(room.left(), room.top() + 3, room.width(), 7)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.SURROUND)

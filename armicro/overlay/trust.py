@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from armicro.field import Place
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
-from armicro.verdict import boxes_off_text, state_text
+from armicro.verdict import badge_text, boxes_off_text, state_text, without_boxes
 
 _NS_PER_MS = 1e6
 
@@ -64,9 +64,9 @@ def why_no_boxes(
         scale = field.um_per_px
         return boxes_off_text("bad_scale", um_per_px=scale, low=low, high=high)
     if field.voided or field.fault:
-        return f"{field.voided or field.fault}: boxes off"
+        return without_boxes(field.voided or field.fault)
     if slide is not None and slide.problem:
-        return f"{slide.problem}: boxes off"
+        return without_boxes(slide.problem)
     if field.place is None:
         return boxes_off_text("place_lost" if was_placed else "place_unknown")
     limit_um = setting.largest_place_error_um
@@ -94,9 +94,9 @@ def motion_words(field: LiveField, setting: Setting) -> str:
     if sight is None:
         return ""
     if sight.smear_um > setting.most_smear_um:
-        return "Moving - known findings only"
+        return badge_text("moving")
     if sight.focus is not None and sight.focus < setting.least_focus:
-        return "Out of focus"
+        return badge_text("out_of_focus")
     return ""
 
 
@@ -130,7 +130,7 @@ def is_stale(snapshot: Snapshot, now_ns: int, setting: Setting) -> bool:
     """True when infer is silent, so that what is drawn may be out of date."""
     if snapshot.slide is None or snapshot.finished:
         return False
-    if snapshot.analysis == "restarting":
+    if snapshot.analysis in ("restarting", "slow"):
         return True
     silent_ms = (now_ns - snapshot.slide.heard_ns) / _NS_PER_MS
     return silent_ms > setting.stale_after_ms

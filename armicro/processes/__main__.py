@@ -9,7 +9,7 @@ from typing import get_args
 import msgspec
 import structlog
 
-from armicro.errors import ArmicroError
+from armicro.errors import ArmicroError, missing_extra
 from armicro.processes.job import read_job
 from armicro.processes.life import Life, Name
 from armicro.processes.log import set_up_logging
@@ -32,16 +32,26 @@ def main(name: Name, path: Path) -> int:
         try:
             importlib.import_module(PROCESSES[name]).run(job, life)
         except ArmicroError as error:
-            said = {"message": str(error), "exit_status": error.exit_status}
-            # Without a supervisor the folder is gone, and nobody reads it.
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(f"{name}.error").write_bytes(msgspec.json.encode(said))
-            return error.exit_status
+            return _leave_word(path.with_name(f"{name}.error"), error)
         # The supervisor restarts what fails; the log keeps why.
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
+            missing = missing_extra(error)
+            if missing:
+                # No restart installs it.
+                said = ArmicroError(missing)
+                return _leave_word(path.with_name(f"{name}.error"), said)
             structlog.get_logger().exception("process failed")
             return 70
         return 0
+
+
+def _leave_word(path: Path, error: ArmicroError) -> int:
+    """Leave the supervisor what ends the session; the status to end with."""
+    said = {"message": str(error), "exit_status": error.exit_status}
+    # Without a supervisor the folder is gone, and nobody reads it.
+    with contextlib.suppress(FileNotFoundError):
+        path.write_bytes(msgspec.json.encode(said))
+    return error.exit_status
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Protocol
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field
 from armicro.source import Card, Source
+from armicro.verdict import state_text
 
 REOPEN_S = 0.5
 
@@ -54,7 +55,7 @@ class Reader:
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._source: Source | None = None
-        self.problem = "source is being opened"
+        self.problem = state_text("source_opening")
         """Why there are no fields now; empty when there are."""
         self.error: Exception | None = None
         """What ended the reading for good."""

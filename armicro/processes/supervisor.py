@@ -41,6 +41,8 @@ SILENT_S = 30.0
 """Later, it is taken for hung and killed after this: a slow field takes seconds."""
 SLOW_S = 240.0
 """One that is silent and still works may be that late: the cores may be another's."""
+LATE_S = 3.0
+"""Not heard for so long, one that still works is told of as slow."""
 WORKS_SHARE = 0.05
 """Of a core since it was last heard, from which a silent child is at work."""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -107,12 +109,21 @@ class _Child:
     killed_for: str = ""
     """What it did when it was killed; empty where it ended by itself."""
 
-    @property
-    def state(self) -> AnalysisState:
-        """Whether it runs, is started, or is started again."""
-        if self.process is not None and self.running_since is not None:
-            return ""
-        return "restarting" if self.restarts else "loading"
+    def state(self, now: float) -> AnalysisState:
+        """Whether it runs, is slow, is started, or is started again."""
+        if self.process is None or self.running_since is None:
+            return "restarting" if self.restarts else "loading"
+        late = now - self.heard > LATE_S
+        return "slow" if late and self.works(now) else ""
+
+    def works(self, now: float) -> bool:
+        """Whether it has worked since it was heard, or would; no where nobody tells."""
+        if self.process is None or self.worked_s is None:
+            return False
+        worked = worked_s(self.process.pid)
+        share = WORKS_SHARE * (now - self.heard)
+        enough = worked is not None and worked - self.worked_s > share
+        return enough or is_runnable(self.process.pid)
 
 
 class Supervisor:
@@ -227,7 +238,7 @@ class Supervisor:
 
     def _is_ill(self, child: _Child, pid: int, now: float) -> str:
         """What a child does for which it must be killed, or ""."""
-        if now - child.heard > _patience_s(child, pid, now):
+        if now - child.heard > _patience_s(child, now):
             return "was silent and was killed"
         held = held_bytes(pid)
         if held is None or held <= self._most_bytes[child.name]:
@@ -237,7 +248,7 @@ class Supervisor:
 
     def _tell_display(self, run: Path) -> None:
         infer = self._children.get("infer")
-        state = infer.state if infer else ""
+        state = infer.state(time.monotonic()) if infer else ""
         if state != self._told:
             self._told = state
             # A full disk is told of elsewhere.
@@ -305,7 +316,8 @@ class Supervisor:
         if child.restarts == len(PAUSES_S):
             raise ChildError(
                 f"{child.name} died {child.restarts + 1} times in a row (it last "
-                f"{why}); run again with ARMICRO_LOG=info to see why",
+                f"{why}) and is given up; what was found is kept in the session's "
+                "folder; run again with ARMICRO_LOG=info to see why",
                 1,
             )
         child.start_at = now + PAUSES_S[child.restarts]
@@ -347,15 +359,11 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def _patience_s(child: _Child, pid: int, now: float) -> float:
+def _patience_s(child: _Child, now: float) -> float:
     if child.running_since is None:
         return STARTING_S
-    silent_s = now - child.heard
-    if silent_s <= SILENT_S or child.worked_s is None:
-        return SILENT_S
-    worked = worked_s(pid)
-    works = worked is not None and worked - child.worked_s > WORKS_SHARE * silent_s
-    return SLOW_S if works or is_runnable(pid) else SILENT_S
+    late = now - child.heard > SILENT_S
+    return SLOW_S if late and child.works(now) else SILENT_S
 
 
 def worked_s(pid: int) -> float | None:

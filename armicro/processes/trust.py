@@ -11,6 +11,7 @@ from armicro.field import Field
 from armicro.rig import Camera, Rig
 from armicro.source import Card
 from armicro.source.identity import why_void
+from armicro.verdict import MEASURE_AGAIN, mended, state_text
 
 
 class Trust:
@@ -26,7 +27,8 @@ class Trust:
 
     def opened(self, card: Card) -> None:
         """Judge a camera that was opened: what comes back may be another."""
-        self._void = why_void(self._rig, card, now())
+        why = why_void(self._rig, card, now())
+        self._void = mended(why, MEASURE_AGAIN) if why else ""
         self._ends = card.ends
         # What a file plays was not taken by this instrument.
         watched = not card.ends and not self._void
@@ -54,10 +56,11 @@ class Trust:
 def _of_another_size(field: Field, camera: Camera) -> Field:
     """A camera's field that may be binned or resized: shown, within the rig's size."""
     height_px, width_px = field.pixels.shape[:2]
-    voided = (
-        f"the camera gives {width_px}x{height_px} px, the rig says {camera.width_px}x"
-        f"{camera.height_px}: its scale may be another; set the camera's size and "
-        "binning, or correct the rig"
+    # Its scale may be another.
+    voided = state_text(
+        "another_size",
+        seen=f"{width_px}x{height_px}",
+        expected=f"{camera.width_px}x{camera.height_px}",
     )
     pixels = field.pixels
     share = min(camera.width_px / width_px, camera.height_px / height_px)

@@ -60,17 +60,17 @@ def histogram(shares: Sequence[float], *, label: str) -> Markup:
     return _svg(frame, Markup().join(body), f"Histogram: {label}")
 
 
-def score_strip(scores: Mapping[str, tuple[float, float]], mean: float) -> Markup:
-    """Draw the two RNN scores of each top list on one axis, and their mean."""
+def score_strip(
+    scores: Mapping[str, tuple[float, float]], mean: float | None
+) -> Markup:
+    """Draw the two RNN scores of each top list on one axis, and their mean if any."""
     frame = _Frame(height=48.0 + 34.0 * len(scores), left=64.0)
     rows = max(len(scores), 1)
-    x = frame.x(min(max(mean, 0.0), 1.0))
-    body = [
-        _axis(frame, "RNN output"),
-        Markup('<line class="mean" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
-            _n(x), _n(frame.top - 6), _n(frame.y(0))
-        ),
-    ]
+    body = [_axis(frame, "RNN output")]
+    if mean is not None:
+        line = Markup('<line class="mean" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
+        x = _n(frame.x(min(max(mean, 0.0), 1.0)))
+        body.append(line.format(x, _n(frame.top - 6), _n(frame.y(0))))
     for row, (count, pair) in enumerate(scores.items()):
         y = frame.y(1 - (row + 0.5) / rows)
         body.append(

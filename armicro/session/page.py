@@ -14,30 +14,25 @@ from importlib.resources import files
 import jinja2
 
 import armicro
-from armicro.report import FieldState, Finding
+from armicro.report import Finding
 from armicro.session.chart import histogram, score_strip
 from armicro.session.latency import legs_of
 from armicro.session.record import Facts, Session
 from armicro.session.slide_map import draw_map
 from armicro.slide.crop import decode_crop, encode_crop
-from armicro.verdict import PICTURES_APART, SUSPICIOUS, percent_text, probability_text
+from armicro.verdict import (
+    FIELD_STATES,
+    PICTURES_APART,
+    SUSPICIOUS,
+    percent_text,
+    probability_text,
+)
 
 CROP_BYTES = 80_000
 """A larger crop is compressed again, so that the page stays small enough to mail."""
 SMALL_QUALITY = 80
 LAST_EVENTS = 200
 COMMON_REASONS = 6
-
-STATES: dict[FieldState, str] = {
-    "analysed": "Analysed",
-    "blank": "Blank background",
-    "unreadable": "Unreadable",
-    "bad_scale": "Scale not to be trusted",
-    "no_place": "Place not known",
-    "moving": "Moving",
-    "out_of_focus": "Out of focus",
-}
-"""What became of fields, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +56,12 @@ def render_page(session: Session) -> str:
         so_far=bool(session.why_so_far),
         notices=_notices(session),
         map=draw_map(session),
-        strip=score_strip(session.score.scores, session.score.score or 0.0),
+        strip=score_strip(session.score.scores, session.score.score),
         cards=_cards(session),
         suspicious=sum(f.hr_probability >= SUSPICIOUS for f in findings),
         hr_histogram=histogram([f.hr_probability for f in findings], label="HR"),
         lr_histogram=histogram([f.lr_probability for f in findings], label="LR"),
-        states=[(name, session.count(state)) for state, name in STATES.items()],
+        states=[(name, session.count(state)) for state, name in FIELD_STATES.items()],
         reasons=_reasons(session),
         totals=_totals(session),
         legs=legs_of(session.stations),

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Container, Iterator
 from typing import Any
 
-from armicro.errors import SourceError, SourceLostError
+from armicro.errors import SourceError, SourceLostError, missing_extra
 from armicro.field import Field, Place
 from armicro.rig import Camera
 from armicro.source import Card
@@ -23,6 +23,7 @@ from armicro.source.raw import apply_gains, to_rgb
 from armicro.source.shutter import Shutter
 from armicro.stage.limit import Limits
 from armicro.stage.pylon import PylonStage
+from armicro.verdict import state_text
 
 _EMULATED = "BaslerCamEmu"
 _POLL_MS = 100
@@ -40,10 +41,7 @@ def _import_pylon() -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)
             from pypylon import pylon
     except (ImportError, OSError) as error:
-        raise SourceError(
-            f"camera: pypylon cannot be imported ({error}); "
-            "install it with: pip install 'armicro[camera]'"
-        ) from error
+        raise SourceError(f"camera: {missing_extra(error, 'pypylon')}") from error
     return pylon
 
 
@@ -235,9 +233,8 @@ class BaslerSource:
         return max(_LEAST_SILENCE_S, 3 * period_s + exposure_s)
 
     def _lost(self, what: str) -> SourceLostError:
-        return SourceLostError(
-            f"camera {self.card.name}: {what}; check its cable, it comes back by itself"
-        )
+        said = state_text("camera_lost", name=f"camera {self.card.name}", what=what)
+        return SourceLostError(said)
 
     def _field(self, frame: Any, seq: int, shutter: Shutter, now_ns: int) -> Field:
         with frame.GetArrayZeroCopy() as raw:

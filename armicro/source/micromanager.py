@@ -25,6 +25,7 @@ from armicro.source.raw import apply_gains
 from armicro.stage import Stage
 from armicro.stage.micromanager import CORE_ERRORS, close_core, first_line
 from armicro.stage.place import Point, place_of
+from armicro.verdict import state_text
 
 _LEAST_SILENCE_S = 0.8
 _DEMONSTRATION = "DemoCamera"
@@ -177,9 +178,8 @@ class MicroManagerSource:
         return max(_LEAST_SILENCE_S, 3e-9 * self._period_ns + exposure_s)
 
     def _lost(self, what: str) -> SourceLostError:
-        return SourceLostError(
-            f"camera {self.card.name}: {what}; check its cable, it comes back by itself"
-        )
+        said = state_text("camera_lost", name=f"camera {self.card.name}", what=what)
+        return SourceLostError(said)
 
     def close(self) -> None:
         """Give camera and stage back; may be called twice."""

@@ -25,6 +25,7 @@ from armicro.picture import picture_sizes, read_picture
 from armicro.rig import Camera
 from armicro.source import Card
 from armicro.source.raw import apply_gains
+from armicro.verdict import state_text
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 APART_UM = 1000.0
@@ -97,7 +98,9 @@ class PhotographSource:
             pixels = np.full((*self._size_px[::-1], 3), 255, np.uint8)
             said = str(error).removeprefix("picture ")
             reason = said.removeprefix(f"{picture.file}: ")
-            fault = printable(f"unreadable: {picture.name}: {reason}")
+            fault = printable(
+                state_text("unreadable", what=f"{picture.name}: {reason}")
+            )
         scale = self._camera.um_per_px
         place = own_ground(seq, self._size_px, scale)
         return Field(pixels, scale, seq, self._clock(), place, fault=fault)

@@ -17,7 +17,7 @@ import openslide
 from PIL import Image
 
 from armicro import tiff
-from armicro.errors import SourceError
+from armicro.errors import SourceError, missing_extra
 
 ENTRY_POINT_GROUP = "armicro.slide_reader"
 _PLAIN_TIFF = frozenset({"aperio", "generic-tiff", "leica", "philips", "trestle"})
@@ -75,11 +75,9 @@ def _open_openslide(path: Path) -> SlideReader:
 def _open_kfb(path: Path) -> SlideReader:
     try:
         import kfbslide
-    except ImportError as error:
-        raise SourceError(
-            f"slide {path}: KFB needs the kfbslide package; "
-            "install it with: pip install 'armicro[kfb]'"
-        ) from error
+    except (ImportError, OSError) as error:
+        said = missing_extra(error, "kfbslide")
+        raise SourceError(f"slide {path}: {said}") from error
     try:
         reader: SlideReader = kfbslide.OpenSlide(str(path))
     except kfbslide.OpenSlideError as error:

@@ -32,6 +32,7 @@ from armicro.file import (
     write_whole,
 )
 from armicro.source import Card
+from armicro.verdict import state_text
 
 VERSION = 1
 _HEADER, _INDEX, _OVERVIEW, _PIXELS = (
@@ -193,7 +194,8 @@ class RecordingSource:
                 record.width_px,
             ):
                 pixels = np.full((record.height_px, record.width_px, 3), 255, np.uint8)
-                fault = f"unreadable: {_pixel_file(self._folder, index).name}"
+                name = _pixel_file(self._folder, index).name
+                fault = state_text("unreadable", what=name)
             yield Field(
                 pixels=pixels,
                 um_per_px=record.um_per_px,

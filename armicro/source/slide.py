@@ -39,6 +39,7 @@ from armicro.source.sampling import (
 )
 from armicro.source.scan import scan_path
 from armicro.source.tile import RegionTiles, TileCache
+from armicro.verdict import state_text
 
 _STANDARD_ERROR_PX = 0.1
 
@@ -142,7 +143,7 @@ class SlideSource:
             seq=seq,
             taken_ns=self._clock(),
             place=None if self._scan.hide_place else place,
-            fault=f"unreadable: {fault}" if fault else "",
+            fault=state_text("unreadable", what=fault) if fault else "",
         )
 
     def _look(self, at_xy: tuple[int, int]) -> tuple[Pixels, str]:

@@ -25,6 +25,7 @@ from armicro.rig import Camera
 from armicro.source import Card
 from armicro.source.photograph import own_ground, printable
 from armicro.source.raw import apply_gains
+from armicro.verdict import state_text
 
 _FIRST_S = 15.0
 """A stream negotiates, and waits for a whole picture, before it gives the first."""
@@ -116,7 +117,8 @@ class VideoSource:
             if pixels is None and seq >= (self.card.fields_planned or 0):
                 return
             if pixels is None:
-                fault = f"unreadable: picture {seq + 1} of {self.card.fields_planned}"
+                of = self.card.fields_planned
+                fault = state_text("unreadable", what=f"picture {seq + 1} of {of}")
                 size_px = self.card.height_px, self.card.width_px
                 pixels = np.full((*size_px, 3), 255, np.uint8)
                 self._capture.set(cv2.CAP_PROP_POS_FRAMES, seq + 1)
@@ -181,9 +183,8 @@ class VideoSource:
         return max(_LEAST_SILENCE_S, 3 / self._rate + exposure_s)
 
     def _lost(self, what: str) -> SourceLostError:
-        return SourceLostError(
-            f"{self._name}: {what}; check its cable, it comes back by itself"
-        )
+        said = state_text("camera_lost", name=self._name, what=what)
+        return SourceLostError(said)
 
     def _coloured(self, picture: Pixels) -> Pixels:
         pixels = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from armicro.errors import SourceError, SourceLostError
+from armicro.errors import SourceError, SourceLostError, missing_extra
 from armicro.rig import MicroManager
 from armicro.stage.limit import Limits, require_inside
 
@@ -36,10 +36,8 @@ def open_core(table: MicroManager) -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)
             import pymmcore
     except (ImportError, OSError) as error:
-        raise SourceError(
-            f"micromanager: pymmcore cannot be imported ({error}); "
-            "install it with: pip install 'armicro[micromanager]'"
-        ) from error
+        said = missing_extra(error, "pymmcore")
+        raise SourceError(f"micromanager: {said}") from error
     if bool(table.config) == bool(table.lines):
         raise SourceError(
             "micromanager: the rig names "

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
-from armicro.errors import SourceError
+from armicro.errors import SourceError, one_line
 from armicro.metrics import (
     by_category,
     calibration,
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Validate, write the folder and print the figures; return 0.
+    """Validate, write the folder and print the figures; 1 where one has no score.
 
     Raises:
         SourceError: a table or picture cannot be used, or plots cannot be drawn.
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     metrics = KINDS[args.kind][2](args)
     sys.stdout.write(json.dumps(metrics, indent=2) if args.json else summary(metrics))
     sys.stdout.write("\n")
-    return 0
+    return 1 if metrics.get("n_not_scored") else 0
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
@@ -112,6 +112,13 @@ def summary(metrics: Mapping[str, Any]) -> str:
         if f"{name}_low" in metrics
     ]
     lines.append(f"{metrics['n_positive']} positive, {metrics['n_negative']} negative")
+    if "scored_over" in metrics:
+        lines.append(metrics["scored_over"])
+        lines.append(f"{metrics['n_not_scored']} not scored")
+    lines += [
+        f"  {one_line(each['slide'])}: {each['reason']}"
+        for each in metrics.get("not_scored", ())
+    ]
     for source, figures in metrics.get("by_source", {}).items():
         lines.append(f"\n{source}\n{summary(figures)}")
     return "\n".join(lines)
@@ -178,7 +185,7 @@ def run_sources(args: argparse.Namespace) -> dict[str, Any]:
         looked = join(sources)
         figures = judge(looked.judged) | {"by_source": source_tables(sources)}
         metrics = write_folder(
-            args, engine_of(networks), looked.judged, looked.name, figures
+            args, engine_of(networks), looked.judged, {"name": looked.name}, figures
         )
     if not args.no_plots:
         draw_sources(sources, args.out / "features_tsne.png")
@@ -220,7 +227,7 @@ def write_fields(
         for name, value in figures.items()
         if name == "auc" or name.startswith("auc_")
     }
-    names = tuple(field.name for field in seen)
+    names = {"name": [field.name for field in seen]}
     return write_folder(args, engine_of(networks), judged, names, figures | extra)
 
 
@@ -236,7 +243,7 @@ def write_cells(
     }
     figures = judge(looked.judged) | extra
     metrics = write_folder(
-        args, engine_of(networks), looked.judged, looked.name, figures
+        args, engine_of(networks), looked.judged, {"name": looked.name}, figures
     )
     if args.tsne:
         path = args.out / "features_tsne.png"

@@ -32,15 +32,22 @@ def write_folder(
     args: argparse.Namespace,
     engine: Mapping[str, str],
     judged: Judged,
-    names: Sequence[str],
+    columns: Mapping[str, Sequence[object]],
     figures: Mapping[str, Any],
     *,
     plots: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``metrics.json``, ``scores.csv`` and the plots; return the metrics.
 
-    ``plots`` names those that are wanted; none: the usual four.
+    Args:
+        args: of the command.
+        engine: what made the scores, from ``engine_of``.
+        judged: what was scored; without any there is nothing to plot.
+        columns: of ``scores.csv``: ``name``, and what its kind adds at the end.
+        figures: of ``metrics.json``.
+        plots: those that are wanted; none: the usual four.
     """
+    name, *others = columns
     args.out.mkdir(parents=True, exist_ok=True)
     metrics = {
         **figures,
@@ -54,16 +61,19 @@ def write_folder(
     (args.out / "metrics.json").write_text(text, encoding="utf-8")
     with (args.out / "scores.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["name", "group", "class", "lesion", "score"])
+        writer.writerow([name, "group", "class", "lesion", "score", *others])
         for row in zip(
-            names,
+            columns[name],
             judged.group.tolist(),
             judged.category.tolist(),
             judged.lesion.astype(np.int64).tolist(),
             np.round(judged.score, 5).tolist(),
+            *(columns[other] for other in others),
             strict=True,
         ):
             writer.writerow(row)
-    if not args.no_plots:
-        plot_scores(judged, args.out, f"armicro validate {args.kind}", kinds=plots)
+    if not args.no_plots and len(judged.score):
+        over = f"\n{metrics['scored_over']}" if "scored_over" in metrics else ""
+        title = f"armicro validate {args.kind}{over}"
+        plot_scores(judged, args.out, title, kinds=plots)
     return metrics

@@ -1,14 +1,17 @@
 """Whole slides: every slide read through the pipeline, then ROC and the top findings.
 
 A slide's score is a function of its findings alone, so reading it here, in one process,
-gives the score that a replay gives. A finished slide leaves a JSON file that says what
-it was made with, so a stopped run goes on with the next one, and another network set,
-rig or scale reads it again; with ``--ray`` the slides spread over a cluster.
+gives the score that a replay gives. A slide without a score (nothing or too little to
+analyse, or unreadable) is in no figure: it is listed with its reason and counted, since
+any number in its place would flatter one class. A finished slide leaves a JSON file
+that says what it was made with, so a stopped run goes on with the next one, and another
+network set, rig or scale reads it again; with ``--ray`` the slides spread over a
+cluster.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from armicro.cascade.rank import order
 from armicro.certificate import now
 from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
-from armicro.errors import SourceError
+from armicro.errors import SourceError, missing_extra
 from armicro.field import Pixels
 from armicro.metrics import Judged, judge, judge_figure
 from armicro.pipeline import Pipeline
@@ -34,7 +37,7 @@ from armicro.source.identity import refuse_void, slide_sha256
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
 from armicro.validate.folder import engine_of, write_folder
-from armicro.verdict import SUSPICIOUS
+from armicro.verdict import SUSPICIOUS, coverage_text
 
 TOP_SHOWN = 10
 SHOWN_PX = 128
@@ -73,19 +76,52 @@ def run_slides(args: argparse.Namespace) -> dict[str, Any]:
     (args.out / "slides").mkdir(parents=True, exist_ok=True)
     todo = [task for task in tasks if not is_done(task)]
     run = run_on_ray if args.ray else run_here
-    for _ in tqdm(run(todo, args.ray), total=len(todo), desc="slides", disable=None):
-        pass
-    results = [json.loads(task.result.read_text("utf-8")) for task in tasks]
-    judged = judge_slides(tasks, results)
+    bar = tqdm(run(todo, args.ray), total=len(todo), desc="slides", disable=None)
+    unread = {slide: error for slide, error in bar if error is not None}
+    read = [task for task in tasks if task.slide not in unread]
+    if not read:
+        raise next(iter(unread.values()))
+    results = [json.loads(task.result.read_text("utf-8")) for task in read]
+    judged = judge_slides(read, results)
+    scored = [result for result in results if result["score"] is not None]
+    missing = [
+        {"slide": slide, "reason": str(error)} for slide, error in unread.items()
+    ] + [
+        {"slide": result["slide"], "reason": result.get("score_withheld", "")}
+        for result in results
+        if result["score"] is None
+    ]
     figures = judge(judged) | judge_figure("specificity_at_full_sensitivity", judged)
     return write_folder(
         args,
         results[0]["engine"],
         judged,
-        [Path(task.slide).name for task in tasks],
-        figures | {"slides": len(tasks)},
+        {
+            "name": [Path(result["slide"]).name for result in scored],
+            "coverage": [result["coverage"] for result in scored],
+        },
+        figures
+        | {
+            "slides": len(tasks),
+            "n_not_scored": len(missing),
+            "not_scored": missing,
+            "scored_over": scored_over([result["coverage"] for result in scored]),
+        },
         plots=("roc", "histogram"),
     )
+
+
+def scored_over(coverages: Sequence[float]) -> str:
+    """Of how much the scores are, in words: none is told without it.
+
+    >>> scored_over([1.0, 0.963])
+    '2 slides scored, each over at least 96 % of the visited cell area analysed'
+    """
+    if not coverages:
+        return "no slide scored"
+    least = coverage_text(min(coverages), extent_known=False)
+    count = len(coverages)
+    return f"{count} slide{'s' * (count > 1)} scored, each over at least {least}"
 
 
 def list_tasks(args: argparse.Namespace) -> list[SlideTask]:
@@ -131,9 +167,10 @@ def is_done(task: SlideTask) -> bool:
     """Return whether the slide's figures are there, made with what the task names."""
     try:
         content = json.loads(task.result.read_text("utf-8"))
-    except (OSError, ValueError):
+        return bool(content.get("made_with") == made_with(task))
+    except (OSError, ValueError, SourceError):
+        # Reading it says what is the matter with the slide.
         return False
-    return bool(content.get("made_with") == made_with(task))
 
 
 def made_with(task: SlideTask) -> dict[str, Any]:
@@ -189,6 +226,7 @@ def read_slide(task: SlideTask) -> str:
         "slide": task.slide,
         "score": score.score,
         "scores": score.scores,
+        "score_withheld": score.withheld,
         "coverage": score.coverage,
         "findings": score.findings,
         "fields": score.fields,
@@ -210,14 +248,25 @@ def write_sheet(best: Iterable[Pixels], path: Path) -> None:
     cv2.imwrite(str(path), np.hstack(crops)[..., ::-1])
 
 
-def run_here(tasks: Iterable[SlideTask], address: str | None) -> Iterator[str]:
+Outcome = tuple[str, SourceError | None]
+"""A slide, and why it could not be read."""
+
+
+def try_slide(task: SlideTask) -> Outcome:
+    """Read one slide; one that is bad must not cost the others."""
+    try:
+        return read_slide(task), None
+    except SourceError as error:
+        return task.slide, error
+
+
+def run_here(tasks: Iterable[SlideTask], address: str | None) -> Iterator[Outcome]:
     """Read slides one after another."""
     del address
-    for task in tasks:
-        yield read_slide(task)
+    yield from map(try_slide, tasks)
 
 
-def run_on_ray(tasks: Iterable[SlideTask], address: str | None) -> Iterator[str]:
+def run_on_ray(tasks: Iterable[SlideTask], address: str | None) -> Iterator[Outcome]:
     """Read slides on a Ray cluster.
 
     Raises:
@@ -226,12 +275,11 @@ def run_on_ray(tasks: Iterable[SlideTask], address: str | None) -> Iterator[str]
     try:
         import ray
     except ImportError as error:
-        raise SourceError(
-            "--ray needs ray; pip install 'armicro[cluster]', or leave it out"
-        ) from error
+        said = missing_extra(error, "ray")
+        raise SourceError(f"--ray: {said}, or leave it out") from error
     ray.init(address=None if address == "local" else address, include_dashboard=False)
     try:
-        remote: Callable[..., Any] = ray.remote(read_slide).remote
+        remote: Callable[..., Any] = ray.remote(try_slide).remote
         waiting = [remote(task) for task in tasks]
         while waiting:
             done, waiting = ray.wait(waiting)
@@ -241,10 +289,18 @@ def run_on_ray(tasks: Iterable[SlideTask], address: str | None) -> Iterator[str]
 
 
 def judge_slides(tasks: list[SlideTask], results: list[Mapping[str, Any]]) -> Judged:
-    """Return the slides as scored things; one without any analysed field scores 0."""
+    """Return the slides that have a score as scored things."""
+    pairs = [
+        (float(result["score"]), task)
+        for task, result in zip(tasks, results, strict=True)
+        if result["score"] is not None
+    ]
     return Judged(
-        np.array([float(result["score"] or 0.0) for result in results]),
-        np.array([task.positive for task in tasks], dtype=bool),
-        np.array([task.slide for task in tasks]),
-        np.array(["positive" if task.positive else "negative" for task in tasks]),
+        np.array([score for score, _ in pairs], dtype=np.float64),
+        np.array([task.positive for _, task in pairs], dtype=bool),
+        np.array([task.slide for _, task in pairs], dtype=np.str_),
+        np.array(
+            ["positive" if task.positive else "negative" for _, task in pairs],
+            dtype=np.str_,
+        ),
     )

@@ -73,7 +73,7 @@ def test_scale_that_drifted_turns_boxes_off(
     slide: Pixels, stretch: float, way: str
 ) -> None:
     void = watched(slide, stretch=stretch, certificate=None).void
-    share = float(void.split(" move ")[1].split(" %")[0]) / 100
+    share = float(void.split(" go ")[1].split(" %")[0]) / 100
     assert share == pytest.approx(abs(stretch - 1), abs=0.002)
     assert f"% {way}" in void
 

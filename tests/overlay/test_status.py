@@ -30,6 +30,25 @@ FIELD = field_at(place_at(0, 0))
 AT_FIRST = replace(slide_with(), score=SlideScore(None, {}, 0.0, 0, 0, 0, 0.0))
 
 
+NUMBERS = (
+    "um_per_px low high error_um limit_um smear_um focus least seconds turn_deg "
+    "limit_deg"
+)
+FACTS: dict[str, float | str] = dict.fromkeys(NUMBERS.split(" "), 0.3) | {
+    "name": "camera acA2440-75uc 40012345",
+    "what": "no frame for 0.8 s",
+    "made_for": "2448x2048",
+    "seen": "1224x1024",
+    "expected": "2448x2048",
+    "date": "2026-11-30",
+    "share": "3.1 %",
+    "limit": "2 %",
+    "way": "further",
+    "colour": "green",
+}
+"""Of the length that they have."""
+
+
 def words_for(
     score: float | None, coverage: float, *, extent_known: bool = True
 ) -> ScoreWords:
@@ -137,6 +156,7 @@ def test_unreadable_fields_are_counted_in_the_status_line() -> None:
         (Snapshot(FIELD, slide_with()), 2500, "no word of the analysis for 2 s"),
         (Snapshot(FIELD, slide_with(), analysis="restarting"), 0, "is started again"),
         (Snapshot(FIELD, analysis="restarting"), 0, "is started again"),
+        (Snapshot(FIELD, slide_with(), analysis="slow"), 0, "the analysis is slow"),
         (Snapshot(FIELD, analysis="loading"), 0, "the networks are loading"),
         (Snapshot(FIELD), 0, "no word of the analysis yet"),
         (Snapshot(FIELD, AT_FIRST), 0, "the first field is being analysed"),
@@ -151,7 +171,7 @@ def test_trouble_is_said_over_the_picture(
 
 
 @pytest.mark.parametrize("after_ms", [0, 100_000])
-@pytest.mark.parametrize("analysis", ["", "loading", "restarting"])
+@pytest.mark.parametrize("analysis", get_args(AnalysisState))
 def test_the_end_is_no_trouble_of_the_analysis(
     after_ms: int, analysis: AnalysisState
 ) -> None:
@@ -178,13 +198,11 @@ def test_only_an_analysis_that_ended_is_called_started_again() -> None:
 
 def test_every_state_is_said_with_its_remedy_in_one_line() -> None:
     assert set(STATES) == set(get_args(StateName))
-    names = "um_per_px low high error_um limit_um smear_um focus least seconds"
-    facts = dict.fromkeys(names.split(" "), 0.3)
     for name, state in STATES.items():
-        said = state_text(name, **facts)
+        said = state_text(name, **FACTS)
         assert state.todo
         # So much the window shows over the picture; the rest is cut off.
-        assert len(boxes_off_text(name, **facts)) <= 96
+        assert len(boxes_off_text(name, **FACTS)) <= 96
         assert said.endswith(state.todo)
         assert "{" not in said
         assert "\n" not in said
@@ -207,7 +225,7 @@ def test_a_warning_is_shown_where_nothing_is_worse() -> None:
     assert banner(snapshot, FIELD, SECOND_NS, SETTING) == Banner("lamp is dim")
     worse = replace(FIELD, voided="expired")
     said = banner(snapshot, worse, SECOND_NS, SETTING)
-    assert said == Banner("expired: boxes off")
+    assert said == Banner("expired; boxes off")
 
 
 def test_a_scale_that_nobody_measured_is_said_all_the_time() -> None:

@@ -9,6 +9,7 @@ from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField
 from armicro.overlay.trust import aim_of, motion_words
+from armicro.verdict import badge_text
 from tests.overlay.scene import SECOND_NS, field_at, finding_at, place_at, slide_with
 
 MONITOR = Setting()
@@ -101,8 +102,8 @@ def test_on_a_monitor_speed_and_age_take_no_box_away() -> None:
         (None, ""),
         (Seeing(focus=0.9), ""),
         (Seeing(focus=None), ""),
-        (Seeing(focus=0.1), "Out of focus"),
-        (Seeing(focus=0.1, smear_um=3.0), "Moving - known findings only"),
+        (Seeing(focus=0.1), badge_text("out_of_focus")),
+        (Seeing(focus=0.1, smear_um=3.0), badge_text("moving")),
     ],
 )
 def test_what_keeps_a_field_from_being_analysed_is_said_in_a_few_words(

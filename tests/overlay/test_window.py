@@ -21,6 +21,7 @@ from armicro.overlay.layout import Box
 from armicro.overlay.snapshot import LiveField, Snapshot
 from armicro.overlay.window import Window
 from armicro.report import Revisit
+from armicro.verdict import badge_text
 from tests.overlay.scene import (
     SECOND_NS,
     Clock,
@@ -354,7 +355,7 @@ def test_moving_is_said_on_the_picture(stage: Stage) -> None:
     before = stage.pixels()
     smeared = replace(field, seq=1, sight=Sight(smear_um=5.0))
     stage.play(snapshot_with(smeared))
-    assert stage.window.canvas.scene.badge == "Moving - known findings only"
+    assert stage.window.canvas.scene.badge == badge_text("moving")
     assert not np.array_equal(stage.pixels(), before)
 
 

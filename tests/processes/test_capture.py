@@ -25,6 +25,7 @@ from armicro.rig import Camera, Rig
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
+from armicro.verdict import state_text
 from armicro.wire.codec import HEADER
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
 from armicro.wire.ring import Ring
@@ -80,7 +81,7 @@ class Bench:
             if reply is not None:
                 assert isinstance(reply.message, Shot | Wait)
                 # Infer too asks again while the source is being opened.
-                if reply.message != Wait("starting", "source is being opened"):
+                if reply.message != Wait("starting", state_text("source_opening")):
                     return reply.message
         return None
 

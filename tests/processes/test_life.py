@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHILD = """
 import sys, time
 from pathlib import Path
@@ -46,3 +48,46 @@ def test_a_burst_of_signals_ends_a_child_as_one_does(short_folder: Path) -> None
                 child.send_signal(signal.SIGTERM)
         # A handler that waits for a lock hangs here, and for ever.
         assert child.wait(timeout=30) == 0
+
+
+MICROMANAGER = '[micromanager]\nlines = ["a"]\n'
+
+
+@pytest.mark.parametrize(
+    ("driver", "module", "table", "raised", "said"),
+    [
+        ("basler", "pypylon", "", "ModuleNotFoundError(name='pypylon')", "is not inst"),
+        (
+            "basler",
+            "pypylon",
+            "",
+            "OSError('no libusb')",
+            "cannot be loaded (no libusb)",
+        ),
+        ("micromanager", "pymmcore", MICROMANAGER, "ImportError('old')", "(old)"),
+    ],
+)
+def test_a_driver_that_a_child_lacks_is_one_line_and_status_two(
+    driver: str, module: str, table: str, raised: str, said: str, tmp_path: Path
+) -> None:
+    package = tmp_path / "lib" / module
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"raise {raised}\n")
+    rig = tmp_path / "rig.toml"
+    rig.write_text(f'{table}[camera]\ndriver = "{driver}"\n')
+    path = os.pathsep.join([str(package.parent), *sys.path])
+    options = ["--rig", str(rig), "--headless", "--out", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "armicro", "live", *options],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2
+    last = ended.stderr.strip().splitlines()[-1]
+    assert f"{module} " in last
+    assert said in last
+    assert "; expected the extra " in last
+    assert "Traceback" not in ended.stderr

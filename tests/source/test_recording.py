@@ -108,7 +108,7 @@ def test_damaged_pixels_are_an_unreadable_field(
     else:
         file.write_bytes(damage)
     fields = list(RecordingSource(folder).fields())
-    assert fields[1].fault == "unreadable: 000001.png"
+    assert fields[1].fault.startswith("unreadable: 000001.png")
     assert fields[1].pixels.shape == (48, 64, 3)
     assert_same(fields[2], noisy_field(2))
 

@@ -2,12 +2,15 @@ import csv
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
+from armicro import verdict
 from armicro.__main__ import main
 from armicro.source.phantom import PhantomSpec, paint_field, write_phantom
 from armicro.source.table import VAL_SHARE_PERCENT
@@ -160,6 +163,87 @@ def test_cells_of_other_pictures_end_with_status_two(
     assert "no cell of CELLS.csv" in capsys.readouterr().err
 
 
+@pytest.fixture
+def a_few_cells_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score from 0.003 mm² of cells on, so that drawn slides may be small."""
+    monkeypatch.setattr(verdict, "LEAST_CELL_UM2", 3_000.0)
+
+
+def white(path: Path) -> None:
+    """Write a slide of empty glass."""
+    pixels = np.full((900, 1100, 3), 245, np.uint8)
+    tifffile.imwrite(
+        path,
+        pixels,
+        tile=(256, 256),
+        photometric="rgb",
+        resolution=(1e4 / 0.243, 1e4 / 0.243),
+        resolutionunit="CENTIMETER",
+    )
+
+
+NOT_SCORED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty glass": (white, "no cells analysed"),
+    "too few cells": (
+        lambda path: write_phantom(path, PhantomSpec(200, 200, seed=3, lesions=0)),
+        "mm² of cells analysed, a score needs 0.003 mm²",
+    ),
+    "no slide": (lambda path: path.write_bytes(b"II*\0 and no more"), "slide"),
+    "no file": (lambda path: None, "no such"),
+}
+
+
+@pytest.mark.usefixtures("a_few_cells_are_enough")
+@pytest.mark.parametrize("label", ["0", "1"])
+@pytest.mark.parametrize("kind", NOT_SCORED)
+def test_a_slide_without_a_score_is_listed_and_in_no_figure(
+    kind: str,
+    label: str,
+    tiny_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write, reason = NOT_SCORED[kind]
+    write(tmp_path / "bad.tif")
+    write_phantom(tmp_path / "good.tif", PhantomSpec(1100, 900, seed=1, lesions=2))
+    table, out = tmp_path / "slides.csv", tmp_path / "out"
+    table.write_text(f"slide,label\nbad.tif,{label}\ngood.tif,1\n")
+    options = ["--out", str(out), "--engines", str(tiny_set), "--no-plots"]
+    # The second run goes on with what the first has kept.
+    for _ in range(2):
+        assert main(["validate", "slides", str(table), *options]) == 1
+        said = capsys.readouterr().out
+        metrics = json.loads((out / "metrics.json").read_text())
+        assert (metrics["n_positive"], metrics["n_negative"]) == (1, 0)
+        assert metrics["n_not_scored"] == 1
+        (missing,) = metrics["not_scored"]
+        assert missing["slide"].endswith("bad.tif")
+        assert reason in missing["reason"]
+        assert metrics["specificity"] is None
+        assert "1 not scored" in said
+        assert reason in said
+        rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
+        assert [row["name"] for row in rows] == ["good.tif"]
+        # Never a score without of how much it is.
+        assert float(rows[0]["coverage"]) == 1.0
+        assert "1 slide scored, each over at least 100 %" in said
+
+
+def test_slides_of_which_none_has_a_score_make_no_figure(
+    tiny_set: Path, tmp_path: Path
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        white(tmp_path / name)
+    table, out = tmp_path / "slides.csv", tmp_path / "out"
+    table.write_text("slide,label\na.tif,0\nb.tif,1\n")
+    options = ["--out", str(out), "--engines", str(tiny_set)]
+    assert main(["validate", "slides", str(table), *options]) == 1
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["n_not_scored"], metrics["auc"]) == (2, None)
+    assert metrics["scored_over"] == "no slide scored"
+
+
+@pytest.mark.usefixtures("a_few_cells_are_enough")
 def test_slides_are_judged_and_a_second_run_reads_none_again(
     tiny_set: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +280,7 @@ def other_set(tiny_set: Path, folder: Path) -> Path:
     return folder / "other"
 
 
+@pytest.mark.usefixtures("a_few_cells_are_enough")
 def test_a_slide_is_read_again_when_what_made_its_figures_has_changed(
     tiny_set: Path, tmp_path: Path
 ) -> None:
@@ -233,6 +318,7 @@ def test_a_slide_is_read_again_when_what_made_its_figures_has_changed(
     assert result()[1] > last[1]
 
 
+@pytest.mark.usefixtures("a_few_cells_are_enough")
 def test_a_slide_whose_figures_are_cut_short_is_read_again(
     tiny_set: Path, tmp_path: Path
 ) -> None:
