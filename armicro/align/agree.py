@@ -108,19 +108,27 @@ class Fit(NamedTuple):
 def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
     """Refine a shift of b against a and judge it; None where there is too little."""
     near = _descend(
-        _Level(a.coarse, b.coarse, a.coarse_slopes, b.coarse_slopes, _EDGE_PX // 2),
+        _Level(
+            _Picture(a.coarse, a.coarse_slopes, a.coarse_clean),
+            _Picture(b.coarse, b.coarse_slopes, b.coarse_clean),
+            _EDGE_PX // 2,
+        ),
         (shift[0] / 2, shift[1] / 2),
     )
     if near is None:
         return None
     place = _descend(
-        _Level(a.fine, b.fine, a.fine_slopes, b.fine_slopes, _EDGE_PX),
+        _Level(
+            _Picture(a.fine, a.fine_slopes, a.clean),
+            _Picture(b.fine, b.fine_slopes, b.clean),
+            _EDGE_PX,
+        ),
         (near[0] * 2, near[1] * 2),
     )
     if place is None:
         return None
     x, y, left = place
-    textured, *judged = _judge(a.fine, b.fine, round(x), round(y))
+    textured, *judged = _judge(a, b, round(x), round(y))
     slopes = _common_slopes(a, b, (round(x), round(y)), textured)
     least, most, _ = slopes.ends
     least, most = max(least, 1e-6 * most, 1e-6), max(most, 1e-6)
@@ -197,16 +205,23 @@ def without_still(a: Look, b: Look) -> tuple[Look, Look]:
     height, width = (side * BLOCK_PX for side in moved.shape)
     mask = np.zeros(a.fine.shape, np.float32)
     mask[:height, :width] = moved.repeat(BLOCK_PX, axis=0).repeat(BLOCK_PX, axis=1)
-    return Look(a.fine * mask), Look(b.fine * mask)
+    return Look(a.fine * mask, a.clean), Look(b.fine * mask, b.clean)
+
+
+class _Picture(NamedTuple):
+    """A picture at one scale."""
+
+    texture: Plane
+    slopes: tuple[Plane, Plane]
+    """Along x and y."""
+    clean: Plane | None
 
 
 class _Level(NamedTuple):
-    """Two pictures and their slopes along x and y, at one scale."""
+    """Two pictures at one scale."""
 
-    a: Plane
-    b: Plane
-    slopes_a: tuple[Plane, Plane]
-    slopes_b: tuple[Plane, Plane]
+    a: _Picture
+    b: _Picture
     edge_px: int
 
 
@@ -233,19 +248,24 @@ def _step(level: _Level, dx: int, dy: int) -> tuple[float, float, float] | None:
     With the mean of both slopes the error is of third order in the step: less than
     0.01 px at half a pixel, and no shifted picture has to be made.
     """
-    window = _window(level.a, level.b, (dx, dy), level.edge_px)
+    a, b = level.a, level.b
+    window = _window(a.texture, b.texture, (dx, dy), level.edge_px)
     if window is None:
         return None
     in_a, in_b = window
-    rest = level.a[in_a] - level.b[in_b]
-    gx, gy = (level.slopes_a[i][in_a] + level.slopes_b[i][in_b] for i in (0, 1))
+    rest = a.texture[in_a] - b.texture[in_b]
+    gx, gy = (a.slopes[i][in_a] + b.slopes[i][in_b] for i in (0, 1))
+    known = _known_to_both(a.clean, b.clean, window)
+    if known is not None:
+        rest, gx, gy = rest * known, gx * known, gy * known
+    count = rest.size if known is None else max(1.0, float(known.sum()))
     xx, xy, yy = _dot(gx, gx) / 4, _dot(gx, gy) / 4, _dot(gy, gy) / 4
     xr, yr = _dot(gx, rest) / 2, _dot(gy, rest) / 2
     determinant = xx * yy - xy * xy
     if determinant <= 1e-6 * (xx + yy) ** 2 or determinant <= 0:
         return None
     fx, fy = (xy * yr - yy * xr) / determinant, (xy * xr - xx * yr) / determinant
-    left = max(0.0, _dot(rest, rest) + fx * xr + fy * yr) / rest.size
+    left = max(0.0, _dot(rest, rest) + fx * xr + fy * yr) / count
     return fx, fy, left
 
 
@@ -260,6 +280,14 @@ def _common_slopes(
         [_blocks(slope, part, textured) for slope in look.coarse_slopes]
         for look, part in zip((a, b), window, strict=True)
     )
+    for clean, part, slopes in (
+        (a.coarse_clean, window[0], (bx, by)),
+        (b.coarse_clean, window[1], (ax, ay)),
+    ):
+        if clean is not None:
+            known = _blocks(clean, part, textured)
+            for slope in slopes:
+                slope *= known
     # A coarse pixel stands for four, whose slopes are half as steep.
     return Slopes(
         _EVERY * _dot(ax, bx),
@@ -301,15 +329,30 @@ def _window(
     )
 
 
+def _known_to_both(
+    a: Plane | None,
+    b: Plane | None,
+    window: tuple[tuple[slice, slice], tuple[slice, slice]],
+) -> Plane | None:
+    """What both pictures show of the slide where they meet; None where all."""
+    if a is None or b is None:
+        return a[window[0]] if a is not None else None if b is None else b[window[1]]
+    return a[window[0]] * b[window[1]]
+
+
 def _judge(
-    a: Plane, b: Plane, dx: int, dy: int
+    a: Look, b: Look, dx: int, dy: int
 ) -> tuple[NDArray[np.bool_], float, float, float, float, float]:
     """Which blocks have texture at a whole shift, and what a fit says of them."""
-    window = _window(a, b, (dx, dy), _EDGE_PX)
-    if window is None or min(a[window[0]].shape) < BLOCK_PX:
+    window = _window(a.fine, b.fine, (dx, dy), _EDGE_PX)
+    if window is None or min(a.fine[window[0]].shape) < BLOCK_PX:
         return _NONE, 0.0, 0.0, 0.0, 0.0, 0.0
-    part_a, part_b = a[window[0]], b[window[1]]
-    overlap = part_a.size / min(a.size, b.size)
+    part_a, part_b = a.fine[window[0]], b.fine[window[1]]
+    overlap = part_a.size / min(a.fine.size, b.fine.size)
+    known = _known_to_both(a.clean, b.clean, window)
+    if known is not None:
+        # What one of them does not show contradicts nothing.
+        part_a, part_b = part_a * known, part_b * known
     both, weight = _block_products(part_a, part_b)
     texture = float(weight.sum())
     if texture <= 0:

@@ -33,6 +33,8 @@ _LEAST_CONTRAST = 0.006
 _ABOVE_NOISE = 4.0
 """Noise, divided by so many of its standard deviations, is no block's texture
 (``agree``); what is textured then is as much picture as noise, and agrees."""
+_MOST_GAIN = 5.0
+_LEAST_WEIGHT = 0.02
 _LIMIT = 4.0
 _LOG = np.log(np.arange(256, dtype=np.float32) + 8.0)
 
@@ -43,6 +45,8 @@ class Look:
 
     fine: Plane
     """(height, width) at 1 µm/px, about -4 to 4, near 0 on empty glass."""
+    clean: Plane | None = None
+    """0 where nothing is known of the slide (and ``fine`` is 0), 1 elsewhere."""
 
     @cached_property
     def coarse(self) -> Plane:
@@ -50,18 +54,39 @@ class Look:
         return _resized(self.fine, 0.5, cv2.INTER_AREA)
 
     @cached_property
+    def coarse_clean(self) -> Plane | None:
+        """0 where a part of ``clean`` is 0, at 2 µm/px."""
+        if self.clean is None:
+            return None
+        return _plane(_resized(self.clean, 0.5, cv2.INTER_AREA) == 1.0)
+
+    @cached_property
     def fine_slopes(self) -> tuple[Plane, Plane]:
-        """Derivatives of ``fine`` along x and y."""
-        return _slopes(self.fine)
+        """Derivatives of ``fine`` along x and y; 0 where something unknown is near."""
+        return _slopes(self.fine, self.clean)
 
     @cached_property
     def coarse_slopes(self) -> tuple[Plane, Plane]:
-        """Derivatives of ``coarse`` along x and y."""
-        return _slopes(self.coarse)
+        """The same of ``coarse``."""
+        return _slopes(self.coarse, self.coarse_clean)
 
     def masked(self, clean: Plane) -> "Look":
         """The same without what is 0 in ``clean``; as it is where sizes differ."""
-        return Look(self.fine * clean) if clean.shape == self.fine.shape else self
+        if clean.shape != self.fine.shape:
+            return self
+        known = clean if self.clean is None else self.clean * clean
+        return Look(self.fine * clean, known)
+
+    def without_dirt(self, clean: Plane) -> "Look":
+        """The same without what is 0 in ``clean``, in the contrast around it too."""
+        if clean.shape != self.fine.shape:
+            return self
+        rest = self.masked(clean)
+        share = _contrast(self.fine) / np.maximum(
+            _contrast(rest.fine, rest.clean), 1 / _MOST_GAIN
+        )
+        gain = _large(np.clip(share, 1.0, _MOST_GAIN))
+        return Look(np.clip(rest.fine * gain, -_LIMIT, _LIMIT), rest.clean)
 
     @cached_property
     def energy_sum(self) -> NDArray[np.float64]:
@@ -113,11 +138,31 @@ def _reduced(light: object, scale: float) -> Plane:
     return np.ascontiguousarray(light[:height, :width], np.float32)
 
 
-def band_pass(light: Plane) -> Plane:
-    """Texture: what varies over 1 to some 8 µm."""
-    smooth = cv2.GaussianBlur(light, (0, 0), 1.0)
-    slow = cv2.GaussianBlur(_small(smooth), (0, 0), _HIGH_PASS_UM / _SHRINK)
+def band_pass(light: Plane, clean: Plane | None = None) -> Plane:
+    """Texture: what varies over 1 to some 8 µm.
+
+    Args:
+        light: (height, width), of ``reduce_light``.
+        clean: the same size, 0 where the light is not that of the slide: it casts no
+            shadow around itself then.
+    """
+    smooth = _plane(cv2.GaussianBlur(light, (0, 0), 1.0))
+    slow = _mean_around(smooth, _HIGH_PASS_UM, clean)
     return _plane(cv2.subtract(smooth, _large(slow)))
+
+
+def _mean_around(plane: Plane, um: float, clean: Plane | None) -> Plane:
+    """Mean with Gaussian weights, of what is clean, at a quarter of the size."""
+    if clean is None:
+        return _plane(cv2.GaussianBlur(_small(plane), (0, 0), um / _SHRINK))
+    total = cv2.GaussianBlur(_small(plane * clean), (0, 0), um / _SHRINK)
+    weight = cv2.GaussianBlur(_small(clean), (0, 0), um / _SHRINK)
+    return _plane(total / np.maximum(weight, _LEAST_WEIGHT))
+
+
+def _contrast(texture: Plane, clean: Plane | None = None) -> Plane:
+    power = _plane(cv2.multiply(texture, texture))
+    return np.sqrt(_mean_around(power, _CONTRAST_UM, clean))
 
 
 def noise_power(light: Plane, um_per_px: float) -> Plane:
@@ -151,23 +196,22 @@ def _noise_gain(scale: float) -> float:
     return float(np.mean(band_pass(light) ** 2) / np.mean(_checks(light)))
 
 
-def normalise(texture: Plane, noise: Plane) -> Look:
+def normalise(texture: Plane, noise: Plane, clean: Plane | None = None) -> Look:
     """Divide texture by its local contrast.
 
     Args:
         texture: (height, width), of ``band_pass``.
         noise: of ``noise_power``.
+        clean: 0 where the texture is not the slide's.
     """
-    power = cv2.GaussianBlur(
-        _small(cv2.multiply(texture, texture)), (0, 0), _CONTRAST_UM / _SHRINK
-    )
-    contrast = np.sqrt(power)
+    contrast = _contrast(texture, clean)
     least = max(_LEAST_CONTRAST, 1.5 * float(np.quantile(contrast[::4, ::4], 0.05)))
     # Noise must not pass for texture.
     floor = np.maximum(_ABOVE_NOISE * np.sqrt(noise), least)
     gain = _large(1.0 / np.maximum(contrast, floor))
     fine = _plane(cv2.multiply(texture, gain))
-    return Look(np.clip(fine, -_LIMIT, _LIMIT, out=fine))
+    look = Look(np.clip(fine, -_LIMIT, _LIMIT, out=fine))
+    return look if clean is None else look.masked(clean)
 
 
 def look_at(pixels: Pixels, um_per_px: float) -> Look:
@@ -195,11 +239,16 @@ _SLOPE = np.array([[1.0, -8.0, 0.0, 8.0, -1.0]], np.float32) / 12
 by 0.08 px a step, which a scan adds up."""
 
 
-def _slopes(plane: Plane) -> tuple[Plane, Plane]:
-    return (
+def _slopes(plane: Plane, clean: Plane | None) -> tuple[Plane, Plane]:
+    slopes = (
         _plane(cv2.filter2D(plane, -1, _SLOPE)),
         _plane(cv2.filter2D(plane, -1, _SLOPE.T)),
     )
+    if clean is None:
+        return slopes
+    reach = np.ones((_SLOPE.size, _SLOPE.size), np.uint8)
+    inside = _plane(cv2.erode(clean, reach))
+    return slopes[0] * inside, slopes[1] * inside
 
 
 def _plane(array: object) -> Plane:

@@ -208,9 +208,7 @@ def _refine(look_a: Look, seen_b: _Seen, proposal: _Proposal) -> _Answer | None:
         look_b = seen_b.look(turn_deg, scale)
         room = _middle((0.0, 0.0), look_b)
         shift = middle[0] - room[0], middle[1] - room[1]
-        clean = seen_b.inside(turn_deg, scale)
-        part_a = look_a if clean is None else _without(look_a, clean, shift)
-        found = fit(part_a, look_b, shift)
+        found = fit(look_a, look_b, shift)
         if found is None or not is_near(found):
             return None
         rest_deg, error_deg, error_px = _rest_of_turn(look_a, look_b, found)
@@ -220,17 +218,6 @@ def _refine(look_a: Look, seen_b: _Seen, proposal: _Proposal) -> _Answer | None:
             break
         turn_deg += rest_deg
     return answer if answer and is_found(answer.fit, beyond=_BEYOND) else None
-
-
-def _without(a: Look, clean: Plane, shift: tuple[float, float]) -> Look:
-    """A picture without what is 0 in another that lies upon it."""
-    dx, dy = round(shift[0]), round(shift[1])
-    (rows, columns), (high, wide) = a.fine.shape, clean.shape
-    y0, y1 = max(0, dy), max(0, min(rows, dy + high))
-    x0, x1 = max(0, dx), max(0, min(columns, dx + wide))
-    mask = np.ones_like(a.fine)
-    mask[y0:y1, x0:x1] = clean[y0 - dy : y1 - dy, x0 - dx : x1 - dx]
-    return a.masked(mask)
 
 
 def _rest_of_turn(a: Look, b: Look, found: Fit) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.align.look import Look
+from armicro.align.look import Look, Plane
 from armicro.slide.landmark import WORDS, Landmarks
 
 _LOOKS = 12
@@ -94,6 +94,9 @@ class Atlas:
         """Place of each landmark on the slide."""
         for keyframe in store.keyframes():
             self._take(keyframe)
+        self._known = len(self)
+        """Keyframes of an earlier run: of another camera, perhaps."""
+        self._clean: Plane | None = None
 
     def __len__(self) -> int:
         return len(self._boxes.rows)
@@ -103,6 +106,11 @@ class Atlas:
         self._store.add(keyframe, look)
         self._hold(len(self), look)
         self._take(keyframe)
+
+    def mask(self, clean: Plane) -> None:
+        """Leave out what is 0 in ``clean`` of the keyframes that this run adds."""
+        self._clean = clean
+        self._looks.clear()
 
     def _take(self, keyframe: Keyframe) -> None:
         corner = keyframe.x_um, keyframe.y_um
@@ -197,7 +205,10 @@ class Atlas:
 
     def _look(self, number: int) -> Look:
         if number not in self._looks:
-            self._hold(number, self._store.look(number))
+            look = self._store.look(number)
+            if self._clean is not None and number >= self._known:
+                look = look.without_dirt(self._clean)
+            self._hold(number, look)
         self._looks.move_to_end(number)
         return self._looks[number]
 

@@ -22,7 +22,7 @@ from armicro.align.agree import (
     textured_blocks,
     without_still,
 )
-from armicro.align.look import Look
+from armicro.align.look import Look, Plane
 from armicro.slide.atlas import Anchor, Atlas, Keyframe, KeyframeStore
 from armicro.slide.choice import RegisterChoice
 from armicro.slide.claim import (
@@ -196,6 +196,13 @@ class Finder:
         room = len(self.atlas) < self._choice.keyframes
         if room and known < self._choice.keyframe_overlap:
             self.atlas.add(frame, look)
+
+    def mask(self, clean: Plane) -> None:
+        """Leave out what is 0 in ``clean`` of all that was seen so far."""
+        self.atlas.mask(clean)
+        if self._last is not None:
+            look = self._last.look.without_dirt(clean)
+            self._last = replace(self._last, look=look)
 
     def lose(self) -> None:
         """Say that a field had no place."""

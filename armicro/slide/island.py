@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from armicro.align.agree import textured_blocks
+from armicro.align.look import Plane
 from armicro.slide.atlas import Anchor, Keyframe, MemoryStore
 from armicro.slide.choice import RegisterChoice
 from armicro.slide.encoder import Estimate
@@ -74,6 +75,13 @@ class Islands:
         """Where the last field lay that lay anywhere."""
         self._on_front = False
         """Whether the last field did."""
+        self._clean: Plane | None = None
+
+    def mask(self, clean: Plane) -> None:
+        """Leave out what is 0 in ``clean`` of all maps, the slide's too."""
+        self._clean = clean
+        for sheet in self._sheets:
+            sheet.finder.mask(clean)
 
     def track(self, view: View, *, worthy: bool) -> Estimate | None:
         """Take a field that has no place; return one if it tells where all this lies.
@@ -138,6 +146,8 @@ class Islands:
 
     def _begin(self, view: View) -> _Sheet:
         finder = Finder(MemoryStore(), self._choice, self._longest_gap_s, self._steps)
+        if self._clean is not None:
+            finder.mask(self._clean)
         away_um = self._front.finder.reckon(view)
         island = _Sheet(finder, self._front, away_um)
         self._sheets.append(island)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
-from armicro.align.agree import textured_blocks
+from armicro.align.agree import textured_blocks, without_still
 from armicro.align.look import (
     Look,
     Plane,
@@ -31,6 +31,8 @@ from armicro.slide.island import Islands
 _LONGEST_GAP_S = 1.0
 """Over a longer time a velocity says nothing."""
 _DIRT_STEP_UM = 30.0
+_DIRT_STEP_BLOCKS = 2 * LEAST_BLOCKS
+"""Of texture that is elsewhere, where a field has no place for the dirt."""
 
 
 class Register:
@@ -59,7 +61,9 @@ class Register:
         self._islands = Islands(self._choice, longest_gap_s, steps, self._finder)
         self._encoder = Encoder(self._choice, mapped=not self._finder.is_empty)
         self._dirt = Dirt()
-        self._dirt_at = Estimate(math.inf, math.inf, 0.0)
+        self._dirt_at: Estimate | None = None
+        """Where dirt was learnt last; None where that had no place."""
+        self._dirt_look: Look | None = None
         self._exposure_s = exposure_us * 1e-6
 
     def update(self, field: Field) -> Field:
@@ -71,7 +75,9 @@ class Register:
         light = reduce_light(field.pixels, field.um_per_px)
         texture = band_pass(light)
         noise = noise_power(light, field.um_per_px)
-        look = normalise(self._dirt.clean(texture), noise)
+        clean = self._dirt.clean(texture)
+        bare = texture if clean is None else band_pass(light, clean)
+        look = normalise(bare, noise, clean)
         told = self._encoder.guess(field.place) if field.place is not None else None
         view = View(look, field.size_um, field.taken_ns, told)
         seen = self._find(view)
@@ -85,11 +91,12 @@ class Register:
             worthy = self._is_worthy(field.sight or Sight())
             at = seen = self._islands.track(view, worthy=worthy)
         if at is None:
+            self._learn_dirt(texture, look, at)
             return replace(field, place=None)
         sight = self._sight(field, view, at)
         new = self._finder.keep(view, at, worthy=self._is_worthy(sight))
         self._islands.join(view, at, new=new)
-        self._learn_dirt(texture, at)
+        self._learn_dirt(texture, look, at)
         origin: PlaceOrigin = "image_registration" if seen else "stage_encoder"
         return replace(field, place=Place(*at, origin), sight=sight)
 
@@ -128,7 +135,25 @@ class Register:
             return False
         return sight.focus is None or sight.focus >= choice.keyframe_focus
 
-    def _learn_dirt(self, texture: Plane, at: Estimate) -> None:
-        if way(at, self._dirt_at) >= _DIRT_STEP_UM:
-            self._dirt.update(texture)
-            self._dirt_at = at
+    def _learn_dirt(self, texture: Plane, look: Look, at: Estimate | None) -> None:
+        """Learn from a field that lies elsewhere, though it be lost for the dirt."""
+        before, known_at = self._dirt_look, self._dirt_at
+        if before is not None:
+            if at is not None and known_at is not None:
+                moved = way(at, known_at) >= _DIRT_STEP_UM
+            else:
+                moved = _shows_another_place(before, look)
+            if not moved:
+                return
+        clean = self._dirt.update(texture)
+        self._dirt_look, self._dirt_at = look, at
+        if clean is not None:
+            self._islands.mask(clean)
+
+
+def _shows_another_place(before: Look, look: Look) -> bool:
+    """Whether more than chance differs between two fields, however much is dirt."""
+    if before.fine.shape != look.fine.shape:
+        return True
+    _, rest = without_still(before, look)
+    return textured_blocks(rest) >= _DIRT_STEP_BLOCKS

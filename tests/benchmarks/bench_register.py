@@ -8,8 +8,8 @@ clean picture and the truth: the field shares texture with the map or the field 
     python tests/benchmarks/bench_register.py [--fields 300] [--part accuracy]
         [--folder DIR]
 
-Parts: chance, edges, accuracy, loops, degraded, speed, recall. ARMICRO_DATA adds the
-real slides.
+Parts: chance, strangers, edges, accuracy, loops, degraded, speed, recall. ARMICRO_DATA
+adds the real slides.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from armicro.align.agree import BLOCK_PX, Fit, fit, is_found, is_near
 from armicro.align.look import look_at, reduce_light
 from armicro.align.search import search
+from armicro.calibrate.overlap import find_overlap
 from armicro.field import Field, Pixels
 from armicro.rig import Camera, Rig, Scan
 from armicro.slide.atlas import Keyframe, MemoryStore
@@ -456,6 +457,38 @@ def chance(folder: Path, count: int) -> None:
     )
 
 
+def strangers(folder: Path, count: int) -> None:
+    """Pairs of real fields of different places, live and by find_overlap: any found?
+
+    ``count`` pairs (1,000 take some twenty minutes): of CRIC fields, or of one with a
+    field of another preparation; half of them small pictures as a user may give.
+    """
+    del folder
+    data = Path(os.environ.get("ARMICRO_DATA", ""))
+    here, other = (
+        sorted((data / n / "images").glob("*")) for n in ("cric", "lbc_nilm")
+    )
+    rng = np.random.default_rng(CHOSEN.seed)
+    live = found = 0
+    for number in range(count):
+        one, two = rng.choice(len(here), 2, replace=False)
+        pair = here[one], other[two % len(other)] if number % 2 else here[two]
+        a, b = (_read(file, small=number % 4 < 2) for file in pair)
+        scale = min(1.0, 700 / max(*a.shape, *b.shape))
+        look_a, look_b = look_at(a, scale), look_at(b, scale)
+        fits = [fit(look_a, look_b, shift) for shift in search(look_a, look_b)]
+        live += any(is_found(each) or is_near(each) for each in fits if each)
+        found += find_overlap(a, b).found
+    print(f"{count} pairs: {live} believed live, {found} by find_overlap")
+
+
+def _read(file: Path, *, small: bool) -> Pixels:
+    bgr = cv2.imread(str(file))
+    assert bgr is not None
+    side = 600 if small else max(bgr.shape)
+    return np.asarray(bgr[:side, :side, ::-1], np.uint8)
+
+
 def edges(folder: Path, count: int) -> None:
     """Straight edges slid along themselves, alone and beside cells: any believed?
 
@@ -493,6 +526,7 @@ def _slid(kind: str, cells: int, seed: int) -> Iterator[tuple[Fit, bool]]:
 
 PARTS = {
     "chance": chance,
+    "strangers": strangers,
     "edges": edges,
     "accuracy": accuracy,
     "loops": loops,

@@ -74,6 +74,19 @@ def test_turned_picture_is_found_with_its_turn(turn_deg: float, scale: float) ->
     assert found.dy_px == pytest.approx(y, abs=2)
 
 
+def test_what_lies_on_the_sensor_places_no_field() -> None:
+    rng = np.random.default_rng(3)
+    pattern = np.repeat(rng.normal(1.0, 0.05, (1, 700)), 600, axis=0)
+    for _ in range(40):
+        centre = int(rng.integers(700)), int(rng.integers(600))
+        cv2.circle(pattern, centre, int(rng.integers(3, 12)), 0.5, -1)
+    a, b = (
+        np.clip(draw_cells(seed)[100:700, 200:900] * pattern[..., None], 0, 255)
+        for seed in (5, 6)
+    )
+    assert not find_overlap(a.astype(np.uint8), b.astype(np.uint8)).found
+
+
 def test_unreadable_picture_is_bad_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
