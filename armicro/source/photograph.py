@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from armicro.errors import SourceError
+from armicro.errors import SourceError, one_line
 from armicro.field import Field, Pixels, Place
 from armicro.picture import picture_sizes, read_picture
 from armicro.rig import Camera
@@ -71,13 +71,13 @@ class PhotographSource:
         sizes = Counter(each.size_px for each in self._pictures if each.size_px)
         if not sizes:
             raise SourceError(
-                f"{printable(path)}: no image to read, {len(files)} looked at; "
+                f"{path}: no image to read, {len(files)} looked at; "
                 "expected pictures such as 0001.png or pages of a TIFF"
             )
         # The first of them where two sizes are equally common.
         ((self._size_px, _),) = sizes.most_common(1)
         self.card = Card(
-            name=printable(path.name if path.is_dir() else path.stem),
+            name=one_line(path.name if path.is_dir() else path.stem),
             um_per_px=camera.um_per_px,
             width_px=self._size_px[0],
             height_px=self._size_px[1],
@@ -97,10 +97,8 @@ class PhotographSource:
         except SourceError as error:
             pixels = np.full((*self._size_px[::-1], 3), 255, np.uint8)
             said = str(error).removeprefix("picture ")
-            reason = said.removeprefix(f"{picture.file}: ")
-            fault = printable(
-                state_text("unreadable", what=f"{picture.name}: {reason}")
-            )
+            reason = said.removeprefix(f"{one_line(str(picture.file))}: ")
+            fault = one_line(state_text("unreadable", what=f"{picture.name}: {reason}"))
         scale = self._camera.um_per_px
         place = own_ground(seq, self._size_px, scale)
         return Field(pixels, scale, seq, self._clock(), place, fault=fault)
@@ -180,12 +178,3 @@ def _pictures_of(file: Path) -> list[_Picture]:
         _Picture(file, index, f"{file.name} page {index + 1} of {len(sizes)}", size_px)
         for index, size_px in enumerate(sizes)
     ]
-
-
-def printable(name: object) -> str:
-    r"""A name for messages and the journal, whatever bytes the file system holds.
-
-    >>> printable("a\\udcff.png")
-    'a�.png'
-    """
-    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -19,11 +19,11 @@ import numpy as np
 import structlog
 
 from armicro.calibrate.shift import measure_shift
-from armicro.errors import SourceError, SourceLostError
+from armicro.errors import SourceError, SourceLostError, one_line
 from armicro.field import Field, Pixels
 from armicro.rig import Camera
 from armicro.source import Card
-from armicro.source.photograph import own_ground, printable
+from armicro.source.photograph import own_ground
 from armicro.source.raw import apply_gains
 from armicro.verdict import state_text
 
@@ -81,14 +81,14 @@ class VideoSource:
             self._capture = _open_camera(device, camera)
         else:
             self._capture = cv2.VideoCapture(device)
-        self._name = printable(f"camera {device}" if self._live else Path(device).stem)
+        self._name = one_line(f"camera {device}" if self._live else Path(device).stem)
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         known = not self._live and 0 < count <= _MOST_PICTURES
         first = self._first_picture(count if known else 1)
         if first is None:
             self.close()
             raise SourceError(
-                f"video {printable(device)}: no picture; expected a camera (its "
+                f"video {device}: no picture; expected a camera (its "
                 "number, device path or URL), a video file or pictures: correct "
                 "camera.device of the rig"
             )
