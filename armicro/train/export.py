@@ -8,6 +8,7 @@ they are folded into int8 initialisers, which makes a file four times smaller.
 """
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -83,6 +84,8 @@ def quantise(
         weights_7_bit: use half of the weights' range. CPUs without VNNI add pairs of
             products in 16 bits, which would saturate (NNCF's "overflow fix").
     """
+    # NNCF would tell its makers of every call; so it is silent, and only so.
+    os.environ["NNCF_CI"] = "1"
     import nncf
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
