@@ -31,6 +31,7 @@ from armicro.file import (
     refuse_link,
     write_whole,
 )
+from armicro.picture import MOST_PX, check_header
 from armicro.source import Card
 from armicro.verdict import state_text
 
@@ -187,15 +188,15 @@ class RecordingSource:
         for index, record in enumerate(self._records):
             if record.seq in done:
                 continue
-            pixels = decode_png(_pixel_file(self._folder, index))
+            file = _pixel_file(self._folder, index)
+            pixels = decode_png(file, most_px=record.width_px * record.height_px)
             fault = record.fault
             if pixels is None or pixels.shape[:2] != (
                 record.height_px,
                 record.width_px,
             ):
                 pixels = np.full((record.height_px, record.width_px, 3), 255, np.uint8)
-                name = _pixel_file(self._folder, index).name
-                fault = state_text("unreadable", what=name)
+                fault = state_text("unreadable", what=file.name)
             yield Field(
                 pixels=pixels,
                 um_per_px=record.um_per_px,
@@ -222,15 +223,14 @@ def encode_png(pixels: Pixels) -> bytes:
     return cv2.imencode(".png", bgr, _PNG)[1].tobytes()
 
 
-def decode_png(path: Path) -> Pixels | None:
-    """Read (height, width, 3) RGB; None when the file is missing or damaged."""
+def decode_png(path: Path, *, most_px: int = MOST_PX) -> Pixels | None:
+    """Read (height, width, 3) RGB; None when the file is missing, damaged or larger."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError:
+        content = path.read_bytes()
+        check_header(content, path.name, kind="PNG", most_px=most_px)
+    except (OSError, SourceError):
         return None
-    if not data.size:
-        return None
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
 
@@ -292,7 +292,7 @@ def _read_index(folder: Path) -> tuple[list[_Record], int]:
             record = msgspec.json.decode(line, type=_Record)
         except msgspec.DecodeError:
             break
-        if not line.endswith(b"\n"):
+        if not line.endswith(b"\n") or record.width_px * record.height_px > MOST_PX:
             break
         records.append(record)
         whole_bytes += len(line)

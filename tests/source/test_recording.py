@@ -1,5 +1,6 @@
 """Recordings play what was recorded, whatever happened meanwhile."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,12 @@ import pytest
 from armicro.errors import SourceError
 from armicro.field import Field, Overview, Pixels, Place
 from armicro.source import Card
-from armicro.source.recording import RecordingSource, RecordingWriter, is_recording
+from armicro.source.recording import (
+    RecordingSource,
+    RecordingWriter,
+    encode_png,
+    is_recording,
+)
 
 CARD = Card(name="Emulation 0815-0000", um_per_px=0.25, width_px=64, height_px=48)
 
@@ -98,7 +104,17 @@ def test_record_that_a_kill_cut_short_is_dropped_and_the_rest_goes_on(
         assert_same(field, noisy_field(field.seq))
 
 
-@pytest.mark.parametrize("damage", [b"", b"no picture", None])
+def claims(width_px: int, height_px: int) -> bytes:
+    """A PNG of a few bytes whose header claims so many pixels."""
+    png = bytearray(encode_png(np.zeros((2, 2, 3), np.uint8)))
+    png[16:24] = width_px.to_bytes(4, "big") + height_px.to_bytes(4, "big")
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
+    return bytes(png)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"no picture", claims(65, 48), claims(40_000, 40_000), None]
+)
 def test_damaged_pixels_are_an_unreadable_field(
     folder: Path, damage: bytes | None
 ) -> None:
@@ -136,6 +152,15 @@ def test_what_is_not_a_recording_is_refused(
         (folder / "recording.json").write_bytes(header)
     with pytest.raises(SourceError, match=message):
         RecordingSource(folder)
+
+
+def test_a_field_that_claims_gigabytes_ends_the_recording(folder: Path) -> None:
+    index = folder / "fields.jsonl"
+    lines = index.read_text().splitlines(keepends=True)
+    lines[2] = lines[2].replace('"width_px":64', '"width_px":60000')
+    lines[2] = lines[2].replace('"height_px":48', '"height_px":60000')
+    index.write_text("".join(lines))
+    assert [field.seq for field in RecordingSource(folder).fields()] == [0, 1]
 
 
 def test_another_camera_does_not_write_into_it(folder: Path) -> None:
