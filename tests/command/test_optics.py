@@ -136,13 +136,15 @@ def test_latency_of_a_session_is_what_it_painted(
 ) -> None:
     spans = "\n".join(str(20 + n % 10) for n in range(100))
     (tmp_path / "painted.csv").write_text(f"grab_to_painted_ms\n{spans}\n")
-    (tmp_path / "latency.csv").write_text("seq,taken_ns,ready_ns\n0,0,5000000\n")
+    # Fewer than twenty fields have no percentiles.
+    rows = "".join(f"{n},{n},{n + 5_000_000}\n" for n in range(20))
+    (tmp_path / "latency.csv").write_text(f"seq,taken_ns,ready_ns\n{rows}")
     assert main(["calibrate", "latency", "--session", str(tmp_path), "--json"]) == 0
     answer = answer_of(capsys)
     assert answer["median_ms"] == 24.5
     assert answer["glass_to_glass"] is False
     assert answer["stations"] == [
-        {"start": "taken", "end": "ready", "fields": 1, "p50_ms": 5.0, "p95_ms": 5.0}
+        {"start": "taken", "end": "ready", "fields": 20, "p50_ms": 5.0, "p95_ms": 5.0}
     ]
 
 
