@@ -8,6 +8,7 @@ import pytest
 
 from armicro.doctor.device import look_at_slide_formats, look_at_video
 from armicro.doctor.network import look_at_gpu, look_at_outputs, look_at_sets
+from armicro.engine import registry
 from armicro.engine.registry import DEFAULT_SET, SEARCH_PATH
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="video4linux is Linux's")
@@ -83,10 +84,11 @@ def test_no_driver_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_spoilt_default_set_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / DEFAULT_SET
-    folder.mkdir()
+    # Only where it is shipped: a folder of its name elsewhere is another set.
+    folder = tmp_path / "networks" / DEFAULT_SET
+    folder.mkdir(parents=True)
     (folder / "manifest.toml").write_text("name = 3\n")
-    monkeypatch.setenv(SEARCH_PATH, str(tmp_path))
+    monkeypatch.setattr(registry, "_PACKAGE", tmp_path)
     spoilt = look_at_sets()[0]
     assert spoilt.state == "broken"
     assert "manifest.toml" in spoilt.found
@@ -99,4 +101,5 @@ def test_a_spoilt_set_of_another_name_is_optional(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "manifest.toml").write_text("")
     monkeypatch.setenv(SEARCH_PATH, str(tmp_path))
-    assert look_at_sets()[0].state == "missing"
+    # The shipped sets come first.
+    assert look_at_sets()[-1].state == "missing"

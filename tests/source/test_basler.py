@@ -169,7 +169,7 @@ def test_exposure_gain_and_white_balance_reach_the_picture(
     [
         ({"device": "12345678"}, "0815-0000"),
         ({"width_px": 5000}, "smaller than"),
-        ({"emulated_image": "/nowhere/slide.bmp"}, "missing"),
+        ({"emulated_image": "/nowhere/slide.bmp"}, "No such file"),
         ({"exposure_us": 1e12}, "exposure|smaller"),
         ({"emulated_image": "", "width_px": 20000}, "20000 px asked"),
     ],
