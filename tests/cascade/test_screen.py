@@ -311,7 +311,7 @@ def test_slide_of_which_nothing_was_seen_has_no_score() -> None:
     ("cells_um2", "withheld"),
     [
         (0.0, "no cells analysed"),
-        (2_000.0, "0 mm² of cells analysed, a score needs 0.1 mm²"),
+        (2_000.0, "< 0.01 mm² of cells analysed, a score needs 0.1 mm²"),
         (99_999.0, "0.09 mm² of cells analysed, a score needs 0.1 mm²"),
         (100_000.0, ""),
     ],
