@@ -124,7 +124,7 @@ def why_scale_drifted(moves: Sequence[_Move]) -> str:
 
     >>> why_scale_drifted([_Move(0.031, 0.1)] * 5)
     'scale drifted: pictures go 3.1 % further than the stage (limit 2 %); \
-calibrate again'
+calibrate it'
     >>> why_scale_drifted([_Move(0.031, 0.1)] * 4)
     ''
     """
