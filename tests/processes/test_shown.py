@@ -28,16 +28,24 @@ CAMERA = Camera(
 
 
 class Killing(Supervisor):
-    """Kills infer once it has kept three fields; capture goes on showing others."""
+    """Kills infer once it has kept three fields, while capture goes on showing others.
 
-    killed = False
+    It ends the session when another infer is at work, before the stage comes back to
+    what was shown meanwhile.
+    """
+
+    killed = 0
 
     def _hear(self, beat: Beat) -> None:
         super()._hear(beat)
         pid = self.pid("infer")
-        if beat.process == "infer" and beat.fields >= 3 and pid and not self.killed:
-            Killing.killed = True
+        if beat.process != "infer" or beat.fields < 3 or not pid:
+            return
+        if not self.killed:
+            Killing.killed = pid
             os.kill(pid, signal.SIGKILL)
+        elif beat.pid != self.killed:
+            self.stop("infer is back")
 
 
 @pytest.mark.timeout(240)
@@ -49,7 +57,7 @@ def test_ground_that_passed_while_infer_was_away_is_told_by_every_output(
         small_rig, camera=CAMERA, stage=Stage(driver="simulated")
     )
     job = Job(session="", mode="live", rig=rig, out=str(tmp_path / "live"))
-    session, _ = run_job(job, quiet=True, seconds=30.0)
+    session, _ = run_job(job, quiet=True, seconds=90.0)
     assert Killing.killed
     assert session.passed.chunks
     assert 0.0 < session.score.coverage < 1.0
