@@ -1,18 +1,19 @@
 """The whole of infer without processes or sockets: a field in, what is known out.
 
-Tests and batch runs call ``Pipeline.step(field)``, and ``flush`` at the end. The infer
-process calls its parts, so that fields are prepared, analysed and written at the same
-time, and ``keep`` again with what the journal kept of a session that it resumes.
+Fields come in by ``Pipeline.step``, in the infer process, in batch runs and in tests,
+with ``flush`` at the end. ``pass_by`` takes what was shown and not analysed, ``keep``
+what a journal kept of a session that is resumed. All else asks what is known.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from armicro.cascade.choice import Choice
 from armicro.cascade.cut import Prepared
 from armicro.cascade.screen import Screen
 from armicro.cascade.tile import find_cells, pack_cells
 from armicro.engine.registry import NetworkSet
-from armicro.field import Field, Pixels
+from armicro.field import Field, Overview
 from armicro.report import (
     Account,
     Area,
@@ -34,11 +35,27 @@ from armicro.verdict import HR_UM_PER_PX, why_withheld
 SEEN: frozenset[FieldState] = frozenset({"analysed", "blank"})
 
 
+class Step(NamedTuple):
+    """What a field has brought."""
+
+    account: Account
+    """Its report with the observations that are news."""
+    late: Account | None
+    """In incremental mode the same of the field before, whose report has grown by what
+    left the view; None where nothing had waited."""
+    score: SlideScore
+
+
 class Pipeline:
     """The cascade and the slide that it fills."""
 
     def __init__(
-        self, networks: NetworkSet, choice: Choice, *, live: bool = False
+        self,
+        networks: NetworkSet,
+        choice: Choice,
+        *,
+        live: bool = False,
+        overview: Overview | None = None,
     ) -> None:
         """Take the networks.
 
@@ -46,18 +63,22 @@ class Pipeline:
             networks: an opened set.
             choice: the rig's ``[cascade]``.
             live: what its ``mode = "auto"`` goes by.
+            overview: small picture of the slide, which tells where its cells are.
 
         Raises:
             EngineError: the networks cannot do what is chosen.
         """
-        self.screen = Screen(networks, choice)
+        self._screen = Screen(networks, choice)
         self._networks = networks
         self._choice = choice
         self._findings = FindingSet(merge_um=choice.merge_um)
         self._coverage = Coverage()
+        if overview is not None:
+            cells = pack_cells(find_cells(overview.pixels, overview.um_per_px), pool=1)
+            self._coverage.know_cells(cells, overview.x_um, overview.y_um)
         lr = networks.manifest.lr
         self._increment = (
-            Increment(self.screen, self._coverage, tile_um=lr.tile_px * lr.um_per_px)
+            Increment(self._screen, self._coverage, tile_um=lr.tile_px * lr.um_per_px)
             if is_incremental(choice, live=live)
             else None
         )
@@ -67,31 +88,27 @@ class Pipeline:
         self._scored: tuple[Finding, ...] | None = None
         self._score: tuple[float, dict[str, tuple[float, float]]] = (0.0, {})
 
-    def step(self, field: Field) -> tuple[FieldReport, SlideScore]:
-        """Run one field through the cascade and into the slide.
+    def prepare(self, field: Field) -> Prepared:
+        """Make a field ready for ``step``; any thread may, while another one steps.
+
+        Args:
+            field: with its focus, which is measured where it was taken.
+        """
+        return self._screen.prepare(field)
+
+    def step(self, field: Field | Prepared) -> Step:
+        """Take a field through the cascade and into the slide.
 
         Raises:
             EngineError: the engine failed.
         """
-        account, _ = self.look(self.screen.prepare(with_focus(field)))
-        return account.report, self.score()
-
-    def look(self, prepared: Prepared) -> tuple[Account, Account | None]:
-        """Take a prepared field into the slide.
-
-        Returns:
-            Its report with the observations that are news; and, in incremental mode,
-            the same of the field before, whose report has grown by what left the view.
-
-        Raises:
-            EngineError: the engine failed.
-        """
-        if self._increment is None:
-            return self._kept(self.screen.analyse(prepared)), None
-        late = self._increment.leave(prepared)
+        if isinstance(field, Field):
+            field = self.prepare(with_focus(field))
+        late = self._increment.leave(field) if self._increment else None
         # Kept first: what it saw need not be looked for in the new field.
         late = late and self._kept(late)
-        return self._kept(self._increment.look(prepared)), late
+        look = self._increment.look if self._increment else self._screen.analyse
+        return Step(self._kept(look(field)), late, self.score())
 
     def flush(self) -> Account | None:
         """Look at what still waits, at the session's end; None where nothing does.
@@ -101,28 +118,6 @@ class Pipeline:
         """
         late = self._increment.leave(None) if self._increment else None
         return late and self._kept(late)
-
-    def read(self, fields: Iterable[Field]) -> Iterator[Account]:
-        """Run fields and the end; yield each account as ``look`` and ``flush`` do.
-
-        Raises:
-            EngineError: the engine failed.
-        """
-        for field in fields:
-            account, late = self.look(self.screen.prepare(with_focus(field)))
-            if late is not None:
-                yield late
-            yield account
-        rest = self.flush()
-        if rest is not None:
-            yield rest
-
-    def survey(
-        self, overview: Pixels, um_per_px: float, corner_xy_um: tuple[float, float]
-    ) -> None:
-        """Learn from a small picture of the slide where its cells are."""
-        cells = pack_cells(find_cells(overview, um_per_px), pool=1)
-        self._coverage.know_cells(cells, *corner_xy_um)
 
     def keep(
         self, report: FieldReport, observations: Sequence[Observation]
@@ -159,6 +154,10 @@ class Pipeline:
     def findings(self) -> tuple[Finding, ...]:
         """Every finding of the slide, one a cell, most suspicious first."""
         return tuple(seen.finding for seen in self._findings.merged())
+
+    def top(self, count: int) -> tuple[Finding, ...]:
+        """The top list: the most suspicious that lie apart."""
+        return tuple(seen.finding for seen in top(self._findings.merged(), count))
 
     def score(self) -> SlideScore:
         """The slide's running state.

@@ -115,7 +115,9 @@ class _Session:
         self._engines = lr, hr, rnn
         timed = replace(networks, lr=lr, hr=hr, rnn=rnn)
         live = job.mode == "live"
-        self._pipeline = Pipeline(timed, job.rig.cascade, live=live)
+        self._pipeline = Pipeline(
+            timed, job.rig.cascade, live=live, overview=overview_of(journal)
+        )
         self._before = journal.get("spent", Spent) or Spent()
         self._begun_ns = begun_ns(self._before, job.session, time.monotonic_ns())
         self._recent_ms: deque[float] = deque(maxlen=32)
@@ -132,7 +134,7 @@ class _Session:
         kept = _resume(journal, self._pipeline, self._seen)
         self._score = self._pipeline.score()
         self._writer = Writer(journal)
-        self._intake = Intake(job, self._pipeline.screen, kept)
+        self._intake = Intake(job, self._pipeline.prepare, kept)
         # Kept before the first field: a life that sees none has taken its time too.
         journal.set("spent", self._spent())
 
@@ -215,11 +217,10 @@ class _Session:
         # First what came with it: a field takes seconds, told meanwhile is the slide.
         self._keep_shown()
         spent_ns = self._spent_ns()
-        account, late = self._pipeline.look(ready.prepared)
+        account, late, self._score = self._pipeline.step(ready.prepared)
         for kept in (late, account):
             if kept is not None:
                 self._seen.add(kept.report)
-        self._score = self._pipeline.score()
         inference_ns = self._spent_ns() - spent_ns
         ready.stations["analysed"] = time.monotonic_ns()
         self._last = msgspec.structs.replace(account.report, inference_ns=inference_ns)
@@ -337,9 +338,6 @@ def _refuse_other_networks(job: Job, journal: Journal, networks: NetworkSet) -> 
 
 def _resume(journal: Journal, pipeline: Pipeline, seen_fields: SeenFields) -> set[int]:
     """Give the slide back what the journal kept; return the fields that it holds."""
-    seen = overview_of(journal)
-    if seen is not None:
-        pipeline.survey(seen.pixels, seen.um_per_px, (seen.x_um, seen.y_um))
     found: dict[int, list[Observation]] = {}
     for each in journal.observations(crops=False):
         found.setdefault(each.finding.field_seq, []).append(each)

@@ -4,11 +4,11 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from armicro.cascade.cut import Prepared
-from armicro.cascade.screen import Screen
+from armicro.field import Field
 from armicro.processes.job import Job
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
 from armicro.report import Shown
@@ -39,9 +39,11 @@ class Ready:
 class Intake:
     """The thread that asks for fields and prepares them."""
 
-    def __init__(self, job: Job, screen: Screen, kept: set[int]) -> None:
+    def __init__(
+        self, job: Job, prepare: Callable[[Field], Prepared], kept: set[int]
+    ) -> None:
         self._job = job
-        self._screen = screen
+        self._prepare = prepare
         self._kept = kept
         self._replays = job.mode == "replay"
         self._keeper: Keeper | None = None
@@ -145,7 +147,7 @@ class Intake:
             "sent": shot.sent_ns,
             "received": received_ns,
         }
-        prepared = self._screen.prepare(field)
+        prepared = self._prepare(field)
         stations["prepared"] = time.monotonic_ns()
         self._put(Ready(prepared, stations))
         return False

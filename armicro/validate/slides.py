@@ -10,6 +10,7 @@ cluster.
 """
 
 import argparse
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ import numpy as np
 from tqdm import tqdm
 
 from armicro import __version__
-from armicro.cascade.rank import order
 from armicro.certificate import now
 from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
@@ -30,9 +30,9 @@ from armicro.errors import SourceError, missing_extra
 from armicro.field import Pixels
 from armicro.metrics import Judged, judge, judge_figure
 from armicro.pipeline import Pipeline
+from armicro.report import Account, Finding
 from armicro.rig import Rig, read_rig
 from armicro.slide.crop import decode_crop, encode_crop
-from armicro.slide.track import FindingSet, top
 from armicro.source.identity import refuse_void, slide_sha256
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
@@ -204,23 +204,16 @@ def read_slide(task: SlideTask) -> str:
         threads=task.threads,
     ) as networks:
         pipeline = Pipeline(networks, task.rig.cascade)
-        seen = FindingSet(merge_um=task.rig.cascade.merge_um)
-        crops: dict[tuple[float, ...], bytes] = {}
-        try:
-            for account in pipeline.read(source.fields()):
-                news = seen.update(account.observations)
-                # Findings below 0.5 are in no top list that anybody looks at.
-                crops |= {
-                    order(one.finding): encode_crop(one.crop)
-                    for one in news
-                    if one.finding.hr_probability >= SUSPICIOUS
-                }
-        finally:
-            source.close()
+        crops: dict[Finding, bytes] = {}
+        with contextlib.closing(source):
+            for field in source.fields():
+                step = pipeline.step(field)
+                crops |= crops_of(step.account) | crops_of(step.late)
+        crops |= crops_of(pipeline.flush())
         score = pipeline.score()
         engine = engine_of(networks)
-    best = [order(one.finding) for one in top(seen.merged(), TOP_SHOWN)]
-    shown = [decode_crop(crops[key]) for key in best if key in crops]
+    best = pipeline.top(TOP_SHOWN)
+    shown = [decode_crop(crops[each]) for each in best if each in crops]
     write_sheet(shown, task.result.with_suffix(".jpg"))
     content = {
         "slide": task.slide,
@@ -238,6 +231,15 @@ def read_slide(task: SlideTask) -> str:
     part.write_text(json.dumps(content, indent=2), "utf-8")
     part.replace(task.result)
     return task.slide
+
+
+def crops_of(account: Account | None) -> dict[Finding, bytes]:
+    """Encode the crops of what may be in a top list that somebody looks at."""
+    return {
+        one.finding: encode_crop(one.crop)
+        for one in (account.observations if account else ())
+        if one.finding.hr_probability >= SUSPICIOUS
+    }
 
 
 def write_sheet(best: Iterable[Pixels], path: Path) -> None:

@@ -145,8 +145,14 @@ class Run:
     def read(self, fields: Iterator[Field]) -> "Run":
         tiles: dict[int, int] = {}
         begun = time.process_time()
-        for account in self.pipeline.read(fields):
-            tiles[account.report.seq] = account.report.lr_tiles
+        for field in fields:
+            account, late, _ = self.pipeline.step(field)
+            for report in (late and late.report, account.report):
+                if report:
+                    tiles[report.seq] = report.lr_tiles
+        rest = self.pipeline.flush()
+        if rest is not None:
+            tiles[rest.report.seq] = rest.report.lr_tiles
         self.seconds += time.process_time() - begun
         self.fields += len(tiles)
         self.tiles += sum(tiles.values())

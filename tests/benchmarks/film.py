@@ -175,7 +175,7 @@ class Slow:
         """What is known now; every second the newest field is taken."""
         if field.seq % ANSWER_FRAMES == 0:
             self._known = self._asked
-            report, score = self._pipeline.step(field)
+            (report, _), _, score = self._pipeline.step(field)
             self._asked = SlideState(
                 "drawn slide",
                 now_ns,

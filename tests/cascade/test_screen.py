@@ -185,7 +185,7 @@ def test_blank_field_costs_no_inference() -> None:
 def test_field_without_light_was_not_seen() -> None:
     dark = np.full((512, 612, 3), 6, np.uint8)
     pipeline = Pipeline(networks(), Choice())
-    report, score = pipeline.step(Field(dark, 0.5, 0, 1, HERE))
+    (report, _), _, score = pipeline.step(Field(dark, 0.5, 0, 1, HERE))
     assert report.state == "unreadable"
     assert "lamp" in report.reason
     assert score.score is None
@@ -301,7 +301,7 @@ def test_score_and_findings_are_functions_of_the_set_of_fields() -> None:
 
 def test_slide_of_which_nothing_was_seen_has_no_score() -> None:
     pipeline = Pipeline(networks(), Choice())
-    _, score = pipeline.step(field_with((50, 50), place=None))
+    score = pipeline.step(field_with((50, 50), place=None)).score
     assert score.score is None
     assert score.fields == 1
     assert score.coverage == 0.0
@@ -324,7 +324,7 @@ def test_score_is_withheld_below_a_hundred_cells(
 
 def test_few_cells_give_findings_and_the_reason_why_there_is_no_score() -> None:
     pipeline = Pipeline(networks(), Choice())
-    _, score = pipeline.step(field_with(*PLACES_UM))
+    score = pipeline.step(field_with(*PLACES_UM)).score
     assert (score.score, score.scores) == (None, {})
     assert score.findings > 0
     assert "a score needs 0.1 mm²" in score.withheld
@@ -344,10 +344,9 @@ def test_resumed_pipeline_knows_what_the_journal_kept() -> None:
     fields = overlapping_fields(6)
     whole, resumed = Pipeline(networks(), Choice()), Pipeline(networks(), Choice())
     for index, seen in enumerate(fields):
-        report, observations = whole.screen.analyse(whole.screen.prepare(seen))
-        news = whole.keep(report, observations)
+        account = whole.step(seen).account
         if index < 3:
-            resumed.keep(report, news)
+            resumed.keep(*account)
     for seen in fields[3:]:
         resumed.step(seen)
     assert resumed.findings() == whole.findings()
@@ -356,7 +355,7 @@ def test_resumed_pipeline_knows_what_the_journal_kept() -> None:
 
 def test_slide_of_empty_glass_has_no_score() -> None:
     pipeline = Pipeline(networks(), Choice())
-    report, score = pipeline.step(field_with())
+    (report, _), _, score = pipeline.step(field_with())
     assert report.state == "blank"
     assert score.score is None
 
@@ -375,10 +374,10 @@ def test_blurred_field_is_refused_and_does_not_count_as_seen() -> None:
     sharp = field_with(*PLACES_UM)
     soft = np.asarray(cv2.GaussianBlur(sharp.pixels, (0, 0), 3.0 / 0.25), np.uint8)
     pipeline = Pipeline(networks(), Choice())
-    report, score = pipeline.step(replace(sharp, pixels=soft))
+    (report, _), _, score = pipeline.step(replace(sharp, pixels=soft))
     assert report.state == "out_of_focus"
     assert "fine focus" in report.reason
     assert score.coverage == 0.0
-    report, score = pipeline.step(replace(sharp, seq=1))
+    (report, _), _, score = pipeline.step(replace(sharp, seq=1))
     assert report.state == "analysed"
     assert score.coverage == 1.0

@@ -170,11 +170,11 @@ class Fed:
 
     fields: tuple[Field, ...] = ()
 
-    def __init__(self, _job: Job, screen: Any, kept: set[int]) -> None:
+    def __init__(self, _job: Job, prepare: Any, kept: set[int]) -> None:
         self.ready: queue.Queue[Ready] = queue.Queue()
         for field in self.fields:
             if field.seq not in kept:
-                self.ready.put(Ready(screen.prepare(with_focus(field)), {}))
+                self.ready.put(Ready(prepare(with_focus(field)), {}))
         self.finished = threading.Event()
         self.finished.set()
         self.error = None

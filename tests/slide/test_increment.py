@@ -11,7 +11,7 @@ from armicro.cascade.choice import Choice
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.field import Field, Pixels, Place, Sight
 from armicro.pipeline import Pipeline
-from armicro.report import FieldReport, Finding
+from armicro.report import Account, FieldReport, Finding
 from armicro.source.phantom import paint_field
 from tests.cascade.test_screen import field_with, networks
 
@@ -62,8 +62,17 @@ def path(pixels: Pixels, step_xy_px: tuple[int, int]) -> list[Field]:
 
 
 def read(pipeline: Pipeline, fields: Sequence[Field]) -> dict[int, FieldReport]:
-    """Run fields; the last report of each."""
-    return {a.report.seq: a.report for a in pipeline.read(fields)}
+    """Run fields and the end; the last report of each."""
+    return {a.report.seq: a.report for a in accounts(pipeline, fields)}
+
+
+def accounts(pipeline: Pipeline, fields: Sequence[Field]) -> list[Account]:
+    """Run fields and the end; every account, as it came."""
+    told: list[Account | None] = []
+    for field in fields:
+        account, late, _ = pipeline.step(field)
+        told += [late, account]
+    return [each for each in (*told, pipeline.flush()) if each is not None]
 
 
 def tiles(reports: dict[int, FieldReport]) -> int:
@@ -161,7 +170,7 @@ def steps(
     """Reports as the fields came, and those that grew later."""
     now, late = [], []
     for field in fields:
-        account, grown = pipeline.look(pipeline.screen.prepare(field))
+        account, grown, _ = pipeline.step(pipeline.prepare(field))
         now.append(account.report)
         late += [grown.report] if grown else []
     return now, late
@@ -253,7 +262,7 @@ def test_sharper_view_of_the_same_place_replaces_the_blurred_one() -> None:
 def test_resumed_slide_covers_only_what_its_journal_says() -> None:
     killed = Pipeline(networks(), INCREMENTAL)
     fields = [at(200.0 * seq, 0, seq, cells=ROW) for seq in range(5)]
-    kept = list(killed.read(fields[:3]))
+    kept = accounts(killed, fields[:3])
     resumed = Pipeline(networks(), INCREMENTAL)
     for account in kept[:-1]:
         # The end, with what waited for it, was never written.
