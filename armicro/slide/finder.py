@@ -64,6 +64,8 @@ class View(NamedTuple):
     taken_ns: int
     told: Estimate | None = None
     """By a stage's encoder."""
+    is_rich: bool = True
+    """Whether there is enough in it for the slide's coordinates to begin with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,6 +28,10 @@ _KEYFRAMES = 180
 """Of all islands: some 75 MB."""
 _MOST = 120
 """Of one."""
+_PROVED = 2
+"""Keyframes that agree, with which an island becomes the map of a slide without one."""
+_STOOD = 10
+"""Fields that do the same: somebody stands there and reads."""
 _NEAREST = 6
 """Keyframes of another map on which a new one is searched."""
 
@@ -41,6 +45,8 @@ class _Sheet:
     """Where the field before its first lay; the slide's map has none."""
     away_um: Point | None = (0.0, 0.0)
     """Its origin on the base, as reckoned; None where nothing is known."""
+    fields: int = 0
+    """So many lay on it while the slide had no map."""
 
     def guess_um(self) -> Point | None:
         """Its origin on the slide, as reckoned."""
@@ -91,15 +97,20 @@ class Islands:
             worthy: whether it is sharp enough for a keyframe.
         """
         found = self._find(view)
-        if found is None and worthy and textured_blocks(view.look) >= LEAST_BLOCKS:
-            found = self._begin(view), Estimate(0.0, 0.0, 0.0)
+        if found is None and textured_blocks(view.look) >= LEAST_BLOCKS:
+            if self._main.finder.is_empty and view.is_rich:
+                # Here the slide's coordinates begin.
+                return Estimate(0.0, 0.0, 0.0)
+            if worthy:
+                found = self._begin(view), Estimate(0.0, 0.0, 0.0)
         self._on_front = found is not None
         if found is None:
             return None
         self._front, at = found
-        if not self._front.finder.keep(view, at, worthy=worthy):
-            return None
-        return self._tie(view, at)
+        is_new = self._front.finder.keep(view, at, worthy=worthy)
+        if self._main.finder.is_empty:
+            return self._promote(at)
+        return self._tie(view, at) if is_new else None
 
     def join(self, view: View, at: Estimate, *, new: bool) -> None:
         """Move those islands over that a field with a place ties to the map.
@@ -156,6 +167,15 @@ class Islands:
             least = min(self._islands[:-1], key=lambda each: len(each.finder.atlas))
             self._leave(least, least.base, least.away_um)
         return island
+
+    def _promote(self, at: Estimate) -> Estimate | None:
+        """Make the map in front the slide's, which has none, once it proved to hold."""
+        island = self._front
+        island.fields += 1
+        if len(island.finder.atlas) < _PROVED and island.fields < _STOOD:
+            return None
+        self._merge(island, self._main, Estimate(0.0, 0.0, 0.0))
+        return at
 
     def _keyframes(self) -> int:
         return sum(len(each.finder.atlas) for each in self._islands)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
-from armicro.align.agree import textured_blocks, without_still
+from armicro.align.agree import is_rich, textured_blocks, without_still
 from armicro.align.look import (
     Look,
     Plane,
@@ -79,7 +79,7 @@ class Register:
         bare = texture if clean is None else band_pass(light, clean)
         look = normalise(bare, noise, clean)
         told = self._encoder.guess(field.place) if field.place is not None else None
-        view = View(look, field.size_um, field.taken_ns, told)
+        view = View(look, field.size_um, field.taken_ns, told, is_rich(bare))
         seen = self._find(view)
         at = seen
         if seen is not None and told is not None:
@@ -102,11 +102,7 @@ class Register:
 
     def _find(self, view: View) -> Estimate | None:
         """Place of a field by its picture."""
-        if self._finder.is_empty:
-            # The first field with texture is where the slide's coordinates begin.
-            start = view.told is None and textured_blocks(view.look) >= LEAST_BLOCKS
-            return Estimate(0.0, 0.0, 0.0) if start else None
-        return self._finder.find(view)
+        return None if self._finder.is_empty else self._finder.find(view)
 
     def _begun(self, look: Look, told: Estimate) -> Estimate:
         """Where only the stage knows a place: it, and no error where the map begins.

@@ -216,7 +216,7 @@ def slides(folder: Path) -> dict[str, tuple[Path, Camera]]:
     return {name: made[name] for name in made if CHOSEN.slide in (None, name)}
 
 
-CHOSEN = argparse.Namespace(slide=None, seed=5)
+CHOSEN = argparse.Namespace(slide=None, seed=5, row="")
 
 
 def accuracy(folder: Path, count: int) -> None:
@@ -232,9 +232,12 @@ def accuracy(folder: Path, count: int) -> None:
                     noise=0.01,
                     seed=CHOSEN.seed,
                 )
+                row = f"{name}, {path}, {overlap:.0%}"
+                if CHOSEN.row not in row:
+                    continue
                 rig = Rig(camera=camera, scan=scan)
                 tally = run(fields_of(slide, rig, count))
-                print(tally.row(f"{name}, {path}, {overlap:.0%}"), flush=True)
+                print(tally.row(row), flush=True)
 
 
 def loops(folder: Path, count: int) -> None:
@@ -542,11 +545,12 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=300)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--slide", help="only this one")
+    parser.add_argument("--row", default="", help="only rows of accuracy with this")
     parser.add_argument("--seed", type=int, default=5, help="of slides and paths")
     parser.add_argument("--folder", type=Path, help="keep the drawn slides there")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    CHOSEN.slide, CHOSEN.seed = args.slide, args.seed
+    CHOSEN.slide, CHOSEN.seed, CHOSEN.row = args.slide, args.seed, args.row
     with tempfile.TemporaryDirectory() as folder:
         for name, part in PARTS.items():
             if args.part in (None, name):

@@ -146,6 +146,38 @@ def test_field_on_glass_alone_is_not_the_origin() -> None:
     assert place == Place(0.0, 0.0, 0.0, "image_registration")
 
 
+def poor_field(seq: int, *, moved_px: int = 0) -> Field:
+    """Glass with two cells at one side."""
+    pixels = np.full((320, 400, 3), 236, np.uint8)
+    for number, (x, y) in enumerate([(20, 30), (30, 170)]):
+        cell = SCENE[300:328, 300 + 90 * number : 328 + 90 * number]
+        pixels[y : y + 28, x + moved_px : x + moved_px + 28] = cell
+    return Field(pixels, 1.0, seq, 0)
+
+
+def test_field_of_almost_nothing_but_glass_is_not_the_origin() -> None:
+    # Nothing ties it to what comes: as the origin it would keep all that from the map.
+    register = Register(MemoryStore(), timed=False)
+    assert register.update(poor_field(0)).place is None
+    errors = errors_of(register, shown(loop(200)))
+    assert max(errors) < 1.0
+
+
+def test_fields_of_few_cells_that_prove_each_other_are_a_map() -> None:
+    register = Register(MemoryStore(), timed=False)
+    assert register.update(poor_field(0)).place is None
+    place = register.update(poor_field(1, moved_px=200)).place
+    assert place is not None
+    assert (place.x_um, place.y_um) == pytest.approx((-200.0, 0.0), abs=0.5)
+
+
+def test_field_of_few_cells_on_which_somebody_stays_has_a_place() -> None:
+    register = Register(MemoryStore(), timed=False)
+    places = [register.update(poor_field(seq)).place for seq in range(12)]
+    assert places[0] is None
+    assert places[-1] is not None
+
+
 def test_place_of_a_slide_file_is_left_alone() -> None:
     field = replace(field_at(SCENE, 0, 0), place=Place(5.0, 6.0, 0.1, "slide_file"))
     assert Register(MemoryStore()).update(field) is field
