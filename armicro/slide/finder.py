@@ -43,7 +43,7 @@ from armicro.slide.landmark import find_landmarks
 
 _LEAST_OVERLAP = 0.1
 _DOUBTLESS = 0.98
-_STILL_UM = 3.0
+STILL_UM = 3.0
 """A field that moved less may as well have stood."""
 LEAST_BLOCKS = 4
 """Textured blocks without which a field is no keyframe, and no start."""
@@ -97,7 +97,7 @@ class Steps:
 
     def add(self, step: tuple[float, float]) -> None:
         """Learn one."""
-        if math.hypot(*step) <= _STILL_UM:
+        if math.hypot(*step) <= STILL_UM:
             return
         if any(math.dist(step, known) < _STEADY_UM for known in self._recent):
             others = [s for s in self._repeated if math.dist(s, step) >= _STEADY_UM]
@@ -106,7 +106,7 @@ class Steps:
 
     def likely(self, last: tuple[float, float] | None) -> list[tuple[float, float]]:
         """The last step, if it was one."""
-        return [last] if last is not None and math.hypot(*last) > _STILL_UM else []
+        return [last] if last is not None and math.hypot(*last) > STILL_UM else []
 
     def usual(self) -> tuple[float, float]:
         """The step that was repeated last; none where there is none."""
@@ -163,7 +163,7 @@ class Finder:
     def _moved(self, at: Estimate | None) -> Estimate | None:
         """A place that is not the last one, at which dirt alone may fit."""
         last = self._last
-        stuck = at is None or last is None or way(at, last.at) <= _STILL_UM
+        stuck = at is None or last is None or way(at, last.at) <= STILL_UM
         return None if stuck else at
 
     def keep(self, view: View, at: Estimate, *, worthy: bool) -> bool:
@@ -331,14 +331,14 @@ class Finder:
         last = self._last
         if last is None or self._lost or last.look.fine.shape != look.fine.shape:
             return at
-        if at is not None and (not self._doubtful or way(at, last.at) > _STILL_UM):
+        if at is not None and (not self._doubtful or way(at, last.at) > STILL_UM):
             return at
         rest_last, rest = without_still(last.look, look)
         if textured_blocks(rest) < LEAST_BLOCKS:
             return at
         anchor = _anchor_of(last)._replace(look=rest_last)
         place = search_one(anchor, rest, is_patchy)
-        return place if place and way(place, last.at) > _STILL_UM else None
+        return place if place and way(place, last.at) > STILL_UM else None
 
     def recall(self, view: View) -> Estimate | None:
         """Ask the whole map whether it knows the cells of a field."""

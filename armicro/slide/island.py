@@ -18,7 +18,7 @@ from armicro.align.look import Plane
 from armicro.slide.atlas import Anchor, Keyframe, MemoryStore
 from armicro.slide.choice import RegisterChoice
 from armicro.slide.encoder import Estimate
-from armicro.slide.finder import LEAST_BLOCKS, Finder, Steps, View
+from armicro.slide.finder import LEAST_BLOCKS, STILL_UM, Finder, Steps, View
 from armicro.slide.tie import tie
 
 Point = tuple[float, float]
@@ -28,10 +28,9 @@ _KEYFRAMES = 180
 """Of all islands: some 75 MB."""
 _MOST = 120
 """Of one."""
-_PROVED = 2
-"""Keyframes that agree, with which an island becomes the map of a slide without one."""
 _STOOD = 10
-"""Fields that do the same: somebody stands there and reads."""
+"""Fields at one place that make an island the map of a slide without one: somebody
+stands there and reads. Elsewhere one that fits is enough."""
 _NEAREST = 6
 """Keyframes of another map on which a new one is searched."""
 
@@ -172,7 +171,8 @@ class Islands:
         """Make the map in front the slide's, which has none, once it proved to hold."""
         island = self._front
         island.fields += 1
-        if len(island.finder.atlas) < _PROVED and island.fields < _STOOD:
+        # Its first field lies at its origin.
+        if math.hypot(at.x_um, at.y_um) <= STILL_UM and island.fields < _STOOD:
             return None
         self._merge(island, self._main, Estimate(0.0, 0.0, 0.0))
         return at
