@@ -4,14 +4,37 @@ These cross the wire and fill the journal, so they are frozen msgspec structs; a
 that stay in the process (features, crops) travel beside them in ``Observation``.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from armicro.field import Place, Sight
+from armicro.rule import (
+    FURTHEST_UM,
+    Count,
+    DurationMs,
+    ExtentUm,
+    PlaceUm,
+    Seq,
+    Share,
+    SidePx,
+    SizeUm,
+    Text,
+    TimeNs,
+)
+
+MOST_FINDINGS = 16_384
+"""Told of at once: 2.3 MB; with all that a slide has besides they stay below 4 MB."""
+MOST_SEEN = 50_000
+"""Places of fields that the display is told of: 1 MB."""
+SEEN_BYTES = 20
+MOST_GROUND_BYTES = 67_000
+"""Of shown ground told at once: 128 chunks of about 1 mm."""
 
 FieldState = Literal[
     "analysed",
@@ -25,21 +48,24 @@ FieldState = Literal[
 """What became of a field; only the first two count as seen."""
 
 
-Area = tuple[float, float, float, float]
+Area = tuple[PlaceUm, PlaceUm, PlaceUm, PlaceUm]
 """Left, top, width and height in slide coordinates, µm."""
 
 
 class Finding(msgspec.Struct, frozen=True):
     """One suspected lesion cell in slide coordinates."""
 
-    x_um: float
-    y_um: float
+    x_um: PlaceUm
+    y_um: PlaceUm
     """The centre."""
-    width_um: float
-    height_um: float
-    lr_probability: float
-    hr_probability: float
-    field_seq: int
+    width_um: SizeUm
+    height_um: SizeUm
+    lr_probability: Share
+    hr_probability: Share
+    field_seq: Count
+
+
+Findings = Annotated[tuple[Finding, ...], Meta(max_length=MOST_FINDINGS)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,36 +86,46 @@ class Observation:
 class CellBits(msgspec.Struct, frozen=True):
     """Where a field holds cells, packed: a bit a square of ``pitch_um``."""
 
-    rows: int
-    columns: int
-    pitch_um: float
+    rows: SidePx
+    columns: SidePx
+    pitch_um: SizeUm
     bits: bytes
     """Row by row, the first square in the highest bit."""
+
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        squares = self.rows * self.columns
+        fits = len(self.bits) == math.ceil(squares / 8)
+        return "" if fits else f"bits has {len(self.bits)} bytes for {squares} squares"
 
 
 class FieldReport(msgspec.Struct, frozen=True):
     """What the cascade says of one field."""
 
-    seq: int
+    seq: Count
     state: FieldState
-    reason: str = ""
+    reason: Text = ""
     """Why there are no boxes, in words for the operator; empty when analysed."""
     place: Place | None = None
-    width_um: float = 0.0
-    height_um: float = 0.0
-    cell_share: float = 0.0
+    width_um: ExtentUm = 0.0
+    height_um: ExtentUm = 0.0
+    cell_share: Share = 0.0
     """Share of the field's area that holds cells, 0-1."""
     cells: CellBits | None = None
-    lr_tiles: int = 0
-    lr_positive: int = 0
-    hr_tiles: int = 0
-    inference_ns: int = 0
+    lr_tiles: Count = 0
+    lr_positive: Count = 0
+    hr_tiles: Count = 0
+    inference_ns: Count = 0
     """Filled by the process, which has a clock; 0 in the pure pipeline."""
-    findings: tuple[Finding, ...] = ()
+    findings: Findings = ()
     sight: Sight | None = None
-    areas_xywh_um: tuple[Area, ...] | None = None
+    areas_xywh_um: Annotated[tuple[Area, ...], Meta(max_length=4_096)] | None = None
     """What the LR network looked at, and empty glass between; None: the whole field.
     Fewer in incremental mode, which leaves out what was analysed before."""
+
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        return self.cells.broken() if self.cells else ""
 
 
 class Account(NamedTuple):
@@ -102,13 +138,13 @@ class Account(NamedTuple):
 class Shown(msgspec.Struct, frozen=True):
     """What the operator was shown, whether the cascade was given it or not."""
 
-    life: int
+    life: TimeNs
     """Clock at the start of the capture that tells it: a later one counts anew."""
-    number: int
+    number: TimeNs
     """Of this telling, unique."""
-    unplaced: int = 0
+    unplaced: Seq = 0
     """Fields shown in that life whose place is not known."""
-    ground: bytes = b""
+    ground: Annotated[bytes, Meta(max_length=MOST_GROUND_BYTES)] = b""
     """Where the others lay: ``Ground.pack``."""
 
 
@@ -120,11 +156,11 @@ RevisitReason = Literal[
 class Revisit(msgspec.Struct, frozen=True):
     """A part of the slide that the operator should see again, and why."""
 
-    x_um: float
-    y_um: float
+    x_um: PlaceUm
+    y_um: PlaceUm
     """Its top left corner."""
-    width_um: float
-    height_um: float
+    width_um: ExtentUm
+    height_um: ExtentUm
     reason: RevisitReason
     """``passed``: shown and never analysed; ``passing``: a suspicious cell that was
     seen only while the stage moved."""
@@ -133,18 +169,54 @@ class Revisit(msgspec.Struct, frozen=True):
 class SlideScore(msgspec.Struct, frozen=True):
     """The running state of the slide; a function of the set of reports seen."""
 
-    score: float | None = None
+    score: Share | None = None
     """Mean of the six RNNs, 0-1; None while ``withheld``."""
-    scores: dict[str, tuple[float, float]] = {}
+    scores: Annotated[dict[str, tuple[Share, Share]], Meta(max_length=16)] = {}
     """The two RNNs over the top 10, 20 and 30: {"10": (a, b), "20": ..., "30": ...}."""
-    coverage: float = 0.0
+    coverage: Share = 0.0
     """Share of the slide's cell area analysed, 0-1."""
-    fields: int = 0
-    fields_unreadable: int = 0
-    findings: int = 0
-    megapixels: float = 0.0
+    fields: Count = 0
+    fields_unreadable: Count = 0
+    findings: Count = 0
+    megapixels: Annotated[float, Meta(ge=0, le=1e15)] = 0.0
     """Analysed area in pixels of 0.243 µm."""
-    withheld: str = ""
+    withheld: Text = ""
     """Why there is no score, in words."""
-    fields_unplaced: int = 0
+    fields_unplaced: Count = 0
     """Fields whose place is not known: they are in no coverage."""
+
+
+class SlideReport(msgspec.Struct, frozen=True):
+    """The slide's whole state as the operator needs it."""
+
+    name: Text
+    score: SlideScore
+    last: FieldReport | None = None
+    """The newest field's report."""
+    findings: Findings = ()
+    """Every finding that may be drawn, in slide coordinates, most suspicious first."""
+    fields_dropped: Count = 0
+    inference_ms: DurationMs = 0.0
+    """Median over the last fields."""
+    problem: Text = ""
+    """Why no boxes may be drawn at all; empty when they may."""
+    seen: Annotated[bytes, Meta(max_length=MOST_SEEN * SEEN_BYTES)] = b""
+    """Where fields were seen: rows of five little-endian float32, x, y, width and
+    height in µm, and 1 where the field could be read, else 0; rows are only ever added
+    at the end."""
+    finished: bool = False
+    """The path is done: silence is no fault from here on."""
+    revisits: Annotated[tuple[Revisit, ...], Meta(max_length=1_024)] = ()
+    """What should be looked at again, the most pressing first."""
+
+    def seen_rows(self) -> NDArray[np.float32]:
+        """``seen`` as (fields, 5)."""
+        return np.frombuffer(self.seen, "<f4").reshape(-1, 5)
+
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        if len(self.seen) % SEEN_BYTES:
+            return f"seen has {len(self.seen)} bytes, a row has {SEEN_BYTES}"
+        if not np.abs(self.seen_rows()).max(initial=0.0) <= FURTHEST_UM:
+            return "seen lies nowhere"
+        return self.last.broken() if self.last else ""

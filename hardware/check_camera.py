@@ -157,7 +157,7 @@ def look(rig: Rig, seconds: float) -> tuple[Card, list[Field]]:
 def without_pixels(field: Field) -> Field:
     """The field without its pixels."""
     empty = np.empty((0, 0, 3), np.uint8)
-    return Field(empty, field.um_per_px, field.seq, field.taken_ns, field.place)
+    return Field(field.um_per_px, field.seq, field.taken_ns, field.place, pixels=empty)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -73,4 +73,4 @@ def field_at(
     scene: Pixels, x: int, y: int, seq: int = 0, *, fps: float = 30.0
 ) -> Field:
     """A field of the scene that does not say where it was cut."""
-    return Field(cut(scene, x, y, seed=seq), 1.0, seq, round(seq / fps * 1e9))
+    return Field(1.0, seq, round(seq / fps * 1e9), pixels=cut(scene, x, y, seed=seq))

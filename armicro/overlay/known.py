@@ -32,8 +32,9 @@ class Known:
         if old is None or slide.findings != old.findings:
             self.shelf, self.top = Shelf(slide.findings), top(slide.findings)
         self.revisits = pressing(slide.revisits)
-        known = 0 if old is None or another else len(old.seen)
-        for x_um, y_um, width_um, height_um, readable in slide.seen[known:].tolist():
+        known = 0 if old is None or another else len(old.seen_rows())
+        rows = slide.seen_rows()[known:].tolist()
+        for x_um, y_um, width_um, height_um, readable in rows:
             place = Place(x_um, y_um, 0.0, "slide_file")
             self._mark(
                 place, (width_um, height_um), ANALYSED if readable else UNREADABLE

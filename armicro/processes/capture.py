@@ -11,11 +11,11 @@ import contextlib
 import time
 from bisect import bisect_right
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 
-import msgspec
+from msgspec.structs import replace
 
 from armicro.field import Field
 from armicro.processes.begin import open_job_source
@@ -28,7 +28,6 @@ from armicro.processes.shown import ShownGround
 from armicro.processes.trust import Trust
 from armicro.slide.focus import with_focus
 from armicro.slide.journal import Journal
-from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Peer, Publisher
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Ask, Shot, View, Wait
@@ -146,7 +145,7 @@ class _Capture:
 
     def _asked(self, ask: Ask) -> None:
         # What infer has copied need not stay in the ring.
-        self._shots = [shot for shot in self._shots if shot.seq > ask.after]
+        self._shots = [shot for shot in self._shots if shot.head.seq > ask.after]
         self._shown.keep(ask.kept)
         if ask.done is None:
             return
@@ -165,7 +164,7 @@ class _Capture:
         self._put_seq = max(self._put_seq, done_seq)
         self._given_seq = max(self._given_seq, done_seq)
         # One that waits since before has a number that may be taken.
-        self._shots = [shot for shot in self._shots if shot.seq > done_seq]
+        self._shots = [shot for shot in self._shots if shot.head.seq > done_seq]
 
     def _put(self, field: Field) -> None:
         field = with_focus(replace(field, seq=field.seq + self._first_seq))
@@ -175,11 +174,9 @@ class _Capture:
         spot = self._ring.put(field, keep=keep)
         if spot is None:
             return
-        shot = shot_from_field(
-            field, sent_ns=time.monotonic_ns(), slot=spot.slot, stamp=spot.stamp
-        )
+        shot = Shot(field.head, time.monotonic_ns(), *spot)
         self._shots = [shot] if self._live else [*self._shots, shot]
-        self._newest, self._put_seq = shot, shot.seq
+        self._newest, self._put_seq = shot, field.seq
         self._show(shot)
 
     def _answer(self) -> None:
@@ -189,14 +186,12 @@ class _Capture:
         pixels = None
         if isinstance(reply, Shot):
             if self._live:
-                skipped = max(0, reply.seq - self._given_seq - 1)
-                reply = msgspec.structs.replace(
-                    reply, skipped=skipped, shown=self._shown.tell()
-                )
-            self._given_seq = reply.seq
+                skipped = max(0, reply.head.seq - self._given_seq - 1)
+                reply = replace(reply, skipped=skipped, shown=self._shown.tell())
+            self._given_seq = reply.head.seq
             if self._answers.carries_pixels:
                 pixels = self._ring.read(reply)
-                reply = msgspec.structs.replace(reply, slot=-1, stamp=0)
+                reply = replace(reply, slot=-1, stamp=0)
         for peer in self._askers.values():
             self._answers.reply(peer, reply, pixels=pixels)
         self._askers.clear()

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import msgspec
 import numpy as np
 
-from armicro.field import Overview, Pixels
+from armicro.field import FieldHead, Overview, Pixels
 from armicro.overlay.picture import Cut, cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.processes.job import Job
@@ -55,13 +56,16 @@ class WireFeed:
         if isinstance(view, View):
             source, problem, heard_ns = view.source, view.problem, now_ns
             warning = view.warning
-            if view.shot is not None and _is_news(view.shot, field):
+            if view.shot is not None and _is_news(view.shot.head, field):
                 field = self._field(view.shot)
         state = before.slide
         if isinstance(slide, Slide):
-            state = _state(slide, now_ns)
+            told = msgspec.structs.asdict(slide.report)
+            state = SlideState(**told, heard_ns=now_ns)
         if view is not None or slide is not None:
-            finished = slide.finished if isinstance(slide, Slide) else before.finished
+            finished = (
+                slide.report.finished if isinstance(slide, Slide) else before.finished
+            )
             self._snapshot = Snapshot(
                 *(field, state, source, problem, heard_ns, before.overview, finished),
                 warning,
@@ -87,19 +91,9 @@ class WireFeed:
         return f"grab_to_painted_ms p50={p50:.1f} p95={p95:.1f}"
 
     def _field(self, shot: Shot) -> LiveField:
-        self._taken = {shot.seq: shot.taken_ns}
-        return LiveField(
-            seq=shot.seq,
-            taken_ns=shot.taken_ns,
-            um_per_px=shot.um_per_px,
-            width_px=shot.width_px,
-            height_px=shot.height_px,
-            render=partial(self._render, shot),
-            place=shot.place,
-            fault=shot.fault,
-            sight=shot.sight,
-            voided=shot.voided,
-        )
+        self._taken = {shot.head.seq: shot.head.taken_ns}
+        told = msgspec.structs.asdict(shot.head)
+        return LiveField(**told, render=partial(self._render, shot))
 
     def _render(self, shot: Shot, cut: Cut) -> Pixels | None:
         return self._ring.look(shot, lambda pixels: cut_out(pixels, cut))
@@ -113,23 +107,8 @@ def read_overview(job: Job) -> Overview | None:
         return overview_of(journal)
 
 
-def _is_news(shot: Shot, shown: LiveField | None) -> bool:
+def _is_news(head: FieldHead, shown: FieldHead | None) -> bool:
     """Whether it is another field; a capture that started anew may count from 0."""
     if shown is None:
         return True
-    return (shot.seq, shot.taken_ns) != (shown.seq, shown.taken_ns)
-
-
-def _state(slide: Slide, now_ns: int) -> SlideState:
-    return SlideState(
-        name=slide.name,
-        heard_ns=now_ns,
-        score=slide.score,
-        findings=slide.findings,
-        last=slide.last,
-        fields_dropped=slide.fields_dropped,
-        inference_ms=slide.inference_ms,
-        problem=slide.problem,
-        seen=np.frombuffer(slide.seen, "<f4").reshape(-1, 5),
-        revisits=slide.revisits,
-    )
+    return (head.seq, head.taken_ns) != (shown.seq, shown.taken_ns)

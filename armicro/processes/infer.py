@@ -31,12 +31,19 @@ from armicro.processes.life import Life
 from armicro.processes.seen import SeenFields
 from armicro.processes.timed import TimedEngine
 from armicro.processes.writer import Facts, Writer
-from armicro.report import Account, FieldReport, Observation, Revisit, SlideScore
+from armicro.report import (
+    MOST_FINDINGS,
+    Account,
+    FieldReport,
+    Observation,
+    Revisit,
+    SlideReport,
+    SlideScore,
+)
 from armicro.session.record import overview_of
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
-from armicro.wire.rule import MOST_FINDINGS
 from armicro.wire.topic import Slide
 
 DRAWN = 2000
@@ -275,18 +282,20 @@ class _Session:
         told = min(told, MOST_FINDINGS)
         self._publisher.send(
             Slide(
-                session=self._job.session,
-                name=self._job.folder.name,
-                sent_ns=time.monotonic_ns(),
-                score=self._score,
-                last=self._last,
-                findings=findings[:told],
-                fields_dropped=self._spent().fields_dropped,
-                inference_ms=median(self._recent_ms) if self._recent_ms else 0.0,
-                problem=self._intake.problem,
-                seen=self._seen.rows,
-                finished=self._finished,
-                revisits=self._revisits,
+                self._job.session,
+                time.monotonic_ns(),
+                SlideReport(
+                    name=self._job.folder.name,
+                    score=self._score,
+                    last=self._last,
+                    findings=findings[:told],
+                    fields_dropped=self._spent().fields_dropped,
+                    inference_ms=median(self._recent_ms) if self._recent_ms else 0.0,
+                    problem=self._intake.problem,
+                    seen=self._seen.rows,
+                    finished=self._finished,
+                    revisits=self._revisits,
+                ),
             )
         )
 

@@ -12,14 +12,14 @@ from armicro.field import Field
 from armicro.processes.job import Job
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
 from armicro.report import Shown
+from armicro.rule import MOST_SEQ
 from armicro.slide.mosaic_file import MOSAIC
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
 from armicro.wire.codec import Parcel, field_from_shot
 from armicro.wire.link import Asker
 from armicro.wire.ring import Ring
-from armicro.wire.rule import MOST_RANGES, SEQ
-from armicro.wire.topic import Ask, Shot, Wait
+from armicro.wire.topic import MOST_RANGES, Ask, Shot, Wait
 
 ASK_MS = 500
 """After this a silent capture is asked again."""
@@ -133,9 +133,9 @@ class Intake:
             return self._replays
         self.problem = ""
         self.skipped += shot.skipped
-        self._kept.add(shot.seq)
-        self._after = shot.seq
         field = field_from_shot(shot, pixels)
+        self._kept.add(field.seq)
+        self._after = field.seq
         if recorder is not None:
             # Here, and not beside it: what was analysed is what can be played again.
             recorder.write(field)
@@ -143,7 +143,7 @@ class Intake:
             # Before the field can count as done; in live while the engine works.
             self._keeper.take(field, at_once=self._replays)
         stations = {
-            "taken": shot.taken_ns,
+            "taken": field.taken_ns,
             "sent": shot.sent_ns,
             "received": received_ns,
         }
@@ -170,7 +170,7 @@ class Intake:
     def _done(self) -> Ranges:
         if self._job.mode == "live":
             # A camera does not go back: only where to count on from matters.
-            return ((0, min(max(self._kept), SEQ[1])),) if self._kept else ()
+            return ((0, min(max(self._kept), MOST_SEQ)),) if self._kept else ()
         # What does not fit comes again, which changes nothing.
         return ranges_of(self._kept)[:MOST_RANGES]
 

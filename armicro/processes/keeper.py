@@ -130,7 +130,7 @@ def run(job: Job, life: Life) -> None:
 def _field(message: View, ring: Ring) -> Field | None:
     """The newest field, out of the ring; None when it was overwritten meanwhile."""
     shot: Shot | None = message.shot
-    if shot is None or shot.place is None:
+    if shot is None or shot.head.place is None:
         return None
     pixels = ring.read(shot)
     return None if pixels is None else field_from_shot(shot, pixels)

@@ -9,8 +9,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Container
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field

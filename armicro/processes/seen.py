@@ -3,9 +3,8 @@
 import struct
 
 from armicro.pipeline import SEEN, Pipeline
-from armicro.report import FieldReport
+from armicro.report import MOST_SEEN, FieldReport
 from armicro.slide.coverage import BIN_UM
-from armicro.wire.rule import MOST_SEEN
 
 
 class SeenFields:

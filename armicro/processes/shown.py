@@ -8,9 +8,10 @@ journal keeps it; what is left at the end is written by capture itself.
 import time
 
 from armicro.field import Field
-from armicro.report import Shown
-from armicro.slide.coverage import Ground
-from armicro.wire.rule import MOST_CHUNKS
+from armicro.report import MOST_GROUND_BYTES, Shown
+from armicro.slide.coverage import CHUNK_BYTES, Ground
+
+MOST_CHUNKS = MOST_GROUND_BYTES // CHUNK_BYTES
 
 
 class ShownGround:

@@ -1,9 +1,8 @@
 """May this camera's fields be believed? Asked at its opening, and while it runs."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
+from msgspec.structs import replace
 
 from armicro.calibrate.drift import Drift, Verdict
 from armicro.certificate import now

@@ -22,7 +22,7 @@ from armicro.errors import SourceError
 from armicro.field import Overview
 from armicro.picture import check_header
 from armicro.report import FieldReport, Finding, SlideScore
-from armicro.rule import PLACE_UM
+from armicro.rule import PlaceUm
 from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.journal import Event, Journal
 from armicro.slide.track import FindingSet, top
@@ -40,7 +40,6 @@ Facts = dict[str, Any]
 MOST_OVERVIEW_PX = 1 << 24
 """Of the small picture of a slide: its longest side has some 2,000."""
 Scale = Annotated[float, Meta(gt=0, le=1e6)]
-Place = Annotated[float, Meta(ge=PLACE_UM[0], le=PLACE_UM[1])]
 Level = Annotated[int, Meta(ge=0, le=255)]
 SlidePx = Annotated[int, Meta(ge=0, le=2**31)]
 
@@ -75,8 +74,8 @@ class OverviewCard(msgspec.Struct, frozen=True):
 
     png: bytes
     um_per_px: Scale
-    x_um: Place = 0.0
-    y_um: Place = 0.0
+    x_um: PlaceUm = 0.0
+    y_um: PlaceUm = 0.0
     """Slide coordinates of its top left corner."""
 
     def __post_init__(self) -> None:
@@ -101,8 +100,8 @@ class MapCard(msgspec.Struct, frozen=True):
 
     file: str
     um_per_px: Scale
-    x_um: Place
-    y_um: Place
+    x_um: PlaceUm
+    y_um: PlaceUm
     """Slide coordinates of its top left corner."""
     width_px: SlidePx
     height_px: SlidePx

@@ -10,11 +10,11 @@ noise adds to the two is reckoned from the noise between neighbours, and taken o
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from armicro.field import Field, Pixels, Sight
@@ -62,9 +62,7 @@ def with_focus(field: Field) -> Field:
     if field.fault or sight.focus is not None:
         return field
     focus = measure_focus(field.pixels, field.um_per_px)
-    return replace(
-        field, sight=Sight(focus, sight.velocity_xy_um_per_s, sight.smear_um)
-    )
+    return replace(field, sight=replace(sight, focus=focus))
 
 
 def edge_sigma_um(grey: NDArray[np.uint8], um_per_px: float) -> float | None:

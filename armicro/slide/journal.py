@@ -18,15 +18,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 
 from armicro.errors import SourceError
 from armicro.report import Account, FieldReport, Finding, Observation, Shown
-from armicro.rule import COUNT, EXTENT_UM, SHARE, broken_rule
+from armicro.rule import Count, ExtentUm, Share, cut_texts
 from armicro.slide.coverage import Ground, broken_ground
 from armicro.slide.crop import check_crop, decode_crop, encode_crop
 from armicro.slide.database import Database, one_line
@@ -237,7 +236,7 @@ class Journal(Database):
             rows = self._database.execute(
                 "SELECT seq, stations FROM fields ORDER BY seq"
             )
-            decoder = msgspec.json.Decoder(dict[str, _Count])
+            decoder = msgspec.json.Decoder(dict[str, Count])
             found = [(seq, decoder.decode(text)) for seq, text in rows]
             names = {name for _, passed in found for name in passed}
             if len(names) > MOST_STATIONS:
@@ -291,19 +290,12 @@ class Journal(Database):
         self._database.executemany(_OBSERVE, grown.rows)
 
 
-_Count = Annotated[int, Meta(ge=COUNT[0], le=COUNT[1])]
-_Share = Annotated[float, Meta(ge=SHARE[0], le=SHARE[1])]
-_ErrorUm = Annotated[float, Meta(ge=EXTENT_UM[0], le=EXTENT_UM[1])]
-
-
 def _fact_of(value: object, kind: type[Kind]) -> Kind:
     if isinstance(value, bytes):
         return msgspec.convert(value, kind)
     if not isinstance(value, str):
         raise TypeError(f"it is {type(value).__name__}, expected text")
     fact = msgspec.json.decode(value, type=kind)
-    if isinstance(fact, msgspec.Struct) and (broken := broken_rule(fact)):
-        raise ValueError(broken)
     if isinstance(fact, float) and not math.isfinite(fact):
         raise ValueError(f"it is {fact}")
     layer: list[object] = [fact]
@@ -320,7 +312,7 @@ def _fact_of(value: object, kind: type[Kind]) -> Kind:
 
 
 def _event_of(row: tuple[object, ...]) -> Event:
-    at_ns, kind, text = msgspec.convert(row, tuple[_Count, str, str])
+    at_ns, kind, text = msgspec.convert(row, tuple[Count, str, str])
     return Event(at_ns, kind, text)
 
 
@@ -330,7 +322,7 @@ def _report_of(report: FieldReport, seq: object, state: object) -> FieldReport:
     Raises:
         ValueError: it does not, or is another field's.
     """
-    broken = broken_rule(report)
+    broken = report.broken()
     if not broken and (report.seq, report.state) != (seq, state):
         broken = f"its report is of field {report.seq}, {report.state}"
     if broken:
@@ -341,17 +333,16 @@ def _report_of(report: FieldReport, seq: object, state: object) -> FieldReport:
 def _observation_of(row: tuple[Any, ...]) -> Observation:
     finding = msgspec.convert(dict(zip(_FINDING_FIELDS, row, strict=False)), Finding)
     features = np.frombuffer(row[9], np.float32)
-    broken = broken_rule(finding)
     if features.shape != (FEATURES,) or not np.isfinite(features).all():
-        broken = broken or f"features are not {FEATURES} numbers"
-    if broken:
-        raise ValueError(f"finding of field {finding.field_seq}: {broken}")
+        raise ValueError(
+            f"finding of field {finding.field_seq}: features are not {FEATURES} numbers"
+        )
     return Observation(
         finding,
         features,
         np.empty((0, 0, 3), np.uint8) if row[10] is None else decode_crop(row[10]),
-        msgspec.convert(row[7], _ErrorUm),
-        msgspec.convert(row[8], _Share | None),
+        msgspec.convert(row[7], ExtentUm),
+        msgspec.convert(row[8], Share | None),
     )
 
 
@@ -360,7 +351,7 @@ def _value_of(fact: object) -> bytes | str:
 
 
 def _report_text(report: FieldReport) -> str:
-    return msgspec.json.encode(report).decode()
+    return msgspec.json.encode(cut_texts(report)).decode()
 
 
 def _refuse_strangers(report: FieldReport, observations: Sequence[Observation]) -> None:

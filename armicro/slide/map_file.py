@@ -6,17 +6,15 @@ errors are far below those of a camera; a keyframe takes some 100 kB.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import cv2
 import msgspec
 import numpy as np
-from msgspec import Meta
 
 from armicro.align.look import Look
 from armicro.errors import SourceError
 from armicro.picture import check_header
-from armicro.rule import EXTENT_UM, PLACE_UM
+from armicro.rule import ExtentUm, PlaceUm
 from armicro.slide.atlas import Keyframe
 from armicro.slide.database import Database, Schema
 from armicro.slide.landmark import WORDS, Landmarks
@@ -42,9 +40,7 @@ _SCALE = 31.0
 """Grey levels a unit of texture, which lies between -4 and 4."""
 
 
-_Place = Annotated[float, Meta(ge=PLACE_UM[0], le=PLACE_UM[1])]
-_Extent = Annotated[float, Meta(ge=EXTENT_UM[0], le=EXTENT_UM[1])]
-_Row = tuple[_Place, _Place, _Extent, _Extent, _Extent, bytes, bytes]
+_Row = tuple[PlaceUm, PlaceUm, ExtentUm, ExtentUm, ExtentUm, bytes, bytes]
 
 
 class MapFile(Database):

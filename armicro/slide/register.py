@@ -6,9 +6,8 @@ and the islands on which fields are tracked while the way is lost.
 """
 
 import math
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from armicro.align.agree import is_rich, textured_blocks, without_still
 from armicro.align.look import (
@@ -117,8 +116,8 @@ class Register:
         sight = field.sight or Sight()
         velocity = self._finder.velocity(view, at)
         if velocity is None:
-            return msgspec.structs.replace(sight, velocity_xy_um_per_s=None)
-        return msgspec.structs.replace(
+            return replace(sight, velocity_xy_um_per_s=None)
+        return replace(
             sight,
             velocity_xy_um_per_s=velocity,
             smear_um=math.hypot(*velocity) * self._exposure_s,

@@ -253,11 +253,11 @@ class BaslerSource:
             )
         stamp_ns = round(frame.TimeStamp * self._tick_ns())
         return Field(
-            pixels=pixels,
             um_per_px=um_per_px,
             seq=seq,
             taken_ns=shutter.taken_ns(stamp_ns, now_ns),
             place=place,
+            pixels=pixels,
         )
 
     def _tick_ns(self) -> float:

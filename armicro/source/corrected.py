@@ -7,10 +7,10 @@ are factors, so they hold for a camera with a gamma curve as well.
 """
 
 from collections.abc import Container, Iterator
-from dataclasses import replace
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from armicro.calibrate.light import enlarge

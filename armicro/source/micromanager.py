@@ -134,11 +134,11 @@ class MicroManagerSource:
         if self._camera.white_balance is not None:
             pixels = apply_gains(pixels, self._camera.white_balance)
         return Field(
-            pixels=pixels,
             um_per_px=self._camera.um_per_px,
             seq=seq,
             taken_ns=taken_ns,
             place=place,
+            pixels=pixels,
         )
 
     def _place(self, before: Point | None) -> Place | None:

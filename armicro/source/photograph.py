@@ -101,7 +101,7 @@ class PhotographSource:
             fault = one_line(state_text("unreadable", what=f"{picture.name}: {reason}"))
         scale = self._camera.um_per_px
         place = own_ground(seq, self._size_px, scale)
-        return Field(pixels, scale, seq, self._clock(), place, fault=fault)
+        return Field(scale, seq, self._clock(), place, fault=fault, pixels=pixels)
 
     def _read(self, picture: _Picture) -> Pixels:
         # A pipe of that name would be waited for without end.

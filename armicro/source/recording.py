@@ -4,7 +4,7 @@ A recording is a folder that needs no program of ours to look into::
 
     recording.json      format version and the card of the source
     overview.png        where the source had one
-    fields.jsonl        a line a field: all that ``Field`` holds but the pixels
+    fields.jsonl        a line a field: its ``FieldHead``
     pixels/000000.png   in the order of the lines
 
 It only ever grows. Pixels are written before their line, so a line that is complete has
@@ -15,15 +15,14 @@ import errno
 import os
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import cv2
 import msgspec
 import numpy as np
-from msgspec import Meta
 
 from armicro.errors import DiskError, SourceError
-from armicro.field import Field, Overview, Pixels, Place, Sight
+from armicro.field import Field, FieldHead, Overview, Pixels
 from armicro.file import (
     create,
     make_own_folder,
@@ -32,10 +31,13 @@ from armicro.file import (
     write_whole,
 )
 from armicro.picture import MOST_PX, check_header
+from armicro.rule import SidePx, UmPerPx, cut_texts
 from armicro.source import Card
 from armicro.verdict import state_text
 
-VERSION = 1
+VERSION = 2
+"""Since 2 what is written keeps the bounds of ``FieldHead``; the form is that of 1."""
+_READ = (1, VERSION)
 _HEADER, _INDEX, _OVERVIEW, _PIXELS = (
     "recording.json",
     "fields.jsonl",
@@ -52,11 +54,6 @@ _PNG = (
 )
 
 
-UmPerPx = Annotated[float, Meta(gt=0, le=1000.0)]
-Side = Annotated[int, Meta(ge=1, le=65_535)]
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-
-
 class _Corner(msgspec.Struct, frozen=True):
     um_per_px: float
     x_um: float
@@ -67,24 +64,12 @@ class _Header(msgspec.Struct, frozen=True):
     armicro_recording: int
     name: str
     um_per_px: UmPerPx
-    width_px: Side
-    height_px: Side
+    width_px: SidePx
+    height_px: SidePx
     pixel_um: float | None = None
     shown_xywh_px: tuple[int, int, int, int] | None = None
     pixel_xy_um: tuple[float, float] | None = None
     overview: _Corner | None = None
-
-
-class _Record(msgspec.Struct, frozen=True):
-    seq: Count
-    taken_ns: int
-    um_per_px: UmPerPx
-    width_px: Side
-    height_px: Side
-    place: Place | None = None
-    fault: str = ""
-    sight: Sight | None = None
-    voided: str = ""
 
 
 class RecordingWriter:
@@ -110,8 +95,8 @@ class RecordingWriter:
                     )
             else:
                 _write_header(folder, card)
-            records, whole_bytes = _read_index(folder)
-            self._count = len(records)
+            heads, whole_bytes = _read_index(folder)
+            self._count = len(heads)
             # Without a buffer: what was not written must not follow at the close.
             self._index = (folder / _INDEX).open("ab", buffering=0)
             self._index.truncate(whole_bytes)
@@ -123,23 +108,14 @@ class RecordingWriter:
 
         Raises:
             DiskError: the disk is full or gone; the field is not kept.
+            SourceError: a value is out of bounds, and would not be played again.
         """
-        height, width = field.pixels.shape[:2]
-        record = _Record(
-            seq=field.seq,
-            taken_ns=field.taken_ns,
-            um_per_px=field.um_per_px,
-            width_px=width,
-            height_px=height,
-            place=field.place,
-            fault=field.fault,
-            sight=field.sight,
-            voided=field.voided,
-        )
+        line = msgspec.json.encode(cut_texts(field.head)) + b"\n"
+        if broken := _head_of(line)[1]:
+            raise SourceError(f"recording {self._folder}: field {field.seq}: {broken}")
         try:
             with create(_pixel_file(self._folder, self._count)) as file:
                 file.write(encode_png(field.pixels))
-            line = msgspec.json.encode(record) + b"\n"
             written = self._index.write(line)
         except OSError as error:
             raise _not_kept(self._folder, error.strerror or str(error)) from error
@@ -169,13 +145,13 @@ class RecordingSource:
         """
         self._folder = folder
         header = _read_header(folder)
-        self._records, _ = _read_index(folder)
+        self._heads, _ = _read_index(folder)
         self.card = Card(
             name=header.name,
             um_per_px=header.um_per_px,
             width_px=header.width_px,
             height_px=header.height_px,
-            fields_planned=len(self._records),
+            fields_planned=len(self._heads),
             overview=_read_overview(folder, header.overview),
             pixel_um=header.pixel_um,
             shown_xywh_px=header.shown_xywh_px,
@@ -185,28 +161,17 @@ class RecordingSource:
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
         """Yield fields as they were recorded; see ``Source``."""
-        for index, record in enumerate(self._records):
-            if record.seq in done:
+        for index, head in enumerate(self._heads):
+            if head.seq in done:
                 continue
+            shape = head.height_px, head.width_px, 3
             file = _pixel_file(self._folder, index)
-            pixels = decode_png(file, most_px=record.width_px * record.height_px)
-            fault = record.fault
-            if pixels is None or pixels.shape[:2] != (
-                record.height_px,
-                record.width_px,
-            ):
-                pixels = np.full((record.height_px, record.width_px, 3), 255, np.uint8)
+            pixels = decode_png(file, most_px=head.width_px * head.height_px)
+            if pixels is None or pixels.shape != shape:
+                pixels = np.full(shape, 255, np.uint8)
                 fault = state_text("unreadable", what=file.name)
-            yield Field(
-                pixels=pixels,
-                um_per_px=record.um_per_px,
-                seq=record.seq,
-                taken_ns=record.taken_ns,
-                place=record.place,
-                fault=fault,
-                sight=record.sight,
-                voided=record.voided,
-            )
+                head = msgspec.structs.replace(head, fault=fault)
+            yield head.with_pixels(pixels)
 
     def close(self) -> None:
         """Nothing stays open between fields."""
@@ -274,29 +239,37 @@ def _read_header(folder: Path) -> _Header:
         raise SourceError(
             f"recording {folder}: {_HEADER}: {error}; it is damaged or of another kind"
         ) from error
-    if header.armicro_recording != VERSION:
+    if header.armicro_recording not in _READ:
         raise SourceError(
             f"recording {folder}: version {header.armicro_recording}, expected "
-            f"{VERSION}; play it with the armicro that recorded it"
+            f"{_READ[0]} or {VERSION}; play it with the armicro that recorded it"
         )
     return header
 
 
-def _read_index(folder: Path) -> tuple[list[_Record], int]:
-    """Read the whole records and how many bytes of the index they fill."""
+def _read_index(folder: Path) -> tuple[list[FieldHead], int]:
+    """Read the whole lines and how many bytes of the index they fill."""
     path = folder / _INDEX
-    records: list[_Record] = []
+    heads: list[FieldHead] = []
     whole_bytes = 0
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
-        try:
-            record = msgspec.json.decode(line, type=_Record)
-        except msgspec.DecodeError:
+        head, broken = _head_of(line)
+        if head is None or broken or not line.endswith(b"\n"):
             break
-        if not line.endswith(b"\n") or record.width_px * record.height_px > MOST_PX:
-            break
-        records.append(record)
+        heads.append(head)
         whole_bytes += len(line)
-    return records, whole_bytes
+    return heads, whole_bytes
+
+
+def _head_of(line: bytes) -> tuple[FieldHead | None, str]:
+    """The head in a line, and what is wrong with it; both ways ask here."""
+    try:
+        head = msgspec.json.decode(line, type=FieldHead)
+    except msgspec.DecodeError as error:
+        return None, str(error)
+    pixels = head.width_px * head.height_px
+    too_many = f"{pixels} pixels, at most {MOST_PX}" if pixels > MOST_PX else ""
+    return head, too_many or head.broken()
 
 
 def _read_overview(folder: Path, corner: _Corner | None) -> Overview | None:

@@ -106,11 +106,11 @@ class SimulatedSource:
             self._look(), draw_chance(self._scan, seq), direction=(0.0, 0.0)
         )
         return Field(
-            pixels=pixels,
             um_per_px=self._camera.um_per_px,
             seq=seq,
             taken_ns=self._clock(),
             place=place_of(at, at, self._calibration, first=first),
+            pixels=pixels,
         )
 
     def _look(self) -> Pixels:

@@ -138,12 +138,12 @@ class SlideSource:
             origin="slide_file",
         )
         return Field(
-            pixels=np.ascontiguousarray(pixels),
             um_per_px=sampling.um_per_px,
             seq=seq,
             taken_ns=self._clock(),
             place=None if self._scan.hide_place else place,
             fault=state_text("unreadable", what=fault) if fault else "",
+            pixels=np.ascontiguousarray(pixels),
         )
 
     def _look(self, at_xy: tuple[int, int]) -> tuple[Pixels, str]:

@@ -148,7 +148,7 @@ class VideoSource:
         scale, card = self._camera.um_per_px, self.card
         size_px = card.width_px, card.height_px
         place = own_ground(seq, size_px, scale) if self._apart else None
-        return Field(pixels, scale, seq, self._clock(), place, fault=fault)
+        return Field(scale, seq, self._clock(), place, fault=fault, pixels=pixels)
 
     def _next(self) -> Pixels | None:
         if self._first is not None:

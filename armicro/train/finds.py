@@ -130,11 +130,11 @@ def find_in_fields(
         number = spot % len(pictures)
         group = f"{picture.source}/{picture.group}/{turn}"
         field = Field(
-            recolour(picture.pixels, group, turn, seed),
             picture.um_per_px,
             seq=0,
             taken_ns=0,
             place=Place(0.0, 0.0, 0.0, "slide_file"),
+            pixels=recolour(picture.pixels, group, turn, seed),
         )
         lesions = picture.points_px[picture.lesion] * picture.um_per_px
         for one in screen.analyse(screen.prepare(field)).observations:

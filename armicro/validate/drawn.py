@@ -48,6 +48,6 @@ def screen_drawn(networks: NetworkSet, args: argparse.Namespace) -> Iterator[See
             stain=stain,
         )
         lesions = np.column_stack([truth.x_um, truth.y_um])[truth.lesion]
-        field = Field(pixels, UM_PER_PX, seq=number, taken_ns=0, place=place)
+        field = Field(UM_PER_PX, seq=number, taken_ns=0, place=place, pixels=pixels)
         name = f"{args.seed + number}-{stain}"
         yield seen_picture(screen, field, (name, stain), lesions)

@@ -96,7 +96,9 @@ def screen_field(
     """
     screen = Screen(networks, choice)
     place = Place(0.0, 0.0, 0.0, "slide_file")
-    field = Field(read_picture(row.path), row.um_per_px, seq=0, taken_ns=0, place=place)
+    field = Field(
+        row.um_per_px, seq=0, taken_ns=0, place=place, pixels=read_picture(row.path)
+    )
     points = [(cell.x_px, cell.y_px) for cell in cells if cell.lesion]
     lesions = np.array(points, float).reshape(-1, 2) * row.um_per_px
     return seen_picture(screen, field, (row.image, row.group), lesions)

@@ -58,10 +58,9 @@ def _shifted(message: Message, offset_ns: int) -> Message:
     replace = msgspec.structs.replace
     if isinstance(message, View) and message.shot is not None:
         return replace(message, shot=_shifted(message.shot, offset_ns))
+    if isinstance(message, Shot | Slide | Beat):
+        message = replace(message, sent_ns=max(0, message.sent_ns + offset_ns))
     if isinstance(message, Shot):
-        taken_ns = max(0, message.taken_ns + offset_ns)
-        sent_ns = max(0, message.sent_ns + offset_ns)
-        return replace(message, sent_ns=sent_ns, taken_ns=taken_ns)
-    if isinstance(message, Slide | Beat):
-        return replace(message, sent_ns=max(0, message.sent_ns + offset_ns))
+        taken_ns = max(0, message.head.taken_ns + offset_ns)
+        return replace(message, head=replace(message.head, taken_ns=taken_ns))
     return message

@@ -11,9 +11,9 @@ offset  bytes   what
 …       …       RGB of a shot that is in no ring
 ======  ======  ========================================
 
-A frame is trusted by nobody: ``decode`` checks size, header, types, and by the rules of
-``rule`` every value, so that a message that comes out of it is safe to use. The same
-rules bind the sender: ``encode`` refuses what the other side would drop.
+A frame is trusted by nobody: ``decode`` checks size, header, types and the bounds that
+stand in them, so that a message that comes out of it is safe to use. The sender reads
+what it wrote with the same eyes: ``encode`` refuses what the other side would drop.
 """
 
 import struct
@@ -25,7 +25,6 @@ import numpy as np
 
 from armicro.errors import WireError
 from armicro.field import Field, Pixels
-from armicro.wire.rule import broken_rule
 from armicro.wire.topic import VERSION, Message, Shot, Topic, View
 
 MAGIC = b"AMCR"
@@ -67,7 +66,7 @@ def encode(topic: Topic, message: Message) -> bytes:
     except (msgspec.MsgspecError, OverflowError, TypeError, UnicodeError) as error:
         raise FrameError("malformed", f"{topic.name}: {error}") from error
     _check_size(topic, HEADER.size + len(body))
-    _check_values(topic, message)
+    _decode_body(topic, body)
     return _header(topic, len(body)) + body
 
 
@@ -117,31 +116,9 @@ def decode_parcel(topic: Topic, frame: Buffer) -> Parcel:
     if shot is None or not needed:
         return Parcel(message)
     pixels = np.frombuffer(frame, np.uint8, needed, end)
-    pixels = pixels.reshape(shot.height_px, shot.width_px, 3)
+    pixels = pixels.reshape(shot.head.height_px, shot.head.width_px, 3)
     pixels.flags.writeable = False
     return Parcel(message, pixels)
-
-
-def shot_from_field(
-    field: Field, *, sent_ns: int, slot: int = -1, stamp: int = 0, skipped: int = 0
-) -> Shot:
-    """Describe a field; ``slot`` and ``stamp`` say where in the ring its pixels are."""
-    height_px, width_px = field.pixels.shape[:2]
-    return Shot(
-        seq=field.seq,
-        width_px=width_px,
-        height_px=height_px,
-        um_per_px=field.um_per_px,
-        taken_ns=field.taken_ns,
-        sent_ns=sent_ns,
-        place=field.place,
-        fault=field.fault,
-        slot=slot,
-        stamp=stamp,
-        skipped=skipped,
-        sight=field.sight,
-        voided=field.voided,
-    )
 
 
 def field_from_shot(shot: Shot, pixels: Pixels) -> Field:
@@ -150,21 +127,13 @@ def field_from_shot(shot: Shot, pixels: Pixels) -> Field:
     Raises:
         WireError: the pixels are not of the size that the shot states.
     """
-    if pixels.shape != (shot.height_px, shot.width_px, 3):
+    head = shot.head
+    if pixels.shape != (head.height_px, head.width_px, 3):
         raise WireError(
-            f"field {shot.seq}: pixels are {pixels.shape}, the message says "
-            f"{(shot.height_px, shot.width_px, 3)}"
+            f"field {head.seq}: pixels are {pixels.shape}, the message says "
+            f"{(head.height_px, head.width_px, 3)}"
         )
-    return Field(
-        pixels=pixels,
-        um_per_px=shot.um_per_px,
-        seq=shot.seq,
-        taken_ns=shot.taken_ns,
-        place=shot.place,
-        fault=shot.fault,
-        sight=shot.sight,
-        voided=shot.voided,
-    )
+    return head.with_pixels(pixels)
 
 
 def _shot(message: Message) -> Shot | None:
@@ -180,7 +149,7 @@ def _pixel_bytes(message: Message) -> int:
     shot = _shot(message)
     if shot is None or shot.slot >= 0:
         return 0
-    return shot.width_px * shot.height_px * 3
+    return shot.head.width_px * shot.head.height_px * 3
 
 
 def _header(topic: Topic, size: int) -> bytes:
@@ -198,9 +167,32 @@ def _decode_body(topic: Topic, body: Buffer) -> Message:
         message: Message = _decoder(topic).decode(body)
     # UnicodeDecodeError is a ValueError; deep nesting ends in RecursionError.
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise FrameError("malformed", f"{topic.name}: {error}") from error
-    _check_values(topic, message)
+        raise FrameError(
+            "value" if _breaks_bound(error, body) else "malformed",
+            f"{topic.name}: {error}; not used",
+        ) from error
+    if broken := message.broken():
+        raise FrameError(
+            "value", f"{topic.name}: {type(message).__name__}: {broken}; not used"
+        )
     return message
+
+
+def _breaks_bound(error: Exception, body: Buffer) -> bool:
+    """Whether all of a message is of its types and whole, but a value out of bounds.
+
+    msgspec says "Expected `int` >= 0" of a bound, and "Expected `int`, got `str`" of a
+    type or a fixed length.
+    """
+    text = str(error)
+    if not text.startswith("Expected") or ", got" in text:
+        return False
+    try:
+        # Skips what it reads: a frame that claims a length beyond its end takes none.
+        msgspec.msgpack.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _message_end(topic: Topic, frame: Buffer) -> int:
@@ -230,12 +222,4 @@ def _check_size(topic: Topic, size: int) -> None:
             "oversized",
             f"{topic.name}: message of {size} bytes, at most {topic.maximum_bytes} "
             "are allowed",
-        )
-
-
-def _check_values(topic: Topic, message: Message) -> None:
-    broken = broken_rule(message)
-    if broken:
-        raise FrameError(
-            "value", f"{topic.name}: {type(message).__name__}.{broken}; not used"
         )

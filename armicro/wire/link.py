@@ -32,11 +32,11 @@ from zmq.utils.monitor import recv_monitor_message
 
 from armicro.errors import RigError
 from armicro.field import Pixels
+from armicro.rule import cut_texts
 from armicro.wire.address import check_address, is_local, is_remote
 from armicro.wire.clock import PeerClock
 from armicro.wire.codec import FrameError, Parcel, decode_parcel, encode_parcel
 from armicro.wire.keys import read_client_keys, read_server_keys
-from armicro.wire.rule import cut_texts
 from armicro.wire.topic import TOPICS, Message
 
 RESEND_S = 5.0

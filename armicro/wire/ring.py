@@ -163,7 +163,7 @@ class Ring:
             return None
         if not self._holds(shot):
             return None
-        pixels = self._slot(shot.slot, shot.height_px, shot.width_px)
+        pixels = self._slot(shot.slot, shot.head.height_px, shot.head.width_px)
         pixels.flags.writeable = False
         result = work(pixels)
         if isinstance(result, np.ndarray) and np.may_share_memory(result, pixels):
@@ -219,11 +219,12 @@ class Ring:
         return flat.reshape(height_px, width_px, 3)
 
     def _fits(self, shot: Shot) -> bool:
-        needed = shot.height_px * shot.width_px * 3
+        needed = shot.head.height_px * shot.head.width_px * 3
         return 0 <= shot.slot < self.slots and 0 < needed <= self.slot_bytes
 
     def _holds(self, shot: Shot) -> bool:
-        row = (shot.stamp, shot.seq, shot.width_px, shot.height_px)
+        head = shot.head
+        row = (shot.stamp, head.seq, head.width_px, head.height_px)
         return shot.stamp > 0 and tuple(self._rows[shot.slot].tolist()) == row
 
     def _fence(self) -> None:

@@ -23,15 +23,20 @@ again, needs one message.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from armicro.field import Place, Sight
-from armicro.report import FieldReport, Finding, Revisit, Shown, SlideScore
+from armicro.field import FieldHead
+from armicro.report import Shown, SlideReport
+from armicro.rule import MOST_SEQ, Count, Seq, Text, TimeNs
+from armicro.slide.coverage import broken_ground
 
-VERSION = 4
+VERSION = 5
 """Raised when a message changes its form; other versions are dropped and counted."""
+MOST_RANGES = 40_000
+"""Of what is done: a replay that was stopped has one, a session of drops a few."""
 
 
 class _Message(
@@ -41,46 +46,55 @@ class _Message(
     array_like=True,
     forbid_unknown_fields=True,
 ):
-    pass
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        return ""
 
 
 class Ask(_Message, frozen=True):
     """Infer asks for a field."""
 
-    session: str
+    session: Text
     """The run's identity: capture drops an ask of another run."""
-    after: int = -1
+    after: Annotated[int, Meta(ge=-1, le=2 * MOST_SEQ)] = -1
     """Highest ``seq`` whose pixels the sender has copied, so that their slot is free;
     -1: none since its start."""
-    done: tuple[tuple[int, int], ...] | None = None
+    done: (
+        Annotated[tuple[tuple[Seq, Seq], ...], Meta(max_length=MOST_RANGES)] | None
+    ) = None
     """Ranges (first, last) of ``seq`` that need not come again, rising and apart; said
     after every start of either side, and whenever capture answers ``say_done``."""
-    kept: int = 0
+    kept: TimeNs = 0
     """Number of the ``Shown`` that the journal keeps: it need not be told again."""
+
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        edge = -1
+        for first, last in self.done or ():
+            if not edge < first <= last:
+                return "done holds ranges that do not rise"
+            edge = last
+        return ""
 
 
 class Shot(_Message, frozen=True):
     """One field: its pixels lie in the ring's slot or travel with the message."""
 
-    seq: int
-    width_px: int
-    height_px: int
-    um_per_px: float
-    taken_ns: int
-    sent_ns: int
-    place: Place | None = None
-    fault: str = ""
-    slot: int = -1
+    head: FieldHead
+    sent_ns: TimeNs
+    slot: Annotated[int, Meta(ge=-1, le=65_535)] = -1
     """Slot of the ring; -1: the pixels travel with this message."""
-    stamp: int = 0
+    stamp: Count = 0
     """The slot's sequence number while it holds this field."""
-    skipped: int = 0
+    skipped: Seq = 0
     """Fields that this reader did not get since its last one."""
-    sight: Sight | None = None
-    voided: str = ""
-    """Why the scale is not to be trusted; empty when it is."""
     shown: Shown | None = None
     """In live: what the operator was shown, and infer has not said to keep yet."""
+
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        ground = self.shown.ground if self.shown else b""
+        return self.head.broken() or broken_ground(ground)
 
 
 class Wait(_Message, frozen=True):
@@ -89,58 +103,49 @@ class Wait(_Message, frozen=True):
     reason: Literal["starting", "lost", "say_done", "finished"]
     """``say_done``: capture is new and must hear ``done`` before it can give a field;
     ``finished``: every field of the path is done, ask no more."""
-    text: str = ""
+    text: Text = ""
 
 
 class View(_Message, frozen=True):
     """What the display shows: the field, or why there is none."""
 
     shot: Shot | None
-    source: str = ""
-    problem: str = ""
+    source: Text = ""
+    problem: Text = ""
     """Camera unplugged, no light...; empty when all is well."""
-    warning: str = ""
+    warning: Text = ""
     """What the operator should see to, though boxes are drawn: lamp dimmer than..."""
+
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        return self.shot.broken() if self.shot else ""
 
 
 class Slide(_Message, frozen=True):
-    """The slide's whole state as the operator needs it."""
+    """The slide's whole state."""
 
-    session: str
-    name: str
-    sent_ns: int
-    score: SlideScore
-    last: FieldReport | None = None
-    """The newest field's report."""
-    findings: tuple[Finding, ...] = ()
-    """Every finding that may be drawn, most suspicious first."""
-    fields_dropped: int = 0
-    inference_ms: float = 0.0
-    """Median over the last fields."""
-    problem: str = ""
-    """Why no boxes may be drawn at all; empty when they may."""
-    seen: bytes = b""
-    """Where fields were seen: rows of five little-endian float32, x, y, width and
-    height in µm, and 1 where the field could be read, else 0."""
-    finished: bool = False
-    """The path is done: silence is no fault from here on."""
-    revisits: tuple[Revisit, ...] = ()
-    """What should be looked at again, the most pressing first."""
+    session: Text
+    sent_ns: TimeNs
+    report: SlideReport
+
+    def broken(self) -> str:
+        """What bounds cannot say; empty when all fits together."""
+        return self.report.broken()
 
 
 class Beat(_Message, frozen=True):
     """A child is alive."""
 
     process: Literal["capture", "infer", "display", "keeper"]
-    pid: int
-    sent_ns: int
+    pid: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    sent_ns: TimeNs
     state: Literal["starting", "running", "waiting", "finished"] = "running"
-    text: str = ""
-    fields: int = 0
+    text: Text = ""
+    fields: Count = 0
     """Capture: grabbed; infer: kept; display: painted; keeper: stitched."""
-    fields_planned: int = 0
-    fields_dropped: int = 0
-    messages_dropped: int = 0
+    fields_planned: Count = 0
+    fields_dropped: Count = 0
+    messages_dropped: Count = 0
 
 
 Message = Ask | Shot | Wait | View | Slide | Beat

@@ -34,7 +34,7 @@ def main() -> None:
             x = round(step * STEP_PX * stretch)
             pixels = np.ascontiguousarray(slide[100 : 100 + HEIGHT, x : x + WIDTH])
             place = Place(step * STEP_PX * UM_PER_PX, 0.0, 0.0, "stage_encoder")
-            field = Field(pixels, UM_PER_PX, step, (step + 1) * LOOK_NS, place)
+            field = Field(UM_PER_PX, step, (step + 1) * LOOK_NS, place, pixels=pixels)
             begun = time.perf_counter()
             drift.update(field)
             spent_ms.append(1e3 * (time.perf_counter() - begun))

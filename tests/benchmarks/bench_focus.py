@@ -137,7 +137,7 @@ def recall(data: Path, rows: Rows, networks: NetworkSet, *, count: int) -> None:
                 kernel = motion_kernel(*[amount_um / um_per_px / 2**0.5] * 2)
                 pixels = np.asarray(cv2.filter2D(pixels, -1, kernel), np.uint8)
             focus.append(measure_focus(pixels, um_per_px) or 0.0)
-            field = Field(pixels, um_per_px, 0, 0, Place(0, 0, 0, "slide_file"))
+            field = Field(um_per_px, 0, 0, Place(0, 0, 0, "slide_file"), pixels=pixels)
             report, _ = screen.analyse(screen.prepare(field))
             called = [f for f in report.findings if f.hr_probability >= 0.5]
             found += len(called)

@@ -173,7 +173,7 @@ def path(pixels: Pixels, overlaps: Overlaps) -> Iterator[Field]:
         for x in reversed(xs) if row % 2 else xs:
             cut = pixels[y : y + FIELD_PX[1], x : x + FIELD_PX[0]]
             place = Place(x * UM_PER_PX, y * UM_PER_PX, 0.1, "slide_file")
-            yield Field(np.ascontiguousarray(cut), UM_PER_PX, seq, seq, place)
+            yield Field(UM_PER_PX, seq, seq, place, pixels=np.ascontiguousarray(cut))
             seq += 1
 
 

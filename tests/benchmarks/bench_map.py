@@ -89,11 +89,11 @@ def fields(slide: Pixels, harm: Harm) -> Iterator[Field]:
                 pixels = np.clip(pixels * light + grain, 0, 255).astype(np.uint8)
             x_um, y_um = rng.normal(corner * UM_PER_PX, harm.place_um).tolist()
             yield Field(
-                np.asarray(pixels, np.uint8),
                 UM_PER_PX,
                 seq,
                 seq,
                 Place(x_um, y_um, 0.3, "image_registration"),
+                pixels=np.asarray(pixels, np.uint8),
             )
             seq += 1
 

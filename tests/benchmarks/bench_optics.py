@@ -232,7 +232,7 @@ def _agree(
 
 def _find(screen: Screen, picture: Pixels, um_per_px: float) -> list[Finding]:
     place = Place(0.0, 0.0, 0.0, "slide_file")
-    field = Field(picture, um_per_px, seq=0, taken_ns=0, place=place)
+    field = Field(um_per_px, seq=0, taken_ns=0, place=place, pixels=picture)
     report, _ = screen.analyse(screen.prepare(field))
     return [f for f in report.findings if f.hr_probability >= 0.5]
 

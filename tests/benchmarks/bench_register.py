@@ -334,7 +334,7 @@ def speed(folder: Path, count: int) -> None:
             x = round(3200 * (1 - np.cos(way / 3200)))
             y = round(1700 * (1 - np.cos(way / 9000)))
             pixels = np.ascontiguousarray(whole[y : y + 2048, x : x + 2448])
-            each = Field(pixels, camera.um_per_px, index, index * 33_333_333)
+            each = Field(camera.um_per_px, index, index * 33_333_333, pixels=pixels)
             begun, spent = time.perf_counter(), time.process_time()
             register.update(each)
             cpu.append(1e3 * (time.process_time() - spent))
@@ -371,7 +371,7 @@ def recall(folder: Path, count: int) -> None:
         shown = np.pad(shown, ((0, 120), (0, 160)), mode="wrap")
         shown[-120:], shown[:, -160:] = 235, 235
         begun = time.process_time()
-        place = register.update(Field(shown, 1.0, 0, 0)).place
+        place = register.update(Field(1.0, 0, 0, pixels=shown)).place
         cpu.append(1e3 * (time.process_time() - begun))
         number = 5 + 67 * index
         true = np.array([number % 50 * 360.0 + 160, number // 50 * 300.0 + 120])
@@ -379,7 +379,7 @@ def recall(folder: Path, count: int) -> None:
         if place is not None:
             wrong += bool(np.hypot(*(true - (place.x_um, place.y_um))) > WRONG_UM)
         for _ in range(3):
-            strange = Field(_quilt(pool[1::2], rng), 1.0, 1, 0)
+            strange = Field(1.0, 1, 0, pixels=_quilt(pool[1::2], rng))
             begun = time.process_time()
             wrong += register.update(strange).place is not None
             lost.append(1e3 * (time.process_time() - begun))

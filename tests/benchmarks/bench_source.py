@@ -74,7 +74,7 @@ def write_recording(pixels: list[Pixels], folder: Path) -> Figures:
     watch = Stopwatch()
     with RecordingWriter(folder, card) as writer:
         for seq, picture in enumerate(noisy):
-            writer.write(Field(picture, PHANTOM_UM_PER_PX, seq, seq))
+            writer.write(Field(PHANTOM_UM_PER_PX, seq, seq, pixels=picture))
     figures = watch.read(len(noisy))
     size = sum(file.stat().st_size for file in (folder / "pixels").iterdir())
     return figures | {"megabytes": round(size / len(noisy) / 1e6, 2)}

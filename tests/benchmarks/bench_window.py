@@ -45,7 +45,7 @@ class Camera:
         )
         now_ns = time.monotonic_ns()
         score = SlideScore(0.4, {"10": (0.4, 0.4)}, 0.5, 1, 0, len(findings), 1.0)
-        self._slide = SlideState("bench", now_ns, score, findings)
+        self._slide = SlideState("bench", score, None, findings, heard_ns=now_ns)
         self.snapshot = Snapshot(slide=self._slide, finished=True)
         self.painted_ns: list[int] = []
 
@@ -56,13 +56,13 @@ class Camera:
         place = Place(float(seq % 100), 0.0, 0.3, "slide_file")
         pixels = self._pixels
         field = LiveField(
+            UM_PER_PX,
             seq,
             time.monotonic_ns(),
-            UM_PER_PX,
-            WIDTH_PX,
-            HEIGHT_PX,
-            lambda cut: cut_out(pixels, cut),
             place,
+            width_px=WIDTH_PX,
+            height_px=HEIGHT_PX,
+            render=lambda cut: cut_out(pixels, cut),
         )
         self.snapshot = Snapshot(field, self._slide, finished=True)
 

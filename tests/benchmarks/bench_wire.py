@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 
 from armicro.field import Field
-from armicro.wire.codec import shot_from_field
 from armicro.wire.keys import make_keys
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber, new_key_pair
 from armicro.wire.ring import Ring
@@ -62,7 +61,7 @@ class Seen:
             return
         self.begun = self.begun or time.monotonic()
         self.begun_cpu = self.begun_cpu or time.process_time()
-        self.ages_ms.append((time.monotonic_ns() - shot.taken_ns) / 1e6)
+        self.ages_ms.append((time.monotonic_ns() - shot.head.taken_ns) / 1e6)
 
     def summary(self) -> dict[str, float]:
         """Fields a second, and percentiles of their age."""
@@ -95,7 +94,7 @@ def read(reader: str, address: str, keys: str, handle: str, seconds: float) -> N
                 if parcel is not None and isinstance(parcel.message, Shot):
                     shot = parcel.message
                     seen.take(shot, ring.read(shot) if ring else parcel.pixels)
-                    after = shot.seq
+                    after = shot.head.seq
         else:
             view = stack.enter_context(Subscriber(address, "view", keys=keys))
             while time.monotonic() < end:
@@ -128,11 +127,9 @@ class Camera:
     def expose(self) -> Shot:
         """Take a field, and put it into the ring where there is one."""
         self._seq += 1
-        taken = Field(self._pixels, 0.25, self._seq, time.monotonic_ns())
+        taken = Field(0.25, self._seq, time.monotonic_ns(), pixels=self._pixels)
         spot = self._ring.put(taken) if self._ring else None
-        slot, stamp = spot or (-1, 0)
-        now_ns = time.monotonic_ns()
-        return shot_from_field(taken, sent_ns=now_ns, slot=slot, stamp=stamp)
+        return Shot(taken.head, time.monotonic_ns(), *(spot or ()))
 
 
 def measure(way: Way, reader: str, seconds: float) -> dict[str, float]:

@@ -13,13 +13,14 @@ what a box that is locked to its cell must not do.
 import argparse
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import cv2
 import numpy as np
+from msgspec import structs
 from PIL import Image
 from PySide6.QtGui import QImage
 
@@ -91,20 +92,15 @@ def fields(slide: Pixels) -> Iterator[Field]:
     for seq in range(CAMERA_HZ * SECONDS):
         taken_ns = 1 + seq * 1_000_000_000 // CAMERA_HZ
         pixels = view_of(slide, path_um(seq / CAMERA_HZ))
-        yield with_focus(register.update(Field(pixels, UM_PER_PX, seq, taken_ns)))
+        yield with_focus(
+            register.update(Field(UM_PER_PX, seq, taken_ns, pixels=pixels))
+        )
 
 
 def live_field(field: Field) -> LiveField:
     """A field as the window is given it."""
-    return LiveField(
-        field.seq,
-        field.taken_ns,
-        field.um_per_px,
-        *SIZE_PX,
-        lambda cut: cut_out(field.pixels, cut),
-        field.place,
-        sight=field.sight,
-    )
+    told = structs.asdict(field.head)
+    return LiveField(**told, render=lambda cut: cut_out(field.pixels, cut))
 
 
 def shot_of(window: Window) -> Pixels:
@@ -178,13 +174,13 @@ class Slow:
             (report, _), _, score = self._pipeline.step(field)
             self._asked = SlideState(
                 "drawn slide",
-                now_ns,
                 score,
-                self._pipeline.findings(),
                 report,
+                self._pipeline.findings(),
+                heard_ns=now_ns,
                 inference_ms=1000.0 * ANSWER_FRAMES / CAMERA_HZ,
             )
-        return self._known and replace(self._known, heard_ns=now_ns)
+        return self._known and structs.replace(self._known, heard_ns=now_ns)
 
 
 def main() -> None:

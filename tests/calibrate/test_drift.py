@@ -47,7 +47,7 @@ def watched(
         seen = cv2.warpAffine(slide, move, (WIDTH, HEIGHT))
         seen = np.clip(seen * np.array(gain_rgb), 0, 255).astype(np.uint8)
         place = Place(way[0] * UM_PER_PX, way[1] * UM_PER_PX, 0.0, "stage_encoder")
-        drift.update(Field(seen, UM_PER_PX, step, (step + 1) * LOOK_NS, place))
+        drift.update(Field(UM_PER_PX, step, (step + 1) * LOOK_NS, place, pixels=seen))
     return drift.verdict
 
 
@@ -88,7 +88,7 @@ def test_encoder_that_stands_still_says_nothing(slide: Pixels) -> None:
     field = slide[:HEIGHT, :WIDTH]
     for step in range(12):
         place = Place(0.0, 0.0, 0.0, "stage_encoder")
-        drift.update(Field(field, UM_PER_PX, step, (step + 1) * LOOK_NS, place))
+        drift.update(Field(UM_PER_PX, step, (step + 1) * LOOK_NS, place, pixels=field))
     assert drift.verdict == Verdict()
 
 
@@ -97,7 +97,7 @@ def test_place_of_registration_proves_no_scale(slide: Pixels) -> None:
     for step in range(9):
         seen = slide[:HEIGHT, 70 * step : 70 * step + WIDTH]
         place = Place(50.0 * step, 0.0, 1.0, "image_registration")
-        drift.update(Field(seen, UM_PER_PX, step, (step + 1) * LOOK_NS, place))
+        drift.update(Field(UM_PER_PX, step, (step + 1) * LOOK_NS, place, pixels=seen))
     assert drift.verdict == Verdict()
 
 
@@ -123,5 +123,5 @@ def test_looks_are_half_a_second_apart(slide: Pixels) -> None:
     dark = (slide[:HEIGHT, :WIDTH] * 0.3).astype(np.uint8)
     for step in range(40):
         # 25 fields a second: the watch has seen three of them.
-        drift.update(Field(dark, UM_PER_PX, step, step * 40_000_000))
+        drift.update(Field(UM_PER_PX, step, step * 40_000_000, pixels=dark))
     assert drift.verdict == Verdict()

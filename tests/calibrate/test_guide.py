@@ -14,7 +14,7 @@ SCALE = Scale(measured_at="2026-11-24", um_per_px=0.25, standard_error=1e-4)
 
 
 def field(level: int) -> Field:
-    return Field(np.full((8, 8, 3), level, np.uint8), 0.25, 0, 1)
+    return Field(0.25, 0, 1, pixels=np.full((8, 8, 3), level, np.uint8))
 
 
 def bright(seen: Field) -> Sequence[Check]:

@@ -30,7 +30,7 @@ def seen(
     for x, y in rng.integers(20, 460, (dust, 2)):
         cv2.circle(pixels, (int(x), int(y)), 9, (90.0, 90.0, 90.0), -1)
     noisy = pixels + rng.normal(0, 2, pixels.shape)
-    return Field(np.clip(noisy, 0, 255).astype(np.uint8), UM_PER_PX, 0, 1)
+    return Field(UM_PER_PX, 0, 1, pixels=np.clip(noisy, 0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize(

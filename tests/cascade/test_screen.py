@@ -114,7 +114,7 @@ def field_with(
     for x_um, y_um in discs_um:
         centre = (round(x_um / um_per_px), round(y_um / um_per_px))
         cv2.circle(pixels, centre, round(8.0 / um_per_px), LESION, cv2.FILLED)
-    return Field(pixels, um_per_px, seq, 1, place)
+    return Field(um_per_px, seq, 1, place, pixels=pixels)
 
 
 def run(screen: Screen, seen: Field) -> tuple[FieldReport, list[Observation]]:
@@ -222,17 +222,19 @@ REFUSALS = [
         "nan",
     ),
     (
-        replace(field_with((50, 50)), sight=Sight(0.9, None, 7.4)),
+        structs.replace(field_with((50, 50)), sight=Sight(0.9, None, 7.4)),
         "moving",
         "moved 7.4 µm",
     ),
     (
-        replace(field_with((50, 50)), sight=Sight(0.31)),
+        structs.replace(field_with((50, 50)), sight=Sight(0.31)),
         "out_of_focus",
         "sharpness 0.31 is below 0.50",
     ),
     (
-        Field(np.zeros((4, 4, 3), np.uint8), 0.25, 0, 1, None, "unreadable: tile 7"),
+        Field(
+            0.25, 0, 1, None, "unreadable: tile 7", pixels=np.zeros((4, 4, 3), np.uint8)
+        ),
         "unreadable",
         "tile 7",
     ),
@@ -374,10 +376,10 @@ def test_blurred_field_is_refused_and_does_not_count_as_seen() -> None:
     sharp = field_with(*PLACES_UM)
     soft = np.asarray(cv2.GaussianBlur(sharp.pixels, (0, 0), 3.0 / 0.25), np.uint8)
     pipeline = Pipeline(networks(), Choice())
-    (report, _), _, score = pipeline.step(replace(sharp, pixels=soft))
+    (report, _), _, score = pipeline.step(structs.replace(sharp, pixels=soft))
     assert report.state == "out_of_focus"
     assert "fine focus" in report.reason
     assert score.coverage == 0.0
-    (report, _), _, score = pipeline.step(replace(sharp, seq=1))
+    (report, _), _, score = pipeline.step(structs.replace(sharp, seq=1))
     assert report.state == "analysed"
     assert score.coverage == 1.0

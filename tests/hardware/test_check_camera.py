@@ -26,7 +26,7 @@ def check() -> ModuleType:
 def fields(level: int = 230, *, fps: float = 30.0, skip: int = 1) -> list[Field]:
     pixels = np.full((48, 64, 3), level, np.uint8)
     return [
-        Field(pixels, 0.3, seq, round(1e9 * (1 + seq / fps)))
+        Field(0.3, seq, round(1e9 * (1 + seq / fps)), pixels=pixels)
         for seq in range(0, 90, skip)
     ]
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from msgspec import structs
 
 from armicro.overlay.colour import STALE, luminance, suspicion_rgb
 from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
@@ -65,8 +66,12 @@ def test_improbable_findings_get_no_box() -> None:
         (field_at(place_at(0, 0), um_per_px=0.83), "", "0.83 µm/px is outside 0.1-0.6"),
         (field_at(place_at(0, 0), um_per_px=0.09), "", "outside"),
         (field_at(place_at(0, 0)), "other objective", "other objective"),
-        (replace(field_at(place_at(0, 0)), fault="unreadable"), "", "unreadable"),
-        (replace(field_at(place_at(0, 0)), voided="expired"), "", "expired"),
+        (
+            structs.replace(field_at(place_at(0, 0)), fault="unreadable"),
+            "",
+            "unreadable",
+        ),
+        (structs.replace(field_at(place_at(0, 0)), voided="expired"), "", "expired"),
     ],
 )
 def test_no_box_where_it_could_stand_wrongly_and_the_reason_is_said(

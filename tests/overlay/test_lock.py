@@ -1,10 +1,9 @@
 """Boxes stay on their cells in every painted frame: measured on the pixels."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from armicro.field import Pixels

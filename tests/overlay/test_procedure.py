@@ -33,7 +33,7 @@ class FakeHost:
             raise SourceError("camera: not found; check its cable")
         self.seq += 1
         pixels = np.full((60, 80, 3), self.level, np.uint8)
-        return Field(pixels, 0.25, self.seq, self.seq)
+        return Field(0.25, self.seq, self.seq, pixels=pixels)
 
     def prepare(self, step: Step) -> None:
         self.prepared.append(step.name)

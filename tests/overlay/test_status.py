@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+from msgspec import structs
 
 from armicro.errors import RigError
 from armicro.overlay.pace import Pace, Reading
@@ -27,7 +28,7 @@ READING = Reading(29.4, 21.0, 34.0)
 FIELD = field_at(place_at(0, 0))
 
 
-AT_FIRST = replace(slide_with(), score=SlideScore(None, {}, 0.0, 0, 0, 0, 0.0))
+AT_FIRST = structs.replace(slide_with(), score=SlideScore(None, {}, 0.0, 0, 0, 0, 0.0))
 
 
 NUMBERS = (
@@ -142,7 +143,7 @@ def test_the_status_line_holds_what_an_honest_instrument_says() -> None:
 def test_unreadable_fields_are_counted_in_the_status_line() -> None:
     slide = slide_with()
     score = type(slide.score)(0.1, {}, 0.5, 40, 2, 0, 1.0)
-    snapshot = Snapshot(FIELD, replace(slide, score=score))
+    snapshot = Snapshot(FIELD, structs.replace(slide, score=score))
     line = status_line(snapshot, FIELD, READING, SECOND_NS, SETTING)
     assert [item.value for item in line if item.name == "unreadable"] == ["2"]
 
@@ -209,7 +210,7 @@ def test_every_state_is_said_with_its_remedy_in_one_line() -> None:
 
 
 def test_fields_that_were_dropped_are_no_alarm() -> None:
-    slide = replace(slide_with(), fields_dropped=3_861)
+    slide = structs.replace(slide_with(), fields_dropped=3_861)
     line = status_line(Snapshot(FIELD, slide), FIELD, READING, SECOND_NS, SETTING)
     (dropped,) = [item for item in line if item.name == "dropped"]
     assert dropped == Item("dropped", "3,861", "muted")
@@ -223,7 +224,7 @@ def test_all_well_says_nothing() -> None:
 def test_a_warning_is_shown_where_nothing_is_worse() -> None:
     snapshot = Snapshot(FIELD, slide_with(), warning="lamp is dim")
     assert banner(snapshot, FIELD, SECOND_NS, SETTING) == Banner("lamp is dim")
-    worse = replace(FIELD, voided="expired")
+    worse = structs.replace(FIELD, voided="expired")
     said = banner(snapshot, worse, SECOND_NS, SETTING)
     assert said == Banner("expired; boxes off")
 

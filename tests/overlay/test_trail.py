@@ -1,8 +1,7 @@
 """The way back to the last known place."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from armicro.field import Sight
 from armicro.overlay.snapshot import LiveField

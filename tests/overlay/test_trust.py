@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from armicro.field import Sight as Seeing
 from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
@@ -21,7 +22,7 @@ def moving(
     x_um_per_s: float, y_um_per_s: float = 0.0, *, error_um: float = 0.3
 ) -> LiveField:
     sight = Seeing(velocity_xy_um_per_s=(x_um_per_s, y_um_per_s))
-    return replace(field_at(place_at(0.0, 0.0, error_um)), sight=sight)
+    return structs.replace(field_at(place_at(0.0, 0.0, error_um)), sight=sight)
 
 
 def boxes_on(
@@ -78,7 +79,7 @@ def test_the_way_during_the_latency_counts_as_error_only_in_the_eyepiece(
     [
         (moving(260.0), 30.0, "off by 13 µm"),
         (moving(0.0, error_um=12.0), 30.0, "±12 µm"),
-        (replace(moving(0.0), sight=Seeing()), 30.0, "motion unknown"),
+        (structs.replace(moving(0.0), sight=Seeing()), 30.0, "motion unknown"),
         (moving(0.0), 400.0, "no picture"),
         (field_at(None), 30.0, "place unknown"),
     ],
@@ -93,7 +94,7 @@ def test_in_the_eyepiece_no_box_where_it_could_stand_wrongly(
 
 def test_on_a_monitor_speed_and_age_take_no_box_away() -> None:
     assert boxes_on(moving(9e3), MONITOR, age_ms=5e3).boxes
-    assert boxes_on(replace(moving(0.0), sight=Seeing()), MONITOR).boxes
+    assert boxes_on(structs.replace(moving(0.0), sight=Seeing()), MONITOR).boxes
 
 
 @pytest.mark.parametrize(
@@ -109,5 +110,5 @@ def test_on_a_monitor_speed_and_age_take_no_box_away() -> None:
 def test_what_keeps_a_field_from_being_analysed_is_said_in_a_few_words(
     sight: Seeing | None, words: str
 ) -> None:
-    field = replace(field_at(place_at(0, 0)), sight=sight)
+    field = structs.replace(field_at(place_at(0, 0)), sight=sight)
     assert motion_words(field, MONITOR) == words

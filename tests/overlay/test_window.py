@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QFontInfo, QImage
@@ -275,7 +275,7 @@ PARTS = (
 def test_r_leads_through_what_should_be_seen_again_the_most_pressing_first(
     stage: Stage,
 ) -> None:
-    slide = replace(slide_with(FINDINGS), revisits=PARTS)
+    slide = structs.replace(slide_with(FINDINGS), revisits=PARTS)
     snapshot = snapshot_with(field_at(place_at(0, 0)), slide=slide)
     stage.play(snapshot)
     assert stage.window.revisits.isVisible()
@@ -293,16 +293,16 @@ def test_r_leads_through_what_should_be_seen_again_the_most_pressing_first(
 
 
 def test_a_part_that_was_seen_again_is_let_go(stage: Stage) -> None:
-    slide = replace(slide_with(FINDINGS), revisits=PARTS)
+    slide = structs.replace(slide_with(FINDINGS), revisits=PARTS)
     stage.play(snapshot_with(field_at(place_at(0, 0)), slide=slide))
     press(stage, Qt.Key.Key_R)
-    rest = msgspec.structs.replace(PARTS[1], height_um=20.0)
+    rest = structs.replace(PARTS[1], height_um=20.0)
     for seq, parts, picked in ((1, (PARTS[0], rest), rest), (2, PARTS[:1], None)):
-        left = replace(slide, revisits=parts)
+        left = structs.replace(slide, revisits=parts)
         stage.play(snapshot_with(field_at(place_at(0, 0), seq=seq), slide=left))
         goal = stage.window.canvas.scene.goal
         assert (goal and goal.target) == picked
-    nothing = replace(slide, revisits=())
+    nothing = structs.replace(slide, revisits=())
     stage.play(snapshot_with(field_at(place_at(0, 0), seq=3), slide=nothing))
     assert not stage.window.revisits.isVisible()
     press(stage, Qt.Key.Key_R)
@@ -312,7 +312,7 @@ def test_a_part_that_was_seen_again_is_let_go(stage: Stage) -> None:
 
 def test_a_part_to_be_seen_again_is_framed_once_it_is_in_sight(stage: Stage) -> None:
     part = Revisit(30.0, 20.0, 40.0, 30.0, "edge")
-    slide = replace(slide_with(), revisits=(part,))
+    slide = structs.replace(slide_with(), revisits=(part,))
     stage.play(snapshot_with(field_at(place_at(0, 0)), slide=slide))
     before = stage.pixels().astype(int)
     press(stage, Qt.Key.Key_R)
@@ -330,7 +330,9 @@ def test_a_part_to_be_seen_again_is_framed_once_it_is_in_sight(stage: Stage) -> 
 
 def test_who_is_lost_is_told_the_way_back(stage: Stage) -> None:
     stage.play(snapshot_with(field_at(place_at(0, 0), seq=1)))
-    there = replace(field_at(place_at(90, 0), seq=2), taken_ns=SECOND_NS + 100_000_000)
+    there = structs.replace(
+        field_at(place_at(90, 0), seq=2), taken_ns=SECOND_NS + 100_000_000
+    )
     stage.play(snapshot_with(there))
     assert stage.window.canvas.scene.banner is None
     stage.play(snapshot_with(field_at(None, seq=3)))
@@ -353,7 +355,7 @@ def test_moving_is_said_on_the_picture(stage: Stage) -> None:
     field = field_at(place_at(0, 0))
     stage.play(snapshot_with(field))
     before = stage.pixels()
-    smeared = replace(field, seq=1, sight=Sight(smear_um=5.0))
+    smeared = structs.replace(field, seq=1, sight=Sight(smear_um=5.0))
     stage.play(snapshot_with(smeared))
     assert stage.window.canvas.scene.badge == badge_text("moving")
     assert not np.array_equal(stage.pixels(), before)
@@ -415,7 +417,7 @@ def test_letters_come_with_the_package(qtbot: QtBot) -> None:
 
 def test_another_slide_begins_a_new_map(stage: Stage) -> None:
     stage.play(snapshot_with(field_at(place_at(0, 0))))
-    other = replace(slide_with(), name="slide-8")
+    other = structs.replace(slide_with(), name="slide-8")
     stage.play(snapshot_with(field_at(place_at(5000, 0), seq=1), slide=other))
     extent = stage.window.seen.extent_xyxy_um
     assert extent is not None

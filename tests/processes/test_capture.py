@@ -19,9 +19,10 @@ from armicro.processes.intake import Ranges
 from armicro.processes.job import Job, Mode
 from armicro.processes.life import Life
 from armicro.processes.placing import Placing
-from armicro.processes.shown import ShownGround
+from armicro.processes.shown import MOST_CHUNKS, ShownGround
 from armicro.report import Shown
 from armicro.rig import Camera, Rig
+from armicro.rule import MOST_SEQ, MOST_TEXT
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
@@ -29,8 +30,7 @@ from armicro.verdict import state_text
 from armicro.wire.codec import HEADER
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
 from armicro.wire.ring import Ring
-from armicro.wire.rule import MOST_CHUNKS, MOST_RANGES, MOST_TEXT, SEQ
-from armicro.wire.topic import VERSION, Ask, Shot, View, Wait
+from armicro.wire.topic import MOST_RANGES, VERSION, Ask, Shot, View, Wait
 
 
 @dataclass
@@ -53,7 +53,7 @@ class CountingSource:
             if seq not in done:
                 time.sleep(self._pause_s)
                 pixels = np.full((8, 16, 3), seq, np.uint8)
-                yield Field(pixels, 0.25, seq, 1, Place(seq, 0, 0, "slide_file"))
+                yield Field(0.25, seq, 1, Place(seq, 0, 0, "slide_file"), pixels=pixels)
         if self._breaks:
             raise SourceLostError("camera 4711 was unplugged; plug it in again")
 
@@ -90,8 +90,8 @@ class Bench:
         assert isinstance(shot, Shot)
         pixels = self.ring.read(shot)
         assert pixels is not None
-        assert pixels[0, 0, 0] == shot.seq % 256
-        return shot.seq
+        assert pixels[0, 0, 0] == shot.head.seq % 256
+        return shot.head.seq
 
 
 Make = Callable[..., Bench]
@@ -145,14 +145,14 @@ def test_unmeasured_scale_is_said_with_every_field_to_both(make_bench: Make) -> 
     bench = make_bench("live", CountingSource(3, pause_s=0.05))
     shot = bench.ask(done=())
     assert isinstance(shot, Shot)
-    assert "scale not measured" in shot.voided
+    assert "scale not measured" in shot.head.voided
     # Views travel on their own: that of the first field may still be on its way.
     deadline = time.monotonic() + 5
     view = None
     while not isinstance(view, View) or view.shot is None:
         assert time.monotonic() < deadline
         view = bench.view.newest(timeout_ms=100) or view
-    assert view.shot.voided == shot.voided
+    assert view.shot.head.voided == shot.head.voided
 
 
 def test_answer_that_was_lost_is_given_again(make_bench: Make) -> None:
@@ -188,20 +188,22 @@ def test_live_gives_the_newest_field_and_counts_the_skipped(make_bench: Make) ->
     deadline = time.monotonic() + 0.4
     while time.monotonic() < deadline:
         bench.capture.turn()
-    later = bench.ask(after=first.seq)
+    later = bench.ask(after=first.head.seq)
     assert isinstance(later, Shot)
-    assert later.seq > first.seq + 10
-    assert later.skipped == later.seq - first.seq - 1
+    assert later.head.seq > first.head.seq + 10
+    assert later.skipped == later.head.seq - first.head.seq - 1
 
 
 def test_live_session_never_counts_a_field_twice(make_bench: Make) -> None:
     bench = make_bench("live", CountingSource(250, pause_s=0.004))
     shot = bench.ask(done=((0, 700),))
     deadline = time.monotonic() + 5
-    while isinstance(shot, Shot) and shot.seq <= 700 and time.monotonic() < deadline:
-        shot = bench.ask(after=shot.seq)
+    while time.monotonic() < deadline:
+        if not isinstance(shot, Shot) or shot.head.seq > 700:
+            break
+        shot = bench.ask(after=shot.head.seq)
     assert isinstance(shot, Shot)
-    assert shot.seq > 700
+    assert shot.head.seq > 700
 
 
 def turn_for(bench: Bench, seconds: float) -> None:
@@ -224,7 +226,7 @@ def test_capture_that_started_again_counts_nothing_as_skipped(make_bench: Make) 
     bench = make_bench("live", CountingSource(250, pause_s=0.004))
     shot = bench.ask(done=((0, 700),))
     assert isinstance(shot, Shot)
-    assert shot.seq > 700
+    assert shot.head.seq > 700
     assert shot.skipped < 50
 
 
@@ -233,14 +235,14 @@ def test_infer_that_started_again_does_not_make_a_camera_jump(make_bench: Make) 
     first = bench.ask(done=())
     turn_for(bench, 0.2)
     assert isinstance(first, Shot)
-    later = bench.ask(after=first.seq)
+    later = bench.ask(after=first.head.seq)
     assert isinstance(later, Shot)
-    seq = later.seq
+    seq = later.head.seq
     assert seq > 10
     again = bench.ask(done=((0, seq),))
     assert isinstance(again, Shot)
-    assert seq < again.seq < seq + 20
-    assert again.skipped == again.seq - seq - 1
+    assert seq < again.head.seq < seq + 20
+    assert again.skipped == again.head.seq - seq - 1
 
 
 def test_unplugged_camera_is_told_within_a_second_and_comes_back(
@@ -330,7 +332,7 @@ def shown_of(bench: Bench, after: int, kept: int = 0) -> tuple[int, Shown]:
     shot = bench.ask(after=after, kept=kept)
     assert isinstance(shot, Shot)
     assert shot.shown is not None
-    return shot.seq, shot.shown
+    return shot.head.seq, shot.shown
 
 
 def test_live_tells_what_it_showed_until_infer_keeps_it(make_bench: Make) -> None:
@@ -370,7 +372,7 @@ def test_what_infer_never_heard_of_is_in_the_journal_at_the_end(
 def test_what_was_kept_is_not_told_again_however_long_the_stage_rests() -> None:
     shown = ShownGround()
     here = Place(0.0, 0.0, 0.1, "stage_encoder")
-    rested = Field(np.zeros((8, 16, 3), np.uint8), 20.0, 0, 1, here)
+    rested = Field(20.0, 0, 1, here, pixels=np.zeros((8, 16, 3), np.uint8))
     shown.add(rested)
     told = shown.tell()
     assert told is not None
@@ -389,7 +391,7 @@ def test_more_ground_than_one_message_holds_is_told_in_parts() -> None:
     pixels = np.zeros((8, 16, 3), np.uint8)
     for column in range(MOST_CHUNKS + 40):
         place = Place(1024.0 * column, 0.0, 0.1, "stage_encoder")
-        shown.add(Field(pixels, 20.0, column, 1, place))
+        shown.add(Field(20.0, column, 1, place, pixels=pixels))
     for _ in range(2):
         told = shown.tell()
         assert told is not None
@@ -400,7 +402,7 @@ def test_more_ground_than_one_message_holds_is_told_in_parts() -> None:
     assert len(heard.chunks) == MOST_CHUNKS + 40
 
 
-FAR = SEQ[1]
+FAR = MOST_SEQ
 ODD_ASKS = {
     "done up to the last number": Ask("test", done=((0, FAR),)),
     "done far off": Ask("test", done=((FAR, FAR),)),
@@ -438,7 +440,7 @@ def test_an_odd_ask_of_another_peer_ends_nothing(
     if live:
         # And so can every field after the next such ask be sent.
         bench.capture._asked(ODD_ASKS[odd])
-        assert isinstance(bench.ask(after=shot.seq), Shot)
+        assert isinstance(bench.ask(after=shot.head.seq), Shot)
 
 
 @pytest.mark.parametrize(

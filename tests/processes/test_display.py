@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 from armicro import rig
 from armicro.calibrate.certificate import Certificate, Display, Instrument, Latency
 from armicro.cascade.choice import Choice
+from armicro.field import FieldHead
 from armicro.overlay.application import application
 from armicro.overlay.setting import Optics
 from armicro.processes.display import setting_of, slot_errors
@@ -76,7 +77,8 @@ def test_an_optical_display_is_as_its_certificate_says() -> None:
 
 def test_field_of_a_capture_that_counts_anew_is_shown() -> None:
     def view(taken_ns: int) -> View:
-        return View(Shot(3, 16, 8, 0.25, taken_ns, taken_ns, slot=0, stamp=2))
+        head = FieldHead(0.25, 3, taken_ns, width_px=16, height_px=8)
+        return View(Shot(head, taken_ns, slot=0, stamp=2))
 
     feed = WireFeed(
         cast(Ring, None),

@@ -319,7 +319,7 @@ def test_recording_plays_the_fields_that_it_said_it_kept(
                 # Each of another size: some fail in their pixels, some in their line.
                 side = 4 + 3 * (seq % 60)
                 pixels = rng.integers(0, 255, (side, side, 3), np.uint8)
-                writer.write(Field(pixels, 0.25, seq, 0, fault="x" * (seq % 7)))
+                writer.write(Field(0.25, seq, 0, fault="x" * (seq % 7), pixels=pixels))
                 kept.append(seq)
     source = RecordingSource(tmp_path)
     assert [field.seq for field in source.fields()] == kept

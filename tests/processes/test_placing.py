@@ -44,7 +44,7 @@ def test_capture_that_was_killed_finds_its_map_again(tmp_path: Path) -> None:
 
 def test_slide_file_place_needs_no_map(tmp_path: Path) -> None:
     field = Field(
-        np.zeros((8, 8, 3), np.uint8), 0.3, 0, 0, Place(1, 2, 0, "slide_file")
+        0.3, 0, 0, Place(1, 2, 0, "slide_file"), pixels=np.zeros((8, 8, 3), np.uint8)
     )
     placing = Placing(job_at(tmp_path / "none"))
     assert placing.place(field) is field

@@ -27,7 +27,7 @@ class FakeSource:
             if seq in done:
                 continue
             time.sleep(self._pause_s)
-            yield Field(np.zeros((4, 8, 3), np.uint8), 0.25, seq, 1)
+            yield Field(0.25, seq, 1, pixels=np.zeros((4, 8, 3), np.uint8))
         if self._fault is not None:
             raise self._fault
 

@@ -22,7 +22,7 @@ CERTIFICATE = Certificate(
 
 def glass(share: float, seq: int) -> Field:
     pixels = np.full((48, 64, 3), np.array([240, 238, 230]) * share, np.uint8)
-    return Field(pixels, 0.25, seq, (seq + 1) * LOOK_NS)
+    return Field(0.25, seq, (seq + 1) * LOOK_NS, pixels=pixels)
 
 
 def after(trust: Trust, share: float, fields: int = 12) -> Field:
@@ -52,7 +52,7 @@ def test_what_a_recording_says_of_its_fields_stands() -> None:
     trust = Trust(Rig())
     trust.opened(Card("recording", 0.25, 64, 48, fields_planned=3, simulated=True))
     pixels = np.zeros((48, 64, 3), np.uint8)
-    field = Field(pixels, 0.25, 0, 1, voided="certificate expired on 2020-06-29")
+    field = Field(0.25, 0, 1, voided="certificate expired on 2020-06-29", pixels=pixels)
     assert trust.judged(field).voided == field.voided
 
 
@@ -66,9 +66,9 @@ def test_camera_that_sends_another_size_gets_no_boxes_and_fits_the_ring(
     trust = Trust(rig)
     trust.opened(CARD)
     pixels = np.full((wh_px[1], wh_px[0], 3), 200, np.uint8)
-    judged = trust.judged(Field(pixels, 0.25, 0, 0))
+    judged = trust.judged(Field(0.25, 0, 0, pixels=pixels))
     assert f"the camera gives {wh_px[0]}x{wh_px[1]} px" in judged.voided
     assert judged.pixels.shape[0] <= 48
     assert judged.pixels.shape[1] <= 64
-    usual = trust.judged(Field(np.full((48, 64, 3), 200, np.uint8), 0.25, 1, 0))
+    usual = trust.judged(Field(0.25, 1, 0, pixels=np.full((48, 64, 3), 200, np.uint8)))
     assert "the camera gives" not in usual.voided

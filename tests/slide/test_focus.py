@@ -107,7 +107,7 @@ def test_empty_glass_is_nothing_to_judge_by(noise: float) -> None:
 
 
 def test_what_somebody_judged_stays_and_faults_are_not_judged() -> None:
-    sharp = Field(discs(20, depth=100), UM_PER_PX, 0, 1)
+    sharp = Field(UM_PER_PX, 0, 1, pixels=discs(20, depth=100))
     sight = with_focus(sharp).sight
     assert sight is not None
     assert sight.focus is not None

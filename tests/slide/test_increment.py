@@ -51,11 +51,11 @@ def path(pixels: Pixels, step_xy_px: tuple[int, int]) -> list[Field]:
     ]
     return [
         Field(
-            np.ascontiguousarray(pixels[y : y + HEIGHT_PX, x : x + WIDTH_PX]),
             UM_PER_PX,
             seq,
             seq,
             Place(x * UM_PER_PX, y * UM_PER_PX, 0.1, "slide_file"),
+            pixels=np.ascontiguousarray(pixels[y : y + HEIGHT_PX, x : x + WIDTH_PX]),
         )
         for seq, (x, y) in enumerate(places)
     ]

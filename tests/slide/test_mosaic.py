@@ -1,10 +1,9 @@
 """Which pixels of which field the slide is made of."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from armicro.field import Field, Place, Sight
 from armicro.slide.mosaic import Spot, Tile, View, lay, spots_under, view_of

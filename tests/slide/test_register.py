@@ -1,11 +1,11 @@
 """Paths over drawn cells with hidden truth."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from armicro.field import Field, Pixels, Place
 from armicro.slide.atlas import MemoryStore
@@ -133,14 +133,14 @@ def test_another_slide_is_never_given_a_place() -> None:
 def test_empty_glass_has_no_place_and_cells_after_it_are_recognised() -> None:
     register = Register(MemoryStore(), timed=False)
     errors_of(register, shown([(100, 100), (200, 100)]))
-    glass = Field(np.full((320, 400, 3), 236, np.uint8), 1.0, 2, 0)
+    glass = Field(1.0, 2, 0, pixels=np.full((320, 400, 3), 236, np.uint8))
     assert register.update(glass).place is None
     assert errors_of(register, shown([(210, 110)]))[0] == 0.0
 
 
 def test_field_on_glass_alone_is_not_the_origin() -> None:
     register = Register(MemoryStore())
-    glass = Field(np.full((320, 400, 3), 236, np.uint8), 1.0, 0, 0)
+    glass = Field(1.0, 0, 0, pixels=np.full((320, 400, 3), 236, np.uint8))
     assert register.update(glass).place is None
     place = register.update(field_at(SCENE, 100, 100, 1)).place
     assert place == Place(0.0, 0.0, 0.0, "image_registration")
@@ -223,7 +223,7 @@ def test_change_of_objective_keeps_the_place() -> None:
     errors_of(register, shown(loop(150)[:4]))
     middle = SCENE[200:360, 400:600]
     fine = np.repeat(np.repeat(middle, 2, axis=0), 2, axis=1)
-    place = register.update(Field(fine, 0.5, 9, 0)).place
+    place = register.update(Field(0.5, 9, 0, pixels=fine)).place
     assert place is not None
     assert np.hypot(place.x_um + 100 - 400, place.y_um + 100 - 200) < 1.0
 
@@ -301,7 +301,7 @@ def test_noise_of_a_field_is_not_a_place() -> None:
     errors_of(register, shown(loop(200)[:6]))
     width, height = FIELD_WH_PX
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    assert register.update(Field(noise, 1.0, 99, 0)).place is None
+    assert register.update(Field(1.0, 99, 0, pixels=noise)).place is None
     assert cut(SCENE, 0, 0).shape == noise.shape
 
 

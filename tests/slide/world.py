@@ -35,7 +35,7 @@ def field_at(
     """A field of the endless slide."""
     pixels = np.asarray(colours_at(x_um, y_um, size_px) * light, np.uint8)
     place = Place(x_um, y_um, 0.3, "image_registration")
-    return Field(pixels, UM_PER_PX, seq, seq, place, sight=sight)
+    return Field(UM_PER_PX, seq, seq, place, sight=sight, pixels=pixels)
 
 
 def walk(

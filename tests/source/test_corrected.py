@@ -76,8 +76,8 @@ class Two:
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
         pixels = np.full((40, 48, 3), 100, np.uint8)
         for field in (
-            Field(pixels, 0.25, 0, 5),
-            Field(pixels, 0.25, 1, 6, fault="unreadable: gone"),
+            Field(0.25, 0, 5, pixels=pixels),
+            Field(0.25, 1, 6, fault="unreadable: gone", pixels=pixels),
         ):
             if field.seq not in done:
                 yield field

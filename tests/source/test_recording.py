@@ -24,12 +24,12 @@ def noisy_field(seq: int) -> Field:
     rng = np.random.default_rng(seq)
     place = Place(seq * 10.5, -3.25, 0.1, "image_registration") if seq % 3 else None
     return Field(
-        pixels=rng.integers(0, 256, (48, 64, 3), np.uint8),
         um_per_px=0.25 + seq * 1e-9,
         seq=seq,
         taken_ns=10**18 + seq,
         place=place,
         fault="unreadable: test" if seq == 4 else "",
+        pixels=rng.integers(0, 256, (48, 64, 3), np.uint8),
     )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from armicro.field import Field, Place
-from armicro.report import CellBits, FieldReport, Finding, SlideScore
+from armicro.field import Field, FieldHead, Place
+from armicro.report import CellBits, FieldReport, Finding, SlideReport, SlideScore
 from armicro.wire.topic import Ask, Beat, Message, Shot, Slide, View, Wait
 
 FieldMaker = Callable[..., Field]
@@ -14,7 +14,8 @@ Example = tuple[str, Message]
 
 PLACE = Place(10.5, -3.25, 0.5, "stage_encoder")
 FINDING = Finding(100.0, 50.0, 62.0, 62.0, 0.9, 0.75, 3)
-SHOT = Shot(3, 6, 4, 0.25, 1_000, 2_000, PLACE, "", 1, 8, 2)
+HEAD = FieldHead(0.25, 3, 1_000, PLACE, width_px=6, height_px=4)
+SHOT = Shot(HEAD, 2_000, 1, 8, 2)
 REPORT = FieldReport(
     seq=3,
     state="analysed",
@@ -31,13 +32,15 @@ REPORT = FieldReport(
 )
 SLIDE = Slide(
     session="run",
-    name="slide-1",
     sent_ns=3_000,
-    score=SlideScore(0.5, {"10": (0.25, 0.75)}, 0.125, 4, 1, 1, 2.5),
-    last=REPORT,
-    findings=(FINDING, FINDING),
-    fields_dropped=2,
-    inference_ms=12.5,
+    report=SlideReport(
+        name="slide-1",
+        score=SlideScore(0.5, {"10": (0.25, 0.75)}, 0.125, 4, 1, 1, 2.5),
+        last=REPORT,
+        findings=(FINDING, FINDING),
+        fields_dropped=2,
+        inference_ms=12.5,
+    ),
 )
 EXAMPLES: tuple[Example, ...] = (
     ("fields", Ask("run", 7, ((0, 4), (6, 6)))),
@@ -64,6 +67,6 @@ def make_field() -> FieldMaker:
     def make(seq: int, width_px: int = 6, height_px: int = 4) -> Field:
         shape = (height_px, width_px, 3)
         pixels = np.random.default_rng(seq).integers(0, 256, shape, dtype=np.uint8)
-        return Field(pixels, 0.25, seq, 1_000 + seq, PLACE)
+        return Field(0.25, seq, 1_000 + seq, PLACE, pixels=pixels)
 
     return make

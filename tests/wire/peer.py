@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 
 from armicro.field import Field
-from armicro.wire.codec import shot_from_field
 from armicro.wire.link import Answerer, Asker
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Ask, Shot
@@ -23,7 +22,7 @@ END = time.monotonic() + LIFE_S
 
 
 def field(seq: int) -> Field:
-    return Field(np.full((*SIZE_PX, 3), seq % 256, np.uint8), 0.25, seq, 0)
+    return Field(0.25, seq, 0, pixels=np.full((*SIZE_PX, 3), seq % 256, np.uint8))
 
 
 def write(handle: str, address: str) -> None:
@@ -38,10 +37,7 @@ def write(handle: str, address: str) -> None:
             spot = ring.put(field(seq))
             assert spot is not None
             for peer, _ in answerer.receive():
-                shot = shot_from_field(
-                    field(seq), sent_ns=0, slot=spot.slot, stamp=spot.stamp
-                )
-                answerer.reply(peer, shot)
+                answerer.reply(peer, Shot(field(seq).head, 0, *spot))
             seq += 1
 
 
@@ -60,7 +56,7 @@ def read(handle: str, address: str) -> None:
             if pixels is None:
                 say("overwritten")
             else:
-                whole = bool((pixels == parcel.message.seq % 256).all())
+                whole = bool((pixels == parcel.message.head.seq % 256).all())
                 say("whole" if whole else "torn")
 
 

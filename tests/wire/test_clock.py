@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from armicro.report import SlideScore
+from armicro.field import FieldHead
+from armicro.report import SlideReport, SlideScore
 from armicro.wire.clock import PeerClock
 from armicro.wire.topic import Ask, Beat, Shot, Slide, View, Wait
 
@@ -12,7 +13,7 @@ SHORTEST_WAY_NS = 200_000
 
 
 def shot(sent_ns: int, taken_ns: int) -> Shot:
-    return Shot(0, 6, 4, 0.25, taken_ns, sent_ns)
+    return Shot(FieldHead(0.25, 0, taken_ns, width_px=6, height_px=4), sent_ns)
 
 
 @pytest.mark.parametrize("offset_ns", [-7_000 * SECOND, 0, 90_000 * SECOND])
@@ -28,8 +29,8 @@ def test_ages_are_right_within_the_shortest_way(offset_ns: int) -> None:
         local = clock.update(shot(peer_ns, peer_ns - 30_000_000), received_ns)
         assert isinstance(local, Shot)
         assert local.sent_ns <= received_ns
-        assert local.sent_ns - local.taken_ns == 30_000_000
-        errors_ns.append(local.taken_ns - (ours_ns - 30_000_000))
+        assert local.sent_ns - local.head.taken_ns == 30_000_000
+        errors_ns.append(local.head.taken_ns - (ours_ns - 30_000_000))
     settled = np.array(errors_ns[200:])
     assert settled.min() >= 0
     assert settled.max() < SHORTEST_WAY_NS + 1_000_000
@@ -59,7 +60,8 @@ def test_every_time_in_a_message_is_moved() -> None:
     now_ns = 1_011 * SECOND
     view = clock.update(View(shot(11 * SECOND, 11 * SECOND - 5)), now_ns)
     assert view == View(shot(now_ns, now_ns - 5))
-    slide = clock.update(Slide("run", "s", 11 * SECOND, SlideScore()), now_ns)
-    assert slide == Slide("run", "s", now_ns, SlideScore())
+    report = SlideReport("s", SlideScore())
+    slide = clock.update(Slide("run", 11 * SECOND, report), now_ns)
+    assert slide == Slide("run", now_ns, report)
     for message in (Ask("run"), Wait("lost"), View(None, "s", "unplugged")):
         assert clock.update(message, now_ns) is message

@@ -1,22 +1,28 @@
 """What goes in comes out; whatever else comes in is a FrameError and nothing worse."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 import numpy as np
 import pytest
 
 from armicro.errors import WireError
-from armicro.field import Field, Place
+from armicro.field import Field, FieldHead, Place, Sight
 from armicro.report import (
+    MOST_FINDINGS,
+    MOST_GROUND_BYTES,
+    MOST_SEEN,
     CellBits,
     FieldReport,
     Finding,
     Revisit,
     Shown,
+    SlideReport,
     SlideScore,
 )
+from armicro.rule import MOST_SEQ, MOST_TEXT, cut_texts
+from armicro.slide.coverage import CHUNK_BYTES
 from armicro.wire.codec import (
     HEADER,
     FrameError,
@@ -25,20 +31,9 @@ from armicro.wire.codec import (
     encode,
     encode_parcel,
     field_from_shot,
-    shot_from_field,
-)
-from armicro.wire.rule import (
-    BOUNDS,
-    CHECKS,
-    MOST_FINDINGS,
-    MOST_ITEMS,
-    MOST_RANGES,
-    MOST_SEEN,
-    MOST_TEXT,
-    SEQ,
-    cut_texts,
 )
 from armicro.wire.topic import (
+    MOST_RANGES,
     TOPICS,
     VERSION,
     Ask,
@@ -52,10 +47,12 @@ from armicro.wire.topic import (
 )
 
 NAN, INF = float("nan"), float("inf")
-SHOT = Shot(3, 6, 4, 0.25, 1_000, 2_000, slot=1, stamp=8)
+HEAD = FieldHead(0.25, 3, 1_000, width_px=6, height_px=4)
+SHOT = Shot(HEAD, 2_000, slot=1, stamp=8)
 FINDING = Finding(100.0, 50.0, 62.0, 62.0, 0.9, 0.75, 3)
 REPORT = FieldReport(3, "analysed")
-SLIDE = Slide("run", "slide-1", 3_000, SlideScore())
+SLIDE_REPORT = SlideReport("slide-1", SlideScore())
+SLIDE = Slide("run", 3_000, SLIDE_REPORT)
 BEAT = Beat("infer", 77, 4_000)
 FIELDS = TOPICS["fields"]
 
@@ -135,6 +132,15 @@ Replace = Callable[..., Any]
 replace: Replace = msgspec.structs.replace
 
 
+def told(message: Any, **changes: object) -> Any:
+    """A shot or slide with changes of its own, or of what it carries."""
+    part = "head" if isinstance(message, Shot) else "report"
+    carried = getattr(message, part)
+    inner = {k: v for k, v in changes.items() if k in carried.__struct_fields__}
+    outer = {k: v for k, v in changes.items() if k not in inner}
+    return replace(message, **outer, **{part: replace(carried, **inner)})
+
+
 def bad_messages() -> Iterator[tuple[str, Message]]:
     name: str
     bad: Any
@@ -151,27 +157,27 @@ def bad_messages() -> Iterator[tuple[str, Message]]:
         ("place", Place(0.0, 0.0, -0.1, "slide_file")),
         ("place", Place(0.0, 0.0, NAN, "slide_file")),
     ):  # fmt: skip
-        yield "fields", replace(SHOT, **{name: bad})
-        yield "view", View(replace(SHOT, **{name: bad}))
+        yield "fields", told(SHOT, **{name: bad})
+        yield "view", View(told(SHOT, **{name: bad}))
     for name, bad in (
         ("lr_probability", 1.01), ("hr_probability", -0.01), ("hr_probability", NAN),
         ("x_um", INF), ("width_um", 0.0), ("height_um", -1.0), ("field_seq", -1),
     ):  # fmt: skip
         finding = replace(FINDING, **{name: bad})
-        yield "slide", replace(SLIDE, findings=(FINDING, finding))
-        yield "slide", replace(SLIDE, last=replace(REPORT, findings=(finding,)))
+        yield "slide", told(SLIDE, findings=(FINDING, finding))
+        yield "slide", told(SLIDE, last=replace(REPORT, findings=(finding,)))
     for name, bad in (
         ("cell_share", 1.5), ("width_um", NAN), ("lr_tiles", -1),
         ("cells", CellBits(2, 5, 8.0, b"\xaa")), ("cells", CellBits(2, 5, NAN, b"ab")),
         ("cells", CellBits(0, 5, 8.0, b"")),
     ):  # fmt: skip
-        yield "slide", replace(SLIDE, last=replace(REPORT, **{name: bad}))
+        yield "slide", told(SLIDE, last=replace(REPORT, **{name: bad}))
     for name, bad in (
         ("score", 1.5), ("coverage", NAN), ("scores", {"10": (0.5, -0.5)}),
         ("fields", -1), ("megapixels", -1.0),
     ):  # fmt: skip
-        yield "slide", replace(SLIDE, score=SlideScore(**{name: bad}))
-    yield "slide", replace(SLIDE, inference_ms=NAN)
+        yield "slide", told(SLIDE, score=SlideScore(**{name: bad}))
+    yield "slide", told(SLIDE, inference_ms=NAN)
     yield "health", replace(BEAT, pid=0)
     yield "health", replace(BEAT, fields=-1)
     for ranges in (((5, 4),), ((-1, 4),), ((0, 4), (4, 6)), ((0, 2**63),)):
@@ -184,12 +190,19 @@ def bad_messages() -> Iterator[tuple[str, Message]]:
         Ask("r" * (MOST_TEXT + 1)),
     ):  # fmt: skip
         yield "fields", ask
-    yield "slide", replace(SLIDE, findings=(FINDING,) * (MOST_FINDINGS + 1))
-    yield "slide", replace(SLIDE, seen=bytes(MOST_ITEMS["seen"] + 20))
+    yield "slide", told(SLIDE, findings=(FINDING,) * (MOST_FINDINGS + 1))
+    yield "slide", told(SLIDE, seen=bytes((MOST_SEEN + 1) * 20))
     yield (
         "slide",
-        replace(SLIDE, score=SlideScore(scores={str(n): (0, 0) for n in range(17)})),
+        told(SLIDE, score=SlideScore(scores={str(n): (0, 0) for n in range(17)})),
     )
+    # What bounds of one value cannot say.
+    yield "slide", told(SLIDE, seen=bytes(19))
+    yield "slide", told(SLIDE, seen=np.full(5, NAN, "<f4").tobytes())
+    yield "fields", told(SHOT, shown=Shown(1, 2, ground=bytes(CHUNK_BYTES - 1)))
+    yield "fields", told(SHOT, shown=Shown(1, 2, ground=b"\x7f" * CHUNK_BYTES))
+    yield "fields", told(SHOT, sight=Sight(velocity_xy_um_per_s=(0.0, INF)))
+    yield "view", View(told(SHOT, voided="x" * (MOST_TEXT + 1)))
     yield "health", replace(BEAT, text="x" * (MOST_TEXT + 1))
 
 
@@ -206,17 +219,19 @@ def test_a_value_out_of_range_is_refused_on_both_sides(
 
 def test_the_most_that_every_list_may_hold_fits_its_topic() -> None:
     far = 123_456_789.123
-    finding = Finding(far, -far, far, far, 0.123456, 0.654321, SEQ[1])
+    finding = Finding(far, -far, far, far, 0.123456, 0.654321, MOST_SEQ)
     revisit = Revisit(far, -far, far, far, "out_of_focus")
-    slide = replace(
+    slide = told(
         SLIDE,
         findings=(finding,) * MOST_FINDINGS,
-        revisits=(revisit,) * MOST_ITEMS["revisits"],
+        revisits=(revisit,) * 1_024,
         seen=bytes(MOST_SEEN * 20),
     )
-    ends = SEQ[1] - 2 * MOST_RANGES
+    ends = MOST_SEQ - 2 * MOST_RANGES
     done = tuple((ends + 2 * n, ends + 2 * n) for n in range(MOST_RANGES))
-    shot = replace(SHOT, shown=Shown(1, 2, ground=bytes(MOST_ITEMS["ground"])))
+    chunks = MOST_GROUND_BYTES // CHUNK_BYTES
+    assert chunks == 128
+    shot = replace(SHOT, shown=Shown(1, 2, ground=bytes(chunks * CHUNK_BYTES)))
     for name, message in (
         ("slide", slide), ("fields", shot), ("fields", Ask("run", done=done)),
     ):  # fmt: skip
@@ -225,9 +240,9 @@ def test_the_most_that_every_list_may_hold_fits_its_topic() -> None:
 
 def test_texts_that_are_too_long_are_cut_and_the_rest_is_told() -> None:
     long = "µ" * 50_000
-    shot = replace(SHOT, fault=long)
+    shot = told(SHOT, fault=long)
     view = cut_texts(View(shot, "slide", problem=long, warning="dim"))
-    assert (len(view.problem), len(view.shot.fault)) == (MOST_TEXT, MOST_TEXT)
+    assert (len(view.problem), len(view.shot.head.fault)) == (MOST_TEXT, MOST_TEXT)
     assert view.problem.endswith("µ…")
     assert view.warning == "dim"
     assert decode(TOPICS["view"], encode(TOPICS["view"], view)) == view
@@ -254,11 +269,32 @@ def test_every_number_on_the_wire_has_a_rule() -> None:
     assert FieldReport in kinds
     for kind in kinds:
         for inner in msgspec.structs.fields(kind):
-            names = {str(inner.type), *map(str, getattr(inner.type, "__args__", ()))}
-            if names & {"<class 'int'>", "<class 'float'>"}:
-                assert inner.name in BOUNDS.get(kind, {}), f"{kind}.{inner.name}"
-            elif "int" in str(inner.type) or "float" in str(inner.type):
-                assert kind in CHECKS, f"{kind}.{inner.name}"
+            if (kind, inner.name) != (CellBits, "bits"):  # its ``broken`` counts them
+                assert not unbound(inner.type), f"{kind.__name__}.{inner.name}"
+    assert unbound(dict[str, tuple[int, ...]])
+    assert unbound(Annotated[float, msgspec.Meta(ge=0)] | None)
+
+
+def unbound(kind: Any) -> str:
+    """What of a type has no bound: a number low and high, a text or a list a length."""
+    bounds = [m for m in getattr(kind, "__metadata__", ()) if m.ge is not None]
+    lengths = [m for m in getattr(kind, "__metadata__", ()) if m.max_length]
+    bare = get_origin(kind) or kind
+    if bare is Annotated:
+        bare = get_origin(kind.__origin__) or kind.__origin__
+        kind = kind.__origin__
+    arguments = [one for one in get_args(kind) if one is not Ellipsis]
+    if bare in (int, float) and not any(m.le is not None for m in bounds):
+        return str(kind)
+    grows = bare in (bytes, dict) or (bare is tuple and Ellipsis in get_args(kind))
+    if bare is str or grows:
+        # The text of a key is as long as its frame, and no longer.
+        arguments = arguments[1:] if bare is dict else arguments
+        if not lengths:
+            return str(kind)
+    if bare is Literal:
+        return ""
+    return next(filter(None, map(unbound, arguments)), "")
 
 
 def test_no_bytes_raise_anything_but_a_wire_error() -> None:
@@ -299,7 +335,7 @@ def read_or_refuse(topic: Topic, frame: bytes) -> None:
 
 def test_pixels_travel_behind_the_message(make_field: Callable[..., Field]) -> None:
     field = make_field(3)
-    shot = shot_from_field(field, sent_ns=2_000)
+    shot = Shot(field.head, 2_000)
     for name, message in (("fields", shot), ("view", View(shot, "slide"))):
         topic = TOPICS[name]
         frame = encode_parcel(topic, message, field.pixels)
@@ -317,7 +353,7 @@ def test_pixels_travel_behind_the_message(make_field: Callable[..., Field]) -> N
 def test_pixels_that_do_not_fit_their_shot_are_not_sent(
     make_field: Callable[..., Field],
 ) -> None:
-    shot = shot_from_field(make_field(3), sent_ns=2_000)
+    shot = Shot(make_field(3).head, 2_000)
     with pytest.raises(FrameError, match="72 bytes"):
         encode_parcel(FIELDS, shot, make_field(3, 7, 4).pixels)
     with pytest.raises(FrameError, match="72 bytes"):
@@ -330,8 +366,8 @@ def test_pixels_with_gaps_between_their_rows_travel_whole(
     make_field: Callable[..., Field],
 ) -> None:
     pixels = make_field(3, 12, 8).pixels[::2, ::2, ::-1]
-    field = Field(pixels, 0.25, 3, 1_000)
-    shot = shot_from_field(field, sent_ns=2_000)
+    field = Field(0.25, 3, 1_000, pixels=pixels)
+    shot = Shot(field.head, 2_000)
     parcel = decode_parcel(FIELDS, encode_parcel(FIELDS, shot, pixels))
     assert parcel.pixels is not None
     np.testing.assert_array_equal(parcel.pixels, pixels)
@@ -339,7 +375,7 @@ def test_pixels_with_gaps_between_their_rows_travel_whole(
 
 def test_a_field_comes_back_from_its_shot(make_field: Callable[..., Field]) -> None:
     field = make_field(5)
-    shot = shot_from_field(field, sent_ns=9, slot=2, stamp=4, skipped=1)
+    shot = Shot(field.head, 9, slot=2, stamp=4, skipped=1)
     assert (shot.slot, shot.stamp, shot.skipped, shot.sent_ns) == (2, 4, 1, 9)
     back = field_from_shot(shot, field.pixels)
     assert back.pixels is field.pixels

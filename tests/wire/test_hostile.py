@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zmq
 
-from armicro.report import SlideScore
+from armicro.report import SlideReport, SlideScore
 from armicro.wire.codec import HEADER, encode
 from armicro.wire.link import (
     MOST_AT_ONCE,
@@ -34,7 +34,8 @@ pytestmark = pytest.mark.timeout(60)
 GROWTH_BYTES = 60_000_000
 """Queues, and what the allocator keeps; 20,000 messages held would be 200 MB."""
 NUMBER = bytes(8)
-SLIDE = Slide("run", "slide-1", 1, SlideScore())
+REPORT = SlideReport("slide-1", SlideScore())
+SLIDE = Slide("run", 1, REPORT)
 Frames = list[bytes]
 
 
@@ -317,7 +318,7 @@ def test_what_does_not_fit_is_not_sent_and_counted(folder: Path) -> None:
     ):
         assert not reporter.send(absurd)
         assert reporter.dropped == {"health: not sent, value": 1}
-        publisher.send(Slide("run", "slide-1", -1, SlideScore()))
+        publisher.send(Slide("run", -1, REPORT))
         assert publisher.dropped == {"slide: not sent, value": 1}
         long = Beat("infer", 7, 1, text="no space left " * 10_000)
         while not reporter.send(long):

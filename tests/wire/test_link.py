@@ -15,9 +15,9 @@ import pytest
 import zmq
 
 from armicro.errors import RigError
-from armicro.field import Field, Pixels
-from armicro.report import SlideScore
-from armicro.wire.codec import encode, shot_from_field
+from armicro.field import Field, FieldHead, Pixels
+from armicro.report import SlideReport, SlideScore
+from armicro.wire.codec import encode
 from armicro.wire.keys import make_keys
 from armicro.wire.link import (
     Answerer,
@@ -33,7 +33,8 @@ from armicro.wire.topic import TOPICS, Ask, Beat, Message, Shot, Slide, View, Wa
 FieldMaker = Callable[..., Field]
 LOOPBACK = "tcp://127.0.0.1:*"
 PATIENCE_MS = 5_000
-SHOT = Shot(3, 6, 4, 0.25, 1_000, 2_000, slot=1, stamp=8)
+HEAD = FieldHead(0.25, 3, 1_000, width_px=6, height_px=4)
+SHOT = Shot(HEAD, 2_000, slot=1, stamp=8)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def echo(ask: Ask) -> tuple[Message, None]:
 
 
 def slide(fields: int) -> Slide:
-    return Slide("run", "slide-1", 1, SlideScore(fields=fields))
+    return Slide("run", 1, SlideReport("slide-1", SlideScore(fields=fields)))
 
 
 def newest_until(
@@ -128,7 +129,7 @@ def test_pixels_travel_with_their_shot(
     way: tuple[str, str], make_field: FieldMaker
 ) -> None:
     field = make_field(3, 1_280, 960)
-    shot = shot_from_field(field, sent_ns=1)
+    shot = Shot(field.head, 1)
     with (
         closing(
             Capture(way[0], lambda _: (shot, field.pixels), keys=way[1])
@@ -266,7 +267,7 @@ def test_a_subscriber_outlives_its_publisher(folder: Path) -> None:
 
 def test_a_view_brings_its_pixels_over_tcp(keys: str, make_field: FieldMaker) -> None:
     field = make_field(3, 640, 480)
-    shot = shot_from_field(field, sent_ns=1)
+    shot = Shot(field.head, 1)
     with (
         Publisher(LOOPBACK, "view", keys=keys) as publisher,
         Subscriber(publisher.address, "view", keys=keys) as subscriber,
@@ -476,7 +477,9 @@ def test_closing_is_quick_and_leaves_no_thread_or_descriptor(
 @pytest.mark.skipif(sys.platform != "linux", reason="0.0.0.0 is this machine on Linux")
 def test_times_from_another_machine_are_put_on_this_ones_clock(keys: str) -> None:
     other_clock_ns = 5_000_000_000
-    shot = Shot(0, 1, 1, 0.25, other_clock_ns - 30_000_000, other_clock_ns)
+    taken_ns = other_clock_ns - 30_000_000
+    head = FieldHead(0.25, 0, taken_ns, width_px=1, height_px=1)
+    shot = Shot(head, other_clock_ns)
     pixels = np.zeros((1, 1, 3), np.uint8)
     with closing(Capture(LOOPBACK, lambda _: (shot, pixels), keys=keys)) as capture:
         address = capture.address.replace("127.0.0.1", "0.0.0.0")
@@ -486,4 +489,4 @@ def test_times_from_another_machine_are_put_on_this_ones_clock(keys: str) -> Non
     assert parcel is not None
     assert isinstance(parcel.message, Shot)
     assert 0 <= now_ns - parcel.message.sent_ns < 2_000_000_000
-    assert parcel.message.sent_ns - parcel.message.taken_ns == 30_000_000
+    assert parcel.message.sent_ns - parcel.message.head.taken_ns == 30_000_000

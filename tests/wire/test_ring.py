@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from armicro.errors import RigError, WireError
-from armicro.field import Field
-from armicro.wire.codec import shot_from_field
+from armicro.field import Field, FieldHead
 from armicro.wire.ring import PAGE, Ring
 from armicro.wire.topic import Shot
 
@@ -23,7 +23,11 @@ NANOSECONDS = 1
 def put(ring: Ring, field: Field, keep: tuple[int, ...] = ()) -> Shot:
     spot = ring.put(field, keep=keep)
     assert spot is not None
-    return shot_from_field(field, sent_ns=NANOSECONDS, slot=spot.slot, stamp=spot.stamp)
+    return Shot(field.head, NANOSECONDS, *spot)
+
+
+def head_of(seq: int) -> FieldHead:
+    return FieldHead(0.25, seq, 0, width_px=6, height_px=4)
 
 
 def test_a_field_is_read_back_until_its_slot_is_used_again(
@@ -69,7 +73,7 @@ def test_a_field_that_does_not_fit_is_refused(make_field: FieldMaker) -> None:
     with Ring.create(2, slot_bytes=SLOT_BYTES) as ring:
         with pytest.raises(WireError, match="does not fit a slot"):
             ring.put(make_field(0, 65, 48))
-        grey = Field(np.zeros((4, 6), np.uint8), 0.25, 0, 0)
+        grey = Field(0.25, 0, 0, pixels=np.zeros((4, 6), np.uint8))
         with pytest.raises(WireError, match=r"expected \(height, width, 3\)"):
             ring.put(grey)
 
@@ -91,7 +95,8 @@ def test_a_shot_from_elsewhere_is_counted_and_reads_as_not_there(
     slot: int, width_px: int, stamp: int
 ) -> None:
     with Ring.create(2, slot_bytes=SLOT_BYTES) as ring:
-        shot = Shot(0, width_px, 48, 0.25, 0, 0, slot=slot, stamp=stamp)
+        head = FieldHead(0.25, 0, 0, width_px=width_px, height_px=48)
+        shot = Shot(head, 0, slot=slot, stamp=stamp)
         assert ring.read(shot) is None
         assert ring.look(shot, lambda pixels: pixels.sum()) is None
         assert ring.dropped == 2
@@ -101,21 +106,19 @@ def test_a_shot_from_elsewhere_is_counted_and_reads_as_not_there(
 @pytest.mark.parametrize("seq", [0, 2**41, 2**63 - 1])
 def test_a_stamp_that_no_field_has_reads_as_overwritten(seq: int, stamp: int) -> None:
     with Ring.create(2, slot_bytes=SLOT_BYTES) as ring:
-        assert ring.read(Shot(seq, 6, 4, 0.25, 0, 0, slot=1, stamp=stamp)) is None
+        assert ring.read(Shot(head_of(seq), 0, slot=1, stamp=stamp)) is None
         assert ring.dropped == 0
 
 
 def test_a_shot_that_nobody_wrote_reads_as_overwritten(make_field: FieldMaker) -> None:
     with Ring.create(2, slot_bytes=SLOT_BYTES) as ring:
-        assert ring.read(Shot(0, 6, 4, 0.25, 0, 0, slot=1, stamp=0)) is None
+        assert ring.read(Shot(head_of(0), 0, slot=1, stamp=0)) is None
         shot = put(ring, make_field(3))
-        for change in ({"seq": 4}, {"stamp": shot.stamp + 2}, {"width_px": 5}):
-            told = Shot(shot.seq, 6, 4, 0.25, 0, 0, slot=shot.slot, stamp=shot.stamp)
-            for name, value in change.items():
-                told = Shot(
-                    **{f: getattr(told, f) for f in told.__struct_fields__}
-                    | {name: value}
-                )
+        for told in (
+            replace(shot, head=replace(shot.head, seq=4)),
+            replace(shot, stamp=shot.stamp + 2),
+            replace(shot, head=replace(shot.head, width_px=5)),
+        ):
             assert ring.read(told) is None
 
 

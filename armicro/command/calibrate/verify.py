@@ -79,7 +79,7 @@ def _from_files(
     fresh: list[msgspec.Struct] = []
     for pixels in read_pictures(args.pictures):
         check_size(rig.certificate, held.instrument, pixels)
-        fresh += _measure([Field(pixels, rig.camera.um_per_px, 0, 0)], args, rig)
+        fresh += _measure([Field(rig.camera.um_per_px, 0, 0, pixels=pixels)], args, rig)
     return fresh, ""
 
 
