@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
+from msgspec import structs
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt, Signal
 from PySide6.QtGui import (
@@ -122,7 +123,7 @@ class Canvas(QWidget):
             pixels = self._field.render(Cut((0, 0, *size_px), size_px))
             if pixels is not None:
                 kept = pixels
-                self._field = replace(
+                self._field = structs.replace(
                     self._field, render=lambda cut: cut_out(kept, cut)
                 )
         self.update()

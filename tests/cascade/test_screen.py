@@ -185,7 +185,7 @@ def test_blank_field_costs_no_inference() -> None:
 def test_field_without_light_was_not_seen() -> None:
     dark = np.full((512, 612, 3), 6, np.uint8)
     pipeline = Pipeline(networks(), Choice())
-    (report, _), _, score = pipeline.step(Field(dark, 0.5, 0, 1, HERE))
+    (report, _), _, score = pipeline.step(Field(0.5, 0, 1, HERE, pixels=dark))
     assert report.state == "unreadable"
     assert "lamp" in report.reason
     assert score.score is None

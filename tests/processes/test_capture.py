@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from armicro.errors import SourceLostError
 from armicro.field import Field, Place

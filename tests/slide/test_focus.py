@@ -2,13 +2,13 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from armicro.field import Field, Pixels, Sight
 from armicro.slide.focus import edge_sigma_um, is_sharp, measure_focus, with_focus

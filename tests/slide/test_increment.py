@@ -1,11 +1,11 @@
 """The incremental cascade: what it costs, what it finds, what it keeps."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from armicro.cascade.choice import Choice
 from armicro.engine.registry import NetworkSet, open_set

@@ -22,6 +22,7 @@ from armicro.report import (
     Shown,
     SlideScore,
 )
+from armicro.rule import MOST_TEXT
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Event, Journal
 
@@ -57,6 +58,16 @@ def everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
         rows = {t: list(database.execute(f"SELECT * FROM {t}")) for t in tables}
     database.close()
     return rows
+
+
+def test_a_reason_that_is_too_long_is_cut_so_that_it_can_be_read(
+    tmp_path: Path,
+) -> None:
+    report = FieldReport(3, "unreadable", reason="x" * 9_000)
+    with Journal(tmp_path / "session.sqlite") as journal:
+        assert journal.write(report, [], STATIONS)
+        (back,) = journal.reports()
+    assert (len(back.reason), back.reason[-2:]) == (MOST_TEXT, "x…")
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def poor_field(seq: int, *, moved_px: int = 0) -> Field:
     for number, (x, y) in enumerate([(20, 30), (30, 170)]):
         cell = SCENE[300:328, 300 + 90 * number : 328 + 90 * number]
         pixels[y : y + 28, x + moved_px : x + moved_px + 28] = cell
-    return Field(pixels, 1.0, seq, 0)
+    return Field(1.0, seq, 0, pixels=pixels)
 
 
 def test_field_of_almost_nothing_but_glass_is_not_the_origin() -> None:
