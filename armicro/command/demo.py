@@ -8,10 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from armicro.command.replay import choose_display, choose_rig, show
-from armicro.processes.folder import make_folder, set_aside
-from armicro.processes.job import Job
-from armicro.processes.log import set_up_logging
-from armicro.processes.run import run_job
+from armicro.processes.job import Job, make_folder, set_aside
+from armicro.processes.life import set_up_logging
+from armicro.processes.session import run_job
 from armicro.session.record import Session
 from armicro.source.phantom import PhantomSpec, size_px, write_phantom
 from armicro.verdict import SUSPICIOUS

@@ -10,10 +10,9 @@ from tqdm import tqdm
 
 from armicro.command.replay import choose_display, show
 from armicro.errors import RigError
-from armicro.processes.folder import folder_name
-from armicro.processes.job import Job
-from armicro.processes.log import set_up_logging
-from armicro.processes.run import run_job
+from armicro.processes.job import Job, folder_name
+from armicro.processes.life import set_up_logging
+from armicro.processes.session import run_job
 from armicro.rig import read_rig
 from armicro.session.record import Session
 from armicro.verdict import PICTURES_APART

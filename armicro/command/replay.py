@@ -11,11 +11,9 @@ from tqdm import tqdm
 
 from armicro.errors import ArmicroError, SourceError, one_line
 from armicro.overlay.screen import why_no_screen
-from armicro.processes.begin import prove
-from armicro.processes.folder import folder_names, set_aside
-from armicro.processes.job import Display, Job
-from armicro.processes.log import set_up_logging
-from armicro.processes.run import run_job
+from armicro.processes.job import Display, Job, folder_names, set_aside
+from armicro.processes.life import set_up_logging
+from armicro.processes.session import prove, run_job
 from armicro.rig import Rig, read_rig
 from armicro.session.record import Session
 from armicro.session.summary import encode_summary, summarise

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from armicro.errors import SourceError
-from armicro.processes.run import write_all
+from armicro.processes.session import write_all
 from armicro.session.output import JOURNAL
 from armicro.session.record import Session
 from armicro.session.summary import encode_summary, summarise

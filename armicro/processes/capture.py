@@ -5,6 +5,10 @@ field of the path and keeps its slot of the ring until an ask says that it was c
 in live it gives the newest field and counts what was skipped. Infer must have said what
 it already holds before it gets a field: a replay then starts to read, and a camera's
 ``seq`` goes on from there.
+
+In live most fields are shown and skipped, or shown while infer starts, works, is dead.
+Their ground is collected and told with every answer until infer says that its journal
+keeps it; what is left at the end capture writes itself.
 """
 
 import contextlib
@@ -18,14 +22,13 @@ from operator import itemgetter
 from msgspec.structs import replace
 
 from armicro.field import Field
-from armicro.processes.begin import open_job_source
-from armicro.processes.intake import Ranges
 from armicro.processes.job import Job
 from armicro.processes.life import Life
 from armicro.processes.placing import Placing
-from armicro.processes.reader import Reader
-from armicro.processes.shown import ShownGround
-from armicro.processes.trust import Trust
+from armicro.processes.reader import Reader, Trust, open_job_source
+from armicro.processes.thread import Ranges
+from armicro.report import MOST_GROUND_BYTES, Shown
+from armicro.slide.coverage import CHUNK_BYTES, Ground
 from armicro.slide.focus import with_focus
 from armicro.slide.journal import Journal
 from armicro.wire.link import Answerer, Peer, Publisher
@@ -38,6 +41,8 @@ AHEAD = 2
 """Fields that a replay has in the ring before infer asks."""
 MOST_ASKERS = 8
 """That wait for an answer at once; of more, who has waited longest asks again."""
+MOST_CHUNKS = MOST_GROUND_BYTES // CHUNK_BYTES
+"""Of shown ground, that one answer holds."""
 TELL_S = 0.25
 """The display is told at least that often how things stand."""
 
@@ -54,6 +59,45 @@ class RangeSet(Container[int]):
         # They rise and lie apart: the last one that begins at or before it decides.
         at = bisect_right(self.ranges, seq, key=itemgetter(0))
         return at > 0 and seq <= self.ranges[at - 1][1]
+
+
+class ShownGround:
+    """The ground of one life of capture."""
+
+    def __init__(self) -> None:
+        self._life = time.monotonic_ns()
+        self._kept, self._waits = Ground(), Ground()
+        self._unplaced = self._unplaced_kept = 0
+        self._told: list[tuple[Shown, Ground]] = []
+        """What was told and is not said to be kept, the newest last."""
+
+    def add(self, field: Field) -> None:
+        """Take a field that is shown."""
+        if field.place is None:
+            self._unplaced += 1
+            return
+        new = Ground()
+        new.add((field.place.x_um, field.place.y_um, *field.size_um))
+        self._waits.join(new.without(self._kept))
+
+    def tell(self, *, most: int | None = MOST_CHUNKS) -> Shown | None:
+        """What infer has not said to keep; None where there is nothing."""
+        if not self._waits.chunks and self._unplaced == self._unplaced_kept:
+            return None
+        ground = self._waits.without(Ground(), most=most)
+        shown = Shown(self._life, time.monotonic_ns(), self._unplaced, ground.pack())
+        self._told = [*self._told[-15:], (shown, ground)]
+        return shown
+
+    def keep(self, number: int) -> None:
+        """Infer's journal keeps what was told under this number."""
+        for shown, ground in self._told:
+            if shown.number == number:
+                self._kept.join(ground)
+                self._waits = self._waits.without(ground)
+                self._unplaced_kept = shown.unplaced
+                self._told = [one for one in self._told if one[0].number > number]
+                return
 
 
 def run(job: Job, life: Life) -> None:

@@ -11,28 +11,29 @@ so an infer that is killed gets it again after its restart.
 
 import os
 import queue
+import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from statistics import median
 
 import msgspec
+import numpy as np
 
 from armicro.cascade.rank import kept_of
+from armicro.engine import Array, Engine
 from armicro.engine.registry import Backend, NetworkSet, open_set
 from armicro.errors import EngineError
-from armicro.pipeline import Pipeline
-from armicro.processes.intake import Intake, Ready
+from armicro.pipeline import SEEN, Pipeline
 from armicro.processes.job import Job
 from armicro.processes.life import Life
-from armicro.processes.seen import SeenFields
-from armicro.processes.timed import TimedEngine
-from armicro.processes.writer import Facts, Writer
+from armicro.processes.thread import Facts, Intake, Ready, Writer
 from armicro.report import (
     MOST_FINDINGS,
+    MOST_SEEN,
     Account,
     FieldReport,
     Observation,
@@ -41,7 +42,7 @@ from armicro.report import (
     SlideScore,
 )
 from armicro.session.record import overview_of
-from armicro.slide.coverage import Ground
+from armicro.slide.coverage import BIN_UM, Ground
 from armicro.slide.journal import Journal
 from armicro.wire.link import Publisher
 from armicro.wire.topic import Slide
@@ -99,6 +100,75 @@ def run(job: Job, life: Life) -> None:
             session.run()
         finally:
             session.close()
+
+
+class TimedEngine:
+    """An engine that counts the time spent in it, and works in parts.
+
+    A large field on a slow machine takes a minute: between its parts there is a moment
+    to say that nobody hangs. A sample's answer does not depend on the others.
+    """
+
+    def __init__(
+        self, engine: Engine, *, part: int, on_part: Callable[[], None]
+    ) -> None:
+        self._engine, self._part, self._on_part = engine, part, on_part
+        self.spent_ns = 0
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the engine's ``infer`` part by part and count its wall time."""
+        count = max((len(array) for array in inputs.values()), default=0)
+        answers = [
+            self._timed({k: v[first : first + self._part] for k, v in inputs.items()})
+            for first in range(0, max(1, count), self._part)
+        ]
+        if len(answers) == 1:
+            return answers[0]
+        return {
+            name: np.concatenate([answer[name] for answer in answers])
+            for name in answers[0]
+        }
+
+    def _timed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        begun = time.monotonic_ns()
+        try:
+            return self._engine.infer(inputs)
+        finally:
+            self.spent_ns += time.monotonic_ns() - begun
+            self._on_part()
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+
+class SeenFields:
+    """Where fields were seen, as the display is told: each place once."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.rows = b""
+        self._pipeline = pipeline
+        self._known: set[tuple[int, ...]] = set()
+        self._last: FieldReport | None = None
+
+    def add(self, report: FieldReport) -> None:
+        """Take a field's place; one that differs by less than a bin is not news."""
+        # A moving or blurred field tells nothing of the slide that would last.
+        if report.place is None or report.state in ("moving", "out_of_focus"):
+            return
+        # What waited in the field before may have been seen since.
+        if self._last is not None:
+            self._add(self._last)
+        self._add(report)
+        self._last = report
+
+    def _add(self, report: FieldReport) -> None:
+        readable = report.state in SEEN
+        for box in self._pipeline.seen_boxes(report):
+            key = (*(round(value / BIN_UM) for value in box), int(readable))
+            if key not in self._known and len(self._known) < MOST_SEEN:
+                self._known.add(key)
+                self.rows += struct.pack("<5f", *box, readable)
 
 
 class _Session:

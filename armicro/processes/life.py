@@ -1,10 +1,15 @@
-"""How a child process lives and ends: signals, heartbeats, and never as an orphan.
+"""How a child process begins, lives and ends: log, heartbeats, signals, errors.
 
-A child stops when it is told to (SIGTERM), when its supervisor is gone, or by itself.
-Ctrl-C reaches the supervisor alone, which tells the children in the right order.
+A child stops when it is told to (SIGTERM), when its supervisor is gone, or by itself,
+and is never left as an orphan. Ctrl-C reaches the supervisor alone, which tells the
+children in the right order. What a child could not do, and no restart mends, it leaves
+beside its job for the supervisor.
 """
 
+import contextlib
 import ctypes
+import importlib
+import logging
 import os
 import shutil
 import signal
@@ -15,7 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, get_args
 
-from armicro.processes.job import Job
+import msgspec
+import structlog
+
+from armicro.errors import ArmicroError, missing_extra
+from armicro.processes.job import Job, read_job
 from armicro.verdict import AnalysisState
 from armicro.wire.link import Reporter
 from armicro.wire.topic import Beat
@@ -29,6 +38,68 @@ folder: the display must tell that from a slow analysis."""
 _PR_SET_PDEATHSIG = 1
 
 Name = Literal["capture", "infer", "display", "keeper"]
+
+
+def main(name: Name, path: Path) -> int:
+    """Be the child ``name`` of the job at ``path``; return the status to end with."""
+    set_up_logging(name)
+    job = read_job(path)
+    with contextlib.closing(Life(name, job, folder=path.parent)) as life:
+        life.beat("starting", at_once=True)
+        try:
+            # Loaded only where it runs.
+            importlib.import_module(f"armicro.processes.{name}").run(job, life)
+        except ArmicroError as error:
+            return _leave_word(path.with_name(f"{name}.error"), error)
+        # The supervisor restarts what fails; the log keeps why.
+        except Exception as error:  # noqa: BLE001
+            missing = missing_extra(error)
+            if missing:
+                # No restart installs it.
+                said = ArmicroError(missing)
+                return _leave_word(path.with_name(f"{name}.error"), said)
+            structlog.get_logger().exception("process failed")
+            return 70
+        return 0
+
+
+def _leave_word(path: Path, error: ArmicroError) -> int:
+    """Leave the supervisor what ends the session; the status to end with."""
+    said = {"message": str(error), "exit_status": error.exit_status}
+    # Without a supervisor the folder is gone, and nobody reads it.
+    with contextlib.suppress(FileNotFoundError):
+        path.write_bytes(msgspec.json.encode(said))
+    return error.exit_status
+
+
+def set_up_logging(process: str) -> None:
+    """Log to stderr: quiet by default, one line an event.
+
+    ``ARMICRO_LOG`` is a level (``debug``, ``info``, ``warning``); with ``:json`` behind
+    it every line is a JSON object.
+    """
+    level, _, form = os.environ.get("ARMICRO_LOG", "warning").partition(":")
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.processors.LogfmtRenderer(
+            key_order=["timestamp", "level", "process", "event"]
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping().get(level.upper(), logging.WARNING)
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(process=process)
 
 
 class Life:
@@ -95,6 +166,10 @@ class Life:
 
     def close(self) -> None:
         """Close the heartbeat's socket, and tidy up where the supervisor cannot."""
+        # The interpreter takes the handler away at its end: one signal more would make
+        # an end that was well look like a death.
+        _end_within(LAST_S)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._reporter.close()
         if self._orphaned:
             # Each does, since nobody knows which is the last; sockets stay usable.

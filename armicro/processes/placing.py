@@ -5,8 +5,7 @@ resumed, finds its way again.
 """
 
 from armicro.field import Field
-from armicro.processes.folder import make_folder
-from armicro.processes.job import Job
+from armicro.processes.job import Job, make_folder
 from armicro.slide.map_file import MapFile
 from armicro.slide.register import Register
 

@@ -1,36 +1,102 @@
-"""The thread that waits for the source, so that capture never does.
+"""The thread that waits for the source, so that capture never does, and whom it trusts.
 
 In replay fields queue two deep and the source waits for the slide's pipeline; in live
 only the newest field is kept. A camera that goes away is opened again until it is back,
-and ``seq`` goes on from where it was.
+and ``seq`` goes on from where it was. At its opening, and while it runs, it is asked
+whether its fields may be believed.
 """
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Container
-from typing import Protocol
+from pathlib import Path
 
+import cv2
+import numpy as np
 from msgspec.structs import replace
 
+from armicro.calibrate.drift import Drift, Verdict
+from armicro.certificate import now
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field
+from armicro.processes.job import Job
+from armicro.rig import Camera, Rig
 from armicro.source import Card, Source
-from armicro.verdict import state_text
+from armicro.source.identity import why_void
+from armicro.source.open import open_source
+from armicro.verdict import MEASURE_AGAIN, mended, state_text
 
 REOPEN_S = 0.5
 
 Opener = Callable[[], Source]
 
 
-class Judge(Protocol):
-    """Says of fields whether their scale is to be trusted."""
+def open_job_source(job: Job) -> Source:
+    """Open the source that a job names."""
+    return open_source(
+        job.rig,
+        slide=Path(job.slide) if job.slide else None,
+        um_per_px=job.um_per_px,
+        region_px=job.region_px,
+    )
+
+
+class Trust:
+    """The rig's certificate, held against what the camera is and shows."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._drift: Drift | None = None
+        self._void = ""
+        self._ends = False
+        self.warning = ""
+        """What the operator should see to, though boxes may stay."""
 
     def opened(self, card: Card) -> None:
-        """A source was opened; after a loss it may be another camera."""
+        """Judge a camera that was opened: what comes back may be another."""
+        why = why_void(self._rig, card, now())
+        self._void = mended(why, MEASURE_AGAIN) if why else ""
+        self._ends = card.ends
+        # What a file plays was not taken by this instrument.
+        watched = not card.ends and not self._void
+        self._drift = Drift(self._rig.calibration) if watched else None
 
     def judged(self, field: Field) -> Field:
-        """The field with the reason why not, where there is one."""
+        """The field, with the reason why its scale is not to be trusted."""
+        if not self._ends and self._is_of_another_size(field):
+            return _of_another_size(field, self._rig.camera)
+        verdict = self._drift.update(field) if self._drift else Verdict()
+        self.warning = verdict.warning
+        voided = field.voided or self._void or verdict.void
+        return replace(field, voided=voided) if voided else field
+
+    def _is_of_another_size(self, field: Field) -> bool:
+        """Whether a camera's picture is not of the size for which its scale holds."""
+        held, camera = self._rig.calibration, self._rig.camera
+        made_for = camera if held is None else held.instrument
+        wh_px = made_for.width_px, made_for.height_px
+        # The ring's slots have the rig's size.
+        fits = field.pixels.size <= 3 * camera.width_px * camera.height_px
+        return field.pixels.shape[1::-1] != wh_px or not fits
+
+
+def _of_another_size(field: Field, camera: Camera) -> Field:
+    """A camera's field that may be binned or resized: shown, within the rig's size."""
+    height_px, width_px = field.pixels.shape[:2]
+    # Its scale may be another.
+    voided = state_text(
+        "another_size",
+        seen=f"{width_px}x{height_px}",
+        expected=f"{camera.width_px}x{camera.height_px}",
+    )
+    pixels = field.pixels
+    share = min(camera.width_px / width_px, camera.height_px / height_px)
+    if share < 1:
+        size_px = max(1, int(width_px * share)), max(1, int(height_px * share))
+        shrunk = cv2.resize(pixels, size_px, interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(shrunk, np.uint8)
+    return replace(field, pixels=pixels, voided=field.voided or voided)
 
 
 class Reader:
@@ -43,7 +109,7 @@ class Reader:
         done: Container[int] = (),
         newest: bool = False,
         interval_s: float = 0.0,
-        judge: Judge | None = None,
+        judge: Trust | None = None,
     ) -> None:
         self._opener = opener
         self._judge = judge

@@ -25,7 +25,8 @@ import structlog
 
 from armicro.engine.registry import find_set
 from armicro.errors import ArmicroError
-from armicro.processes.job import Job, Part, write_job
+from armicro.processes.child import Child, Process
+from armicro.processes.job import Job, write_job
 from armicro.processes.keeper import stitches_beside
 from armicro.processes.life import ANALYSIS, Name
 from armicro.verdict import AnalysisState
@@ -33,45 +34,42 @@ from armicro.wire.link import Collector
 from armicro.wire.ring import Ring
 from armicro.wire.topic import TOPICS, Beat
 
+# Needs were measured after four minutes of live: 507 (with what a GPU's driver adds),
+# 162, 188 and 488 MB.
+PROCESSES = (
+    Process(
+        "infer",
+        lambda job: job.part != "microscope",
+        needs_bytes=900_000_000,
+        has_networks=True,
+        is_noted=True,
+    ),
+    Process(
+        "keeper",
+        stitches_beside,
+        needs_bytes=200_000_000,
+        missed="no whole map is kept",
+        is_noted=True,
+    ),
+    Process(
+        "display",
+        lambda job: job.part != "inference" and job.display != "none",
+        needs_bytes=200_000_000,
+        ends_session=True,
+    ),
+    Process("capture", lambda job: job.part != "inference", needs_bytes=500_000_000),
+)
+"""In the order in which they end: who writes what it still holds ends while the others
+stand. They start the other way round."""
+
 RING_SLOTS = 6
 """One being written, three on their way to infer, one shown, one to spare."""
-STARTING_S = 120.0
-"""A child may be silent that long while it starts (networks compile)."""
-SILENT_S = 30.0
-"""Later, it is taken for hung and killed after this: a slow field takes seconds."""
-SLOW_S = 240.0
-"""One that is silent and still works may be that late: the cores may be another's."""
-LATE_S = 3.0
-"""Not heard for so long, one that still works is told of as slow."""
-WORKS_SHARE = 0.05
-"""Of a core since it was last heard, from which a silent child is at work."""
-PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Before each restart in a row; one more and the session fails."""
-STEADY_S = 60.0
-"""A child that ran so long is well: its next end is the first in a row."""
-END_S = 10.0
-"""A child that was told to end has this long to do it."""
-NEEDS_BYTES: dict[Name, int] = {
-    "capture": 500_000_000,
-    "infer": 900_000_000,
-    "display": 200_000_000,
-    "keeper": 200_000_000,
-}
-"""What each holds of its own once its caches are full (488, 507, 188, 162 MB after four
-minutes of live; infer with what a GPU's driver adds), beside the ring and networks."""
 MEMORY_FACTOR = 4
 """Times its need, and a child that holds more is taken for ill. A limit by the system
 was no use: ``RLIMIT_DATA`` counts the stacks of OpenVINO's and Qt's threads, reserved
 and never touched (801 MB where infer held 333), by the number of cores."""
-
-
-PARTS: dict[Part, tuple[Name, ...]] = {
-    "all": ("capture", "infer", "display", "keeper"),
-    "microscope": ("capture", "display"),
-    "inference": ("infer",),
-}
-ENDS: tuple[Name, ...] = ("infer", "keeper", "display", "capture")
-"""Who writes what it still holds ends while the others stand."""
+END_S = 10.0
+"""A child that was told to end has this long to do it."""
 FINISHED = "finished"
 SHOWN_S = 20.0
 """So long a session that has finished waits for its window to show it."""
@@ -93,39 +91,6 @@ class Event:
     text: str
 
 
-@dataclass(slots=True)
-class _Child:
-    name: Name
-    process: subprocess.Popen[bytes] | None = None
-    heard: float = 0.0
-    running_since: float | None = None
-    """First beat after its start; None while it starts."""
-    restarts: int = 0
-    """In a row."""
-    start_at: float = 0.0
-    beat: Beat | None = None
-    worked_s: float | None = None
-    """Processor time when it was last heard; None where the system does not tell."""
-    killed_for: str = ""
-    """What it did when it was killed; empty where it ended by itself."""
-
-    def state(self, now: float) -> AnalysisState:
-        """Whether it runs, is slow, is started, or is started again."""
-        if self.process is None or self.running_since is None:
-            return "restarting" if self.restarts else "loading"
-        late = now - self.heard > LATE_S
-        return "slow" if late and self.works(now) else ""
-
-    def works(self, now: float) -> bool:
-        """Whether it has worked since it was heard, or would; no where nobody tells."""
-        if self.process is None or self.worked_s is None:
-            return False
-        worked = worked_s(self.process.pid)
-        share = WORKS_SHARE * (now - self.heard)
-        enough = worked is not None and worked - self.worked_s > share
-        return enough or is_runnable(self.process.pid)
-
-
 class Supervisor:
     """One session's processes."""
 
@@ -140,12 +105,10 @@ class Supervisor:
         self.on_beat = on_beat
         self._end_at = time.monotonic() + seconds if seconds else float("inf")
         self._children = {
-            name: _Child(name)
-            for name in PARTS[job.part]
-            if (name != "display" or job.display != "none")
-            and (name != "keeper" or stitches_beside(job))
+            kind.name: Child(kind, most_bytes(kind, job))
+            for kind in PROCESSES
+            if kind.runs(job)
         }
-        self._most_bytes = {name: most_bytes(name, job) for name in self._children}
         self._stop = ""
         self._told: AnalysisState = ""
         self._finished_at: float | None = None
@@ -167,7 +130,7 @@ class Supervisor:
                 )
             )
             ring = stack.enter_context(
-                Ring.create(RING_SLOTS, slot_bytes=_field_bytes(self._job))
+                Ring.create(RING_SLOTS, slot_bytes=self._job.slot_bytes)
             )
             job = msgspec.structs.replace(
                 self._job,
@@ -184,7 +147,7 @@ class Supervisor:
                 for beat in beats.receive(timeout_ms=50):
                     if isinstance(beat, Beat):
                         self._hear(beat)
-                for child in self._children.values():
+                for child in reversed(self._children.values()):
                     self._watch(child, run, ring)
                 self._tell_display(run)
                 if time.monotonic() >= self._end_at:
@@ -205,15 +168,12 @@ class Supervisor:
         child = self._children.get(beat.process)
         if child is None or child.process is None or child.process.pid != beat.pid:
             return
-        child.heard, child.beat = time.monotonic(), beat
-        child.worked_s = worked_s(beat.pid)
-        if beat.state != "starting" and child.running_since is None:
-            child.running_since = child.heard
-        if beat.text and beat.process in ("infer", "keeper"):
+        child.hear(beat, time.monotonic())
+        if beat.text and child.kind.is_noted:
             self._note_once(f"{beat.process}: {beat.text}")
         self.on_beat(beat)
 
-    def _watch(self, child: _Child, run: Path, ring: Ring) -> None:
+    def _watch(self, child: Child, run: Path, ring: Ring) -> None:
         now = time.monotonic()
         if child.process is None:
             if now >= child.start_at:
@@ -223,28 +183,18 @@ class Supervisor:
         if status is None:
             if self._has_finished():
                 self.stop(FINISHED)
-            elif why := self._is_ill(child, child.process.pid, now):
-                child.killed_for = why
-                child.process.kill()
-                child.process.wait()
+                return
+            child.look()
+            if why := child.illness(now):
+                child.kill(why)
             return
-        child.process = None
-        if status == 0 and child.name == "display":
+        child.process, word = None, run / f"{child.kind.name}.error"
+        if status == 0 and child.kind.ends_session:
             self.stop("window closed")
-        elif status == 2 or (run / f"{child.name}.error").exists():
-            raise _error_of(run / f"{child.name}.error", child.name)
+        elif status == 2 or word.exists():
+            raise _error_of(word, child.kind.name)
         else:
             self._restart_later(child, now, status)
-
-    def _is_ill(self, child: _Child, pid: int, now: float) -> str:
-        """What a child does for which it must be killed, or ""."""
-        if now - child.heard > _patience_s(child, now):
-            return "was silent and was killed"
-        held = held_bytes(pid)
-        if held is None or held <= self._most_bytes[child.name]:
-            return ""
-        most_mb = self._most_bytes[child.name] / 1e6
-        return f"held {held / 1e6:.0f} MB of memory, allowed are {most_mb:.0f} MB,"
 
     def _tell_display(self, run: Path) -> None:
         infer = self._children.get("infer")
@@ -277,8 +227,8 @@ class Supervisor:
         child = self._children.get("capture") or self._children["infer"]
         # A child that is told to end says what it has found out until then.
         self._end()
-        if (run / f"{child.name}.error").exists():
-            raise _error_of(run / f"{child.name}.error", child.name)
+        if (word := run / f"{child.kind.name}.error").exists():
+            raise _error_of(word, child.kind.name)
         said = f" ({child.beat.text})" if child.beat and child.beat.text else ""
         raise ChildError(
             f"no field came from {_source_of(self._job)} in the time given{said}; "
@@ -286,9 +236,9 @@ class Supervisor:
             1,
         )
 
-    def _start(self, child: _Child, run: Path, ring: Ring) -> None:
-        command = [sys.executable, "-m", "armicro.processes", child.name]
-        child.process = subprocess.Popen(
+    def _start(self, child: Child, run: Path, ring: Ring) -> None:
+        command = [sys.executable, "-m", "armicro.processes", child.kind.name]
+        process = subprocess.Popen(
             [*command, str(run / "job.json")],
             stdin=subprocess.DEVNULL,
             # What a child leaves, however it ends, goes with the run.
@@ -297,31 +247,23 @@ class Supervisor:
             # Ctrl-C is the supervisor's; it tells the children in order.
             process_group=0 if sys.platform != "win32" else None,
         )
-        child.heard, child.running_since, child.beat = time.monotonic(), None, None
-        child.worked_s = None
+        child.has_started(process, time.monotonic())
 
-    def _restart_later(self, child: _Child, now: float, status: int) -> None:
-        # Counted by how long each life was: a field that kills infer whenever it comes
-        # must end the session, however long the networks take to load in between.
-        since = child.running_since
-        if since is not None and now - since > STEADY_S:
-            child.restarts = 0
-        why, child.killed_for = child.killed_for or f"ended with status {status}", ""
-        if child.restarts == len(PAUSES_S) and child.name == "keeper":
-            # A session is worth more than its map.
-            self._note(f"keeper {why} and is left: no whole map is kept")
-            child.start_at = float("inf")
-            return
-        self._note(f"{child.name} {why} and is started again")
-        if child.restarts == len(PAUSES_S):
+    def _restart_later(self, child: Child, now: float, status: int) -> None:
+        why = f"{child.kind.name} {child.has_died(status, now)}"
+        if not child.is_given_up:
+            self._note(f"{why} and is started again")
+        elif child.kind.missed:
+            # A session is worth more than this.
+            self._note(f"{why} and is left: {child.kind.missed}")
+        else:
+            self._note(f"{why} and is given up")
             raise ChildError(
-                f"{child.name} died {child.restarts + 1} times in a row (it last "
-                f"{why}) and is given up; what was found is kept in the session's "
-                "folder; run again with ARMICRO_LOG=info to see why",
+                f"{child.kind.name} died {child.restarts + 1} times in a row (it last "
+                f"{why.partition(' ')[2]}) and is given up; what was found is kept in "
+                "the session's folder; run again with ARMICRO_LOG=info to see why",
                 1,
             )
-        child.start_at = now + PAUSES_S[child.restarts]
-        child.restarts += 1
 
     def _note(self, text: str) -> None:
         self._log.warning(text)
@@ -332,10 +274,9 @@ class Supervisor:
             self._note(text)
 
     def _end(self) -> None:
-        order = [n for n in ENDS if n in self._children]
         deadline = time.monotonic() + END_S
-        for name in order:
-            process = self._children[name].process
+        for child in self._children.values():
+            process = child.process
             if process is None:
                 continue
             process.terminate()
@@ -359,64 +300,18 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def _patience_s(child: _Child, now: float) -> float:
-    if child.running_since is None:
-        return STARTING_S
-    late = now - child.heard > SILENT_S
-    return SLOW_S if late and child.works(now) else SILENT_S
-
-
-def worked_s(pid: int) -> float | None:
-    """Processor time of a process so far, s; None where the system does not tell."""
-    stat = _stat(pid)
-    # utime and stime: fields 14 and 15 of proc(5).
-    return sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK") if stat else None
-
-
-def is_runnable(pid: int) -> bool:
-    """Whether a process waits for a core or a disk, not for something to happen."""
-    return _stat(pid)[:1] in (["R"], ["D"])
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on; empty where there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
-    except OSError:
-        return []
-    # The name, in parentheses, may hold anything.
-    return stat.rpartition(")")[2].split()
-
-
-def held_bytes(pid: int) -> int | None:
-    """Memory that a process holds alone, without the ring and without its programs.
-
-    None where the system does not tell.
-    """
-    try:
-        statm = Path(f"/proc/{pid}/statm").read_text("ascii").split()
-    except OSError:
-        return None
-    return (int(statm[1]) - int(statm[2])) * os.sysconf("SC_PAGE_SIZE")
-
-
-def most_bytes(name: Name, job: Job) -> int:
+def most_bytes(kind: Process, job: Job) -> int:
     """What a child may hold alone: a multiple of what it needs.
 
     Fields that it copies come to a ring of them, and networks are held packed and
     unpacked.
     """
-    needs = NEEDS_BYTES[name] + RING_SLOTS * _field_bytes(job)
-    if name == "infer":
+    needs = kind.needs_bytes + RING_SLOTS * job.slot_bytes
+    if kind.has_networks:
         with contextlib.suppress(ArmicroError, OSError):
             folder = find_set(job.rig.network.set)
             needs += 2 * sum(file.stat().st_size for file in folder.glob("*.onnx"))
     return MEMORY_FACTOR * needs
-
-
-def _field_bytes(job: Job) -> int:
-    camera = job.rig.camera
-    return job.field_bytes or camera.width_px * camera.height_px * 3
 
 
 def _source_of(job: Job) -> str:

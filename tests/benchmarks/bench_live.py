@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 import psutil
 
-from armicro.processes.begin import begin
 from armicro.processes.job import Job
+from armicro.processes.session import begin
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Camera, Map, Network, Rig
 from armicro.slide.mosaic_file import MOSAIC, MosaicFile

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from armicro.processes.job import Job
-from armicro.processes.run import run_job
+from armicro.processes.session import run_job
 from armicro.rig import Network, Rig
 from armicro.source.phantom import PhantomSpec, size_px, write_phantom
 

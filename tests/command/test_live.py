@@ -7,8 +7,8 @@ import pytest
 
 from armicro.__main__ import main
 from armicro.command import live
-from armicro.processes.begin import begin
 from armicro.processes.job import Job
+from armicro.processes.session import begin
 from armicro.rig import read_rig
 from armicro.session.record import Session
 from armicro.slide.journal import Journal

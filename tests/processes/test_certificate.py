@@ -9,9 +9,8 @@ import pytest
 from armicro.__main__ import main
 from armicro.calibrate.certificate import Certificate, Instrument, Scale, Stage
 from armicro.certificate import now, read_certificate, record
-from armicro.processes.begin import begin
 from armicro.processes.job import Job
-from armicro.processes.run import run_job
+from armicro.processes.session import begin, run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Rig, read_rig
 from armicro.session.output import write_outputs

@@ -13,7 +13,7 @@ from armicro.__main__ import main
 from armicro.errors import ArmicroError
 from armicro.field import Pixels
 from armicro.processes.job import Job
-from armicro.processes.run import run_job
+from armicro.processes.session import run_job
 from armicro.rig import Rig
 from armicro.session.record import Session
 from armicro.source.phantom import paint_field

@@ -28,10 +28,10 @@ from armicro.engine.registry import NetworkSet, open_set
 from armicro.errors import DiskError
 from armicro.field import Field
 from armicro.processes import infer
-from armicro.processes.begin import begin, open_job_source
-from armicro.processes.intake import Ready
 from armicro.processes.job import Job
-from armicro.processes.run import run_job
+from armicro.processes.reader import open_job_source
+from armicro.processes.session import begin, run_job
+from armicro.processes.thread import Ready
 from armicro.report import Account, FieldReport, Finding, Observation
 from armicro.session.output import write_outputs
 from armicro.session.record import SlideCard, read_session

@@ -10,9 +10,9 @@ import pytest
 
 from armicro.engine.registry import open_set
 from armicro.pipeline import Pipeline
-from armicro.processes.begin import begin, open_job_source
 from armicro.processes.job import Job
-from armicro.processes.run import run_job
+from armicro.processes.reader import open_job_source
+from armicro.processes.session import begin, run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.report import Finding
 from armicro.rig import Camera, Scan

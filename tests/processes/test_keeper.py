@@ -14,10 +14,9 @@ import openslide
 import pytest
 from PIL import Image
 
-from armicro.processes.begin import begin
 from armicro.processes.job import Job, Mode, Part
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
-from armicro.processes.run import run_job, write_all
+from armicro.processes.session import begin, run_job, write_all
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Map, Rig, Scan
 from armicro.session.slide_file import write_slide

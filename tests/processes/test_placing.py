@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from armicro.field import Field, Place
-from armicro.processes.begin import begin, open_job_source
 from armicro.processes.job import Job
 from armicro.processes.placing import MAP_NAME, Placing
-from armicro.processes.run import run_job
+from armicro.processes.reader import open_job_source
+from armicro.processes.session import begin, run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Rig
 from armicro.session.output import write_outputs

@@ -7,8 +7,8 @@ import pytest
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field
 from armicro.processes.capture import RangeSet
-from armicro.processes.intake import ranges_of
 from armicro.processes.reader import Reader
+from armicro.processes.thread import ranges_of
 from armicro.source import Card
 
 

@@ -21,9 +21,9 @@ from armicro.__main__ import main
 from armicro.engine.registry import open_set
 from armicro.errors import ArmicroError, SourceError
 from armicro.pipeline import Pipeline
-from armicro.processes.begin import begin, identity, open_job_source
 from armicro.processes.job import Job
-from armicro.processes.run import run_job
+from armicro.processes.reader import open_job_source
+from armicro.processes.session import begin, identity, run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Wire
 from armicro.session.output import write_outputs
@@ -363,7 +363,7 @@ def test_infer_on_another_machine_gets_its_fields_over_curve(
             *(sys.executable, "-c"),
             "import sys, msgspec\n"
             "from armicro.processes.job import Job\n"
-            "from armicro.processes.run import run_job\n"
+            "from armicro.processes.session import run_job\n"
             "job = msgspec.json.decode(sys.argv[1], type=Job)\n"
             "run_job(job, quiet=True, seconds=90)\n",
             msgspec.json.encode(

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from armicro.processes import run as running
+from armicro.processes import session as running
 from armicro.processes.job import Job
-from armicro.processes.run import run_job
+from armicro.processes.session import run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Camera, Rig, Stage
 from armicro.wire.topic import Beat

@@ -1,20 +1,24 @@
 """The supervisor's patience, with children that are no armicro at all."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import pytest
 from msgspec.structs import replace
 
+from armicro.processes import child as childhood
 from armicro.processes import supervisor as supervising
+from armicro.processes.child import Process, Usage, usage_of
 from armicro.processes.job import Job
-from armicro.processes.life import ANALYSIS
-from armicro.processes.supervisor import ChildError, Supervisor
+from armicro.processes.life import ANALYSIS, Name
+from armicro.processes.supervisor import PROCESSES, ChildError, Supervisor
 from armicro.rig import Network, Rig
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Beat
@@ -33,16 +37,23 @@ class Bench:
         self.child = self.supervisor._children["infer"]
 
     def start(self, program: str) -> None:
-        self.child.process = subprocess.Popen([sys.executable, "-c", program])
-        self.child.heard, self.child.running_since = self.now, None
+        process = subprocess.Popen([sys.executable, "-c", program])
+        self.child.has_started(process, self.now)
 
     def hear(self, state: Literal["starting", "running"]) -> None:
         assert self.child.process is not None
         beat = Beat("infer", self.child.process.pid, 0, state)
         self.supervisor._hear(beat)
+        # As in each turn.
+        self.child.look()
 
     def watch(self) -> None:
         self.supervisor._watch(self.child, self.folder, NO_RING)
+
+
+def row(name: str) -> Process:
+    (found,) = (kind for kind in PROCESSES if kind.name == name)
+    return found
 
 
 @pytest.fixture
@@ -72,9 +83,9 @@ def test_child_that_ran_and_fell_silent_is_killed(bench: Bench) -> None:
     bench.hear("running")
     assert bench.child.process is not None
     deadline = time.monotonic() + 30.0
-    while not asleep.exists() or supervising.is_runnable(bench.child.process.pid):
+    while not asleep.exists() or usage_of(bench.child.process.pid).is_runnable:
         assert time.monotonic() < deadline
-    bench.now += supervising.SILENT_S + 1.0
+    bench.now += bench.child.kind.silent_s + 1.0
     bench.watch()
     assert bench.child.process.wait(10) == -9
 
@@ -85,7 +96,7 @@ def test_silent_child_that_still_works_is_slow_and_not_hung(
     bench.start("import time; time.sleep(60)")
     assert bench.child.process is not None
     spent = iter([10.0, 40.0, 40.0, 40.0])
-    monkeypatch.setattr(supervising, "worked_s", lambda pid: next(spent))
+    monkeypatch.setattr(childhood, "usage_of", lambda pid: Usage(next(spent)))
     bench.hear("running")
     for silent_s, state in ((31.0, None), (200.0, None), (241.0, -9)):
         bench.now = bench.child.heard + silent_s
@@ -112,13 +123,13 @@ def test_only_one_that_is_seen_to_work_is_called_slow(
     state: str,
 ) -> None:
     bench.start("import time; time.sleep(60)")
-    monkeypatch.setattr(supervising, "worked_s", lambda pid: 10.0)
-    # It may still be loading here.
-    monkeypatch.setattr(supervising, "is_runnable", lambda pid: False)
+    # Not runnable, as it may be here while it still loads.
+    monkeypatch.setattr(childhood, "usage_of", lambda pid: Usage(10.0))
     bench.hear("running")
     later = None if spent_s is None else 10.0 + spent_s
-    monkeypatch.setattr(supervising, "worked_s", lambda pid: later)
+    monkeypatch.setattr(childhood, "usage_of", lambda pid: Usage(later))
     bench.now = bench.child.heard + silent_s
+    bench.watch()
     bench.supervisor._told = "loading"
     bench.supervisor._tell_display(bench.folder)
     assert (bench.folder / ANALYSIS).read_text() == state
@@ -136,11 +147,11 @@ def test_processor_time_of_a_child_is_read() -> None:
         stdout=subprocess.PIPE,
     )
     assert busy.stdout is not None
-    assert supervising.worked_s(busy.pid) is not None
+    assert usage_of(busy.pid).worked_s is not None
     busy.stdout.readline()
-    assert (supervising.worked_s(busy.pid) or 0.0) > 0.05
+    assert (usage_of(busy.pid).worked_s or 0.0) > 0.05
     busy.communicate(b"\n")
-    assert supervising.worked_s(busy.pid) is None
+    assert usage_of(busy.pid) == Usage()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -155,11 +166,11 @@ def test_child_that_finds_no_core_is_not_hung(program: str, runnable: bool) -> N
     assert child.stdout is not None
     child.stdout.readline()
     deadline = time.monotonic() + 10.0
-    while supervising.is_runnable(child.pid) != runnable:
+    while usage_of(child.pid).is_runnable != runnable:
         assert time.monotonic() < deadline
     child.kill()
     child.communicate()
-    assert not supervising.is_runnable(child.pid)
+    assert not usage_of(child.pid).is_runnable
 
 
 @pytest.mark.parametrize("life_s", [1.0, 50.0])
@@ -222,7 +233,7 @@ def test_the_display_is_told_what_keeps_the_analysis_from_its_work(
     bench.hear("running")
     assert told() == ""
     # Slow is not dead: however long it says nothing, it is not called started again.
-    bench.now += supervising.SILENT_S - 1.0
+    bench.now += bench.child.kind.silent_s - 1.0
     assert told() in ("", "slow")
     assert bench.child.process is not None
     bench.child.process.wait(10)
@@ -247,15 +258,15 @@ def test_child_that_eats_memory_is_started_again_and_one_that_needs_it_is_not(
         assert bench.child.process is not None
         deadline = time.monotonic() + 20.0
         while time.monotonic() < deadline:
-            held = supervising.held_bytes(bench.child.process.pid)
+            held = usage_of(bench.child.process.pid).held_bytes
             if held is not None and held > megabytes << 20:
                 break
         bench.hear("running")
         bench.watch()
 
-    most = supervising.most_bytes("infer", bench.supervisor._job)
-    assert bench.supervisor._most_bytes == {"infer": most}
-    bench.supervisor._most_bytes["infer"] = 120_000_000
+    kind, job = bench.child.kind, bench.supervisor._job
+    assert bench.child.most_bytes == supervising.most_bytes(kind, job)
+    bench.child.most_bytes = 120_000_000
     eat(50)
     assert bench.child.process is not None
     assert bench.child.process.poll() is None
@@ -278,16 +289,17 @@ def test_what_a_child_may_hold_follows_its_fields_and_networks(
     nowhere = replace(small, rig=Rig(network=Network(set="none of that name")))
     most = supervising.most_bytes
     grown = supervising.MEMORY_FACTOR * supervising.RING_SLOTS * 1_000_000
-    for name in supervising.NEEDS_BYTES:
-        assert most(name, large) - most(name, small) == grown
-    assert most("infer", shipped) > most("infer", small) > most("infer", nowhere)
-    assert most("display", shipped) == most("display", small)
+    for kind in PROCESSES:
+        assert most(kind, large) - most(kind, small) == grown
+    infer, display = row("infer"), row("display")
+    assert most(infer, shipped) > most(infer, small) > most(infer, nowhere)
+    assert most(display, shipped) == most(display, small)
 
 
 def test_a_keeper_that_is_given_up_is_not_called_started_again(
     bench: Bench,
 ) -> None:
-    bench.child.name = "keeper"
+    bench.child.kind = row("keeper")
     for _ in range(6):
         bench.start("raise SystemExit(70)")
         assert bench.child.process is not None
@@ -295,3 +307,27 @@ def test_a_keeper_that_is_given_up_is_not_called_started_again(
         bench.watch()
     last = bench.supervisor.events[-1].text
     assert last == "keeper ended with status 70 and is left: no whole map is kept"
+
+
+JOBS: list[tuple[dict[str, object], str]] = [
+    ({}, "infer keeper display capture"),
+    ({"display": "none"}, "infer keeper capture"),
+    ({"mode": "replay"}, "infer display capture"),
+    ({"part": "microscope"}, "display capture"),
+    ({"part": "inference"}, "infer"),
+]
+
+
+@pytest.mark.parametrize(("asked", "ends"), JOBS)
+def test_one_table_says_who_runs_and_in_which_order_they_end(
+    asked: dict[str, object], ends: str
+) -> None:
+    job = replace(Job("", "live", Rig(), "", display="window"), **asked)
+    assert " ".join(Supervisor(job)._children) == ends
+
+
+def test_every_process_of_the_table_is_a_module_with_its_loop() -> None:
+    assert {kind.name for kind in PROCESSES} == set(get_args(Name))
+    for kind in PROCESSES:
+        module = importlib.import_module(f"armicro.processes.{kind.name}")
+        assert list(inspect.signature(module.run).parameters) == ["job", "life"]

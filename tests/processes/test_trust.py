@@ -6,7 +6,7 @@ import pytest
 from armicro.calibrate.certificate import Certificate, Colour, Instrument, Scale
 from armicro.calibrate.drift import LOOK_NS
 from armicro.field import Field
-from armicro.processes.trust import Trust
+from armicro.processes.reader import Trust
 from armicro.rig import Camera, Rig
 from armicro.source import Card
 

@@ -5,7 +5,7 @@ import time
 from typing import cast
 
 from armicro.errors import SourceError
-from armicro.processes.writer import Writer
+from armicro.processes.thread import Writer
 from armicro.report import Account, FieldReport
 from armicro.slide.journal import Journal
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from armicro.engine import Array
-from armicro.processes.timed import TimedEngine
+from armicro.processes.infer import TimedEngine
 
 
 class Doubling:

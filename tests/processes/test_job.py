@@ -3,12 +3,7 @@ from pathlib import Path
 import pytest
 
 from armicro.errors import SourceError
-from armicro.processes.folder import (
-    alone,
-    folder_names,
-    make_folder,
-    set_aside,
-)
+from armicro.processes.job import alone, folder_names, make_folder, set_aside
 
 
 def test_results_that_are_there_are_set_aside_each_under_its_number(

@@ -1,32 +1,141 @@
-"""Before the processes start: open the slide once, and write down what the session is.
+"""One session from its job to its files: what replay, demo and live have in common.
 
-So a slide that cannot be read, or a folder that holds the session of another slide or
-rig, is refused before anything runs.
+Before the processes start the slide is opened once, and what the session is about is
+written down: a slide that cannot be read, or a folder that holds the session of another
+slide or rig, is refused before anything runs.
 """
 
 import contextlib
 import math
 import re
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import msgspec
+from tqdm import tqdm
 
 from armicro import __version__
 from armicro.certificate import now
-from armicro.errors import SourceError
+from armicro.errors import ArmicroError, SourceError
 from armicro.field import Overview
-from armicro.processes.folder import make_folder
-from armicro.processes.job import Job
-from armicro.session.record import OverviewCard, SlideCard
+from armicro.processes.job import Job, alone, make_folder
+from armicro.processes.reader import open_job_source
+from armicro.processes.supervisor import Supervisor
+from armicro.session.output import write_outputs
+from armicro.session.record import OverviewCard, Session, SlideCard
+from armicro.session.slide_file import SLIDE, write_slide
 from armicro.slide.journal import Journal
-from armicro.source import Card, Source
+from armicro.source import Card
 from armicro.source.identity import refuse_void, slide_sha256
-from armicro.source.open import names_camera, open_source
+from armicro.source.open import names_camera
+from armicro.wire.topic import Beat
 
 _KEPT_A_SIZE = re.compile(r'\["(?:[^"\\]|\\.)*",[1-9]\d*,')
 """An identity of the time when the slide's size stood in the place of its content."""
+
+
+def run_job(
+    job: Job, *, quiet: bool = False, seconds: float | None = None
+) -> tuple[Session, str]:
+    """Run a session and write its files, also when it ended early.
+
+    Args:
+        job: what to run.
+        quiet: no progress bar.
+        seconds: end the session after that long.
+
+    Returns:
+        The session as written, and why it ended early (empty when it did not).
+
+    Raises:
+        ArmicroError: a process ended for bad input, or kept dying.
+        DiskError: something could not be written.
+    """
+    if job.part == "microscope":
+        # The slide is kept where infer runs.
+        job = suited(job, prove(job))
+        return Session(), _supervise(Supervisor(job, seconds=seconds), job, quiet=quiet)
+    make_folder(job.folder)
+    with alone(job.folder):
+        job = begin(job)
+        supervisor = Supervisor(job, seconds=seconds)
+        try:
+            ended = _supervise(supervisor, job, quiet=quiet)
+        except ArmicroError as error:
+            # What was found is its user's, whatever broke.
+            with contextlib.suppress(ArmicroError):
+                if _has_fields(job):
+                    _write(job, supervisor, str(error), quiet=quiet)
+            raise
+        ended = ended or _why_not_whole(job)
+        return _write(job, supervisor, ended, quiet=quiet), ended
+
+
+def _supervise(supervisor: Supervisor, job: Job, *, quiet: bool) -> str:
+    with _bar(job, quiet=quiet) as supervisor.on_beat:
+        return supervisor.run()
+
+
+def _why_not_whole(job: Job) -> str:
+    """Why the journal is not that of a session that came to its end, or ""."""
+    with Journal(job.journal) as journal:
+        card = journal.get("slide", SlideCard) or SlideCard()
+        kept = sum(last - first + 1 for first, last in journal.done())
+        is_closed = journal.get("wall_s", float) is not None
+    planned = card.fields_planned or 0
+    if kept < planned:
+        return f"only {kept} of {planned} planned fields are in the journal"
+    return "" if is_closed else "the session's end is not in the journal"
+
+
+def _has_fields(job: Job) -> bool:
+    with Journal(job.journal) as journal:
+        return bool(journal.done())
+
+
+def _write(job: Job, supervisor: Supervisor, ended: str, *, quiet: bool) -> Session:
+    with Journal(job.journal) as journal:
+        for event in supervisor.events:
+            journal.note("process", event.text, event.at_ns)
+        if ended:
+            journal.note("session", ended, time.monotonic_ns())
+        return write_all(job.folder, journal, quiet=quiet)
+
+
+def write_all(folder: Path, journal: Journal, *, quiet: bool = False) -> Session:
+    """Write every file of a session, and the slide that its fields make.
+
+    Raises:
+        SourceError: what was kept is damaged, or the folder cannot be written.
+    """
+    session = write_outputs(folder, journal)
+    # A large slide takes minutes: whoever ends it early has all the rest.
+    with tqdm(
+        unit=" px", unit_scale=True, desc=SLIDE, disable=quiet or None, leave=False
+    ) as bar:
+
+        def told(done: int, there: int) -> None:
+            bar.total = there
+            bar.update(done - bar.n)
+
+        kept = write_slide(folder, journal, progress=told)
+    return session if kept == session.map else write_outputs(folder, journal)
+
+
+@contextlib.contextmanager
+def _bar(job: Job, *, quiet: bool) -> Iterator[Callable[[Beat], None]]:
+    with tqdm(unit=" fields", disable=quiet or None, desc=job.folder.name) as bar:
+
+        def on_beat(beat: Beat) -> None:
+            if beat.process == "capture" and beat.fields_planned:
+                bar.total = beat.fields_planned
+            if beat.process == "infer":
+                bar.update(max(0, beat.fields - bar.n))
+
+        yield on_beat
 
 
 def begin(job: Job) -> Job:
@@ -140,16 +249,6 @@ def _card(job: Job) -> Card | None:
         return None
     with contextlib.closing(open_job_source(job)) as source:
         return source.card
-
-
-def open_job_source(job: Job) -> Source:
-    """Open the source that a job names."""
-    return open_source(
-        job.rig,
-        slide=Path(job.slide) if job.slide else None,
-        um_per_px=job.um_per_px,
-        region_px=job.region_px,
-    )
 
 
 def _refuse_another(job: Job, journal: Journal, asked: str) -> None:
