@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 
 from armicro import __version__
-from armicro.doctor.check import Check
+from armicro.doctor.check import Check, format_checks, format_summary
 from armicro.doctor.examine import examine, is_usable
-from armicro.doctor.text import format_checks, format_summary
 
 WIDEST = 110
 

@@ -1,8 +1,7 @@
 """What this machine has, and what to do about what it lacks.
 
-``machine`` and ``package`` look with the standard library alone. ``device`` and
-``network`` load drivers and vendor libraries, any of which may hang or end the process,
-so ``child`` runs each probe of ``probe``'s table in a process of its own with a time
-limit. ``examine`` gathers all, ``text`` prints it. A vendor library is imported in its
-driver and, only to see whether it loads, here.
+``machine`` looks at what needs no vendor library. ``probe`` loads drivers and vendor
+libraries, any of which may hang or end the process, so ``examine`` runs each of its
+probes in a process of its own with a time limit, and gathers all. ``check`` is one
+thing that was looked at, and how it is printed.
 """

@@ -1,15 +1,25 @@
-"""Processor, memory, disk and shared memory."""
+"""What can be looked at without loading a vendor library: machine, packages, rigs."""
 
 import os
 import platform
+import re
 import shutil
 import sqlite3
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
+from armicro import __version__
+from armicro.calibrate.certificate import SCALE_NOT_MEASURED, days_left
+from armicro.certificate import now
 from armicro.doctor.check import Check
+from armicro.errors import RigError
+from armicro.rig import Rig, read_rig
+from armicro.wire.address import check_wire
 
-GROUP = "machine"
+MACHINE, PACKAGES, RIG = "machine", "packages", "rig"
 LEAST_MEMORY = 4 << 30
 LEAST_DISK = 2 << 30
 RING = 128 << 20
@@ -18,12 +28,27 @@ LEAST_SQLITE = (3, 25, 0)
 """Window functions; the journal finds its gaps with them."""
 
 _EXTENSIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+LEAST_PYTHON = (3, 11)
+PURPOSES: Mapping[str, str] = {
+    "camera": "Basler cameras",
+    "micromanager": "cameras and stages through Micro-Manager",
+    "kfb": "KFB slides",
+    "gpu": "networks on an NVIDIA GPU",
+    "train": "training, export and validation plots",
+    "cluster": "many slides on many machines",
+}
+"""What an extra is for. Which packages it has is told by armicro's own metadata."""
+_REQUIRED = re.compile(r"""([\w.-]+).*?(?:extra == ['"]([\w-]+)['"])?\s*$""")
+SOON_DAYS = 30
+_AGAIN = "measure the instrument: armicro calibrate guide --rig"
+_PLAYED = frozenset({"slide", "recording", "simulated"})
+"""Drivers whose scale is as given."""
 
 
 def machine_checks(folder: Path) -> list[Check]:
     """Look at the machine; ``folder`` is where results would go."""
     return [
-        Check(GROUP, "system", "ok", f"{_system()}, {platform.machine()}"),
+        Check(MACHINE, "system", "ok", f"{_system()}, {platform.machine()}"),
         check_cpu(_read(Path("/proc/cpuinfo")), usable_cores()),
         check_memory(*_memory_bytes()),
         check_disk(folder, shutil.disk_usage(folder).free),
@@ -46,8 +71,8 @@ def check_cpu(cpuinfo: str, cores: int) -> Check:
     found = f"{name}, {cores} core{'s' if cores > 1 else ''} usable"
     if flags and "avx2" not in flags:
         todo = "the networks run slowly without AVX2; use a newer processor or a GPU"
-        return Check(GROUP, "processor", "missing", f"{found}, no AVX2", todo)
-    return Check(GROUP, "processor", "ok", f"{found} ({has})" if has else found)
+        return Check(MACHINE, "processor", "missing", f"{found}, no AVX2", todo)
+    return Check(MACHINE, "processor", "ok", f"{found} ({has})" if has else found)
 
 
 def check_memory(total: int, available: int) -> Check:
@@ -55,8 +80,8 @@ def check_memory(total: int, available: int) -> Check:
     found = f"{_gib(available)} free of {_gib(total)}" if total else "unknown"
     if 0 < total < LEAST_MEMORY:
         todo = f"armicro is comfortable with {_gib(LEAST_MEMORY)}; close other programs"
-        return Check(GROUP, "memory", "missing", found, todo)
-    return Check(GROUP, "memory", "ok", found)
+        return Check(MACHINE, "memory", "missing", found, todo)
+    return Check(MACHINE, "memory", "ok", found)
 
 
 def check_disk(folder: Path, free: int) -> Check:
@@ -64,8 +89,8 @@ def check_disk(folder: Path, free: int) -> Check:
     found = f"{_gib(free)} free in {folder}"
     if free < LEAST_DISK:
         todo = "free some space, or name a folder on another disk with --out"
-        return Check(GROUP, "disk", "missing", found, todo)
-    return Check(GROUP, "disk", "ok", found)
+        return Check(MACHINE, "disk", "missing", found, todo)
+    return Check(MACHINE, "disk", "ok", found)
 
 
 def check_shared_memory(free: int) -> Check:
@@ -77,8 +102,8 @@ def check_shared_memory(free: int) -> Check:
             f"the processes share {RING >> 20} MB of pixels; give /dev/shm more (a "
             "container takes --shm-size=512m)"
         )
-        return Check(GROUP, "shared memory", "broken", found, todo)
-    return Check(GROUP, "shared memory", "ok", found)
+        return Check(MACHINE, "shared memory", "broken", found, todo)
+    return Check(MACHINE, "shared memory", "ok", found)
 
 
 def usable_cores() -> int:
@@ -93,12 +118,12 @@ def _shared_memory() -> Check:
         segment = SharedMemory(create=True, size=4096)
     except OSError as error:
         todo = "allow shared memory (mount /dev/shm) or loosen the sandbox"
-        return Check(GROUP, "shared memory", "broken", str(error), todo)
+        return Check(MACHINE, "shared memory", "broken", str(error), todo)
     segment.close()
     segment.unlink()
     mount = Path("/dev/shm")
     if not mount.is_dir():
-        return Check(GROUP, "shared memory", "ok", "works")
+        return Check(MACHINE, "shared memory", "ok", "works")
     return check_shared_memory(shutil.disk_usage(mount).free)
 
 
@@ -106,8 +131,8 @@ def _sqlite() -> Check:
     found = f"SQLite {sqlite3.sqlite_version}"
     if sqlite3.sqlite_version_info < LEAST_SQLITE:
         todo = "the journal needs SQLite 3.25; use a newer Python"
-        return Check(GROUP, "journal", "broken", found, todo)
-    return Check(GROUP, "journal", "ok", found)
+        return Check(MACHINE, "journal", "broken", found, todo)
+    return Check(MACHINE, "journal", "ok", found)
 
 
 def _system() -> str:
@@ -153,3 +178,137 @@ def _read(path: Path) -> str:
 
 def _gib(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"
+
+
+VersionOf = Callable[[str], str | None]
+
+
+def version_of(package: str) -> str | None:
+    """Version of an installed package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def package_checks(
+    version_of: VersionOf = version_of, requires: Sequence[str] | None = None
+) -> list[Check]:
+    """Look at Python, and at what armicro requires (or ``requires``) and its extras."""
+    needed = packages(_requires() if requires is None else requires)
+    return [
+        _python(),
+        check_base({name: version_of(name) for name in needed.get("", ())}),
+        *_known_trouble(version_of),
+        *(
+            check_extra(extra, {name: version_of(name) for name in needed[extra]})
+            for extra in PURPOSES
+            if extra in needed
+        ),
+    ]
+
+
+def packages(requires: Sequence[str]) -> dict[str, list[str]]:
+    """Packages by the extra that brings them, the base under "".
+
+    >>> packages(["numpy>=2.0", "onnx>=1.17; extra == 'train'"])
+    {'': ['numpy'], 'train': ['onnx']}
+    """
+    found: dict[str, list[str]] = {}
+    for name, extra in (_REQUIRED.findall(line)[0] for line in requires):
+        found.setdefault(extra, []).append(name)
+    return found
+
+
+def _requires() -> Sequence[str]:
+    try:
+        return metadata.requires("armicro") or ()
+    except metadata.PackageNotFoundError:
+        # Run from its sources: nobody has asked for its packages either.
+        return ()
+
+
+def check_base(versions: Mapping[str, str | None]) -> Check:
+    """Judge the packages without which nothing works; none are known of no install."""
+    if not versions:
+        todo = "install armicro where this Python finds it: pip install armicro"
+        return Check(PACKAGES, "base", "missing", "armicro is not installed", todo)
+    lacking = [name for name, version in versions.items() if version is None]
+    if lacking:
+        todo = "install armicro with its requirements: pip install armicro"
+        return Check(PACKAGES, "base", "broken", f"lacks {', '.join(lacking)}", todo)
+    return Check(PACKAGES, "base", "ok", _list(versions))
+
+
+def check_extra(extra: str, versions: Mapping[str, str | None]) -> Check:
+    """Judge the packages of an extra."""
+    lacking = [name for name, version in versions.items() if version is None]
+    if not lacking:
+        return Check(PACKAGES, extra, "ok", _list(versions))
+    found = "not installed" if len(lacking) == len(versions) else (
+        f"lacks {', '.join(lacking)}"
+    )  # fmt: skip
+    todo = f"for {PURPOSES[extra]}: pip install 'armicro[{extra}]'"
+    return Check(PACKAGES, extra, "missing", found, todo)
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()}, armicro {__version__}"
+    if sys.version_info < LEAST_PYTHON:
+        todo = "armicro needs Python 3.11 or later"
+        return Check(PACKAGES, "python", "broken", found, todo)
+    return Check(PACKAGES, "python", "ok", found)
+
+
+def _known_trouble(version_of: VersionOf) -> list[Check]:
+    """Combinations that are known to fail in ways hard to understand."""
+    checks = []
+    qt = version_of("PySide6-Essentials") or ""
+    if qt.startswith("6.12.") and sys.version_info < (3, 12):
+        todo = "pip install 'PySide6-Essentials!=6.12.*'"
+        found = f"PySide6 {qt} ends Python 3.11 at its start"
+        checks.append(Check(PACKAGES, "window", "broken", found, todo))
+    if version_of("opencv-python") or version_of("opencv-contrib-python"):
+        found = "OpenCV's full wheel is installed; its Qt plugins break the window"
+        todo = (
+            "pip uninstall opencv-python opencv-contrib-python, then "
+            "pip install --force-reinstall opencv-python-headless"
+        )
+        checks.append(Check(PACKAGES, "opencv", "missing", found, todo))
+    return checks
+
+
+def _list(versions: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def rig_checks(path: Path, at: str = "") -> list[Check]:
+    """Look at a rig file and what its certificate is worth today (or ``at``)."""
+    try:
+        rig = read_rig(path)
+        check_wire(rig.wire)
+    except RigError as error:
+        return [Check(RIG, path.stem, "broken", str(error), "correct the rig file")]
+    camera = rig.camera
+    found = f"{camera.driver}, {camera.um_per_px:.4g} µm/px, {rig.objective or '–'}"
+    return [
+        Check(RIG, path.stem, "ok", found),
+        _certificate(rig, path, at or now()),
+    ]
+
+
+def _certificate(rig: Rig, path: Path, at: str) -> Check:
+    def said(found: str, todo: str = "") -> Check:
+        return Check(RIG, "certificate", "missing" if todo else "ok", found, todo)
+
+    if rig.calibration_fault:
+        return said(f"{rig.calibration_fault}; boxes off", f"{_AGAIN} {path}")
+    if rig.camera.uncalibrated:
+        return said("boxes at a scale that nobody measured", f"{_AGAIN} {path}")
+    if rig.calibration is None:
+        if rig.camera.driver in _PLAYED or rig.camera.emulated_image:
+            return said("none, and none is needed: nothing real is measured")
+        return said(f"none; {SCALE_NOT_MEASURED}", f"{_AGAIN} {path}")
+    days = days_left(rig.calibration, at)
+    found = f"{Path(rig.certificate).name}, expires in {days:.0f} days"
+    return said(found, "" if days > SOON_DAYS else f"{_AGAIN} {path}")

@@ -1,13 +1,12 @@
 """Recorded outputs in place of a network: exact, instant and without any backend.
 
-A ``Recorder`` around a real engine keeps what it said of each sample, by the content of
-that sample; a ``RecordedEngine`` says it again and refuses what it never saw. Samples
-are known one by one, so a recording serves any batch that is made of them.
+A ``RecordedEngine`` says what a network once said of a sample, known by its content,
+and refuses what it never saw. Samples are known one by one, so what was recorded serves
+any batch that is made of them.
 """
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -44,7 +43,8 @@ class RecordedEngine:
             if key not in self._kept:
                 raise EngineError(
                     f"{self._name}: sample {index} of {sample.dtype} {sample.shape} "
-                    f"is not among the {len(self._kept)} recorded ones; record it first"
+                    f"is not among the {len(self._kept)} recorded ones; analyse "
+                    "it with another backend"
                 )
             found.append(self._kept[key])
         if not found:
@@ -54,39 +54,6 @@ class RecordedEngine:
 
     def close(self) -> None:
         """Nothing to free."""
-
-
-class Recorder:
-    """Passes a batch on to an engine and keeps what it said of each sample."""
-
-    def __init__(self, name: str, input_name: str, engine: Engine) -> None:
-        self._name = name
-        self._input = input_name
-        self._engine = engine
-        self._kept: dict[str, Outputs] = {}
-
-    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the engine.
-
-        Raises:
-            EngineError: the engine refused or failed.
-        """
-        outputs = self._engine.infer(inputs)
-        self._kept |= kept_of(_samples(self._name, self._input, inputs), outputs)
-        return outputs
-
-    def close(self) -> None:
-        """Close the engine; what was recorded stays."""
-        self._engine.close()
-
-    def replay(self) -> RecordedEngine:
-        """Return an engine that says all that was heard so far."""
-        return RecordedEngine(self._name, self._input, self._kept)
-
-    @property
-    def kept(self) -> dict[str, Outputs]:
-        """Outputs by the key of their sample."""
-        return dict(self._kept)
 
 
 def key_of(sample: Array) -> str:
@@ -101,18 +68,6 @@ def kept_of(samples: Array, outputs: Mapping[str, Array]) -> dict[str, Outputs]:
         key_of(sample): {name: array[index].copy() for name, array in outputs.items()}
         for index, sample in enumerate(samples)
     }
-
-
-def write_recording(path: Path, recorders: Mapping[str, Recorder]) -> None:
-    """Write what recorders kept, by network, as ``recorded.npz``."""
-    arrays = {
-        f"{network}/{key}/{name}": value
-        for network, recorder in recorders.items()
-        for key, said in recorder.kept.items()
-        for name, value in said.items()
-    }
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_recording(data: bytes) -> dict[str, dict[str, Outputs]]:

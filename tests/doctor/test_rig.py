@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from armicro.doctor.rig import rig_checks
+from armicro.doctor.machine import rig_checks
 from tests.source.test_identity import TODAY, rig_of
 
 

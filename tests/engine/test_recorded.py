@@ -1,15 +1,50 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from armicro.engine.recorded import Recorder, read_recording, write_recording
+from armicro.engine import Array, Engine
+from armicro.engine.recorded import (
+    Outputs,
+    RecordedEngine,
+    kept_of,
+    read_recording,
+)
 from armicro.engine.registry import open_set
 from armicro.errors import EngineError
 from tests.engine.test_openvino import CROP, noise
 from tests.engine.test_registry import rewrite, set_copy
 
 __all__ = ["set_copy"]
+
+
+class Recorder:
+    """Passes a batch on to an engine and keeps what it said of each sample."""
+
+    def __init__(self, name: str, input_name: str, engine: Engine) -> None:
+        self._name, self._input, self._engine = name, input_name, engine
+        self.kept: dict[str, Outputs] = {}
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = self._engine.infer(inputs)
+        self.kept |= kept_of(inputs[self._input], outputs)
+        return outputs
+
+    def replay(self) -> RecordedEngine:
+        return RecordedEngine(self._name, self._input, self.kept)
+
+
+def write_recording(path: Path, recorders: Mapping[str, Recorder]) -> None:
+    """Write what recorders kept, by network, as ``recorded.npz``."""
+    arrays = {
+        f"{network}/{key}/{name}": value
+        for network, recorder in recorders.items()
+        for key, said in recorder.kept.items()
+        for name, value in said.items()
+    }
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def test_a_recorded_set_says_its_golden_outputs_and_nothing_else(

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from armicro.doctor.device import look_at_slide_formats, look_at_video
-from armicro.doctor.network import look_at_gpu, look_at_outputs, look_at_sets
+from armicro.doctor.probe import (
+    look_at_gpu,
+    look_at_outputs,
+    look_at_sets,
+    look_at_slide_formats,
+    look_at_video,
+)
 from armicro.engine import registry
 from armicro.engine.registry import DEFAULT_SET, SEARCH_PATH
 

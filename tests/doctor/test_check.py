@@ -1,7 +1,6 @@
 """The examination reads well in a terminal."""
 
-from armicro.doctor.check import Check
-from armicro.doctor.text import format_checks, format_summary
+from armicro.doctor.check import Check, format_checks, format_summary
 
 CHECKS = [
     Check("machine", "memory", "ok", "lots"),

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from armicro.doctor.check import Check
-from armicro.doctor.child import ask
+from armicro.doctor.examine import ask
 from armicro.doctor.probe import PROBES
 
 
@@ -75,14 +75,14 @@ def test_failure_of_a_base_need_is_broken() -> None:
 def test_a_real_probe_answers_although_it_chatters() -> None:
     code = """
 import sys
-from armicro.doctor import child, probe
+from armicro.doctor import probe
 loud = probe.PROBES["wire"]
 def look():
     print("a library's banner", flush=True)
     return loud.look()
 table = {"wire": probe.Probe(loud.group, loud.name, look, loud.todo)}
-child.PROBES = table
-child.answer("wire")
+probe.PROBES = table
+probe.answer("wire")
 """
     (check,) = ask("wire", command=child(code))
     assert (check.name, check.state) == ("ZeroMQ", "ok")
