@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from armicro.engine import Array
-from armicro.engine.golden import INPUTS
+from armicro.engine.manifest import INPUTS
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.errors import EngineError
 

@@ -18,8 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from armicro.cascade.choice import Choice
 from armicro.cascade.locate import CANDIDATE_RULES, Peaks
 from armicro.engine import Array
-from armicro.engine.golden import Agreement, agreements, run_golden
-from armicro.engine.manifest import LrTable
+from armicro.engine.manifest import Agreement, LrTable, agreements, run_golden
 from armicro.engine.registry import open_engines, read_set
 
 _SAME_CELLS = 1.0

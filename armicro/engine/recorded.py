@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from armicro.engine import Array, Engine
-from armicro.engine.golden import INPUTS, OUTPUTS, Golden, read_arrays
+from armicro.engine.manifest import INPUTS, OUTPUTS, Golden, read_arrays
 from armicro.errors import EngineError
 
 RECORDING_NAME = "recorded.npz"

@@ -15,20 +15,18 @@ from pathlib import Path
 from typing import Literal
 
 from armicro.engine import Engine
-from armicro.engine.golden import (
-    Agreement,
-    Golden,
-    agreements,
-    read_golden,
-    require_agreement,
-    run_golden,
-)
 from armicro.engine.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
+    Agreement,
+    Golden,
     Manifest,
+    agreements,
     manifest_bytes,
+    read_golden,
     read_manifest,
+    require_agreement,
+    run_golden,
     sha256_of,
     verify,
 )

@@ -15,10 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from armicro.engine.builder import PRECISIONS, Opening, build_plan, plan_keys
 from armicro.engine.cuda import open_cuda
 from armicro.engine.gpu import TensorRtEngine
-from armicro.engine.plan import cache_folder, has_plan, read_plan, write_plan
+from armicro.engine.plan import (
+    PRECISIONS,
+    Opening,
+    build_plan,
+    cache_folder,
+    has_plan,
+    plan_keys,
+    read_plan,
+    write_plan,
+)
 from armicro.errors import EngineError
 
 NOTE = "written for TensorRT 10 and 11, not run on a GPU yet"

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from armicro.engine.external import has_external_weights
+from armicro.engine.manifest import has_external_weights
 from tests.tiny import hr_model, lr_model, rnn_model
 
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from armicro.engine.openvino import pool_before_strides
 from armicro.engine.registry import DEFAULT_SET, find_set
-from armicro.engine.rewrite import pool_before_strides
 from armicro.errors import EngineError
 
 FLOAT_PARTS = ("/head/", "/location/out")

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from armicro.engine import Array
-from armicro.engine.builder import profiles_of
 from armicro.engine.gpu import TensorRtEngine
-from armicro.engine.plan import cache_folder
+from armicro.engine.plan import cache_folder, profiles_of
 from armicro.engine.registry import Opening, open_set, read_set
 from armicro.engine.tensorrt import build_set, missing, open_tensorrt, ready
 from armicro.errors import EngineError
