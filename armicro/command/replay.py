@@ -10,7 +10,7 @@ import msgspec
 from tqdm import tqdm
 
 from armicro.errors import ArmicroError, SourceError, one_line
-from armicro.overlay.screen import why_no_screen
+from armicro.overlay import why_no_screen
 from armicro.processes.job import Display, Job, folder_names, set_aside
 from armicro.processes.life import set_up_logging
 from armicro.processes.session import prove, run_job

@@ -12,6 +12,11 @@ back), ``status`` (every word and number), ``seen`` (the mini-map's raster), ``t
 Nothing here waits: a tick takes the newest snapshot, draws it and returns.
 """
 
+import ctypes
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from armicro.overlay.snapshot import Snapshot
@@ -29,3 +34,57 @@ class Feed(Protocol):
 
     def painted(self, seq: int, painted_ns: int) -> None:
         """The field ``seq`` stands in the window since ``painted_ns``."""
+
+
+# ---------------------------------------------------------------------------
+# Is there a screen that a window can open on: asked before Qt, which would abort.
+#
+# Qt ends the whole process when a library of its X11 plugin is missing or the X server
+# does not answer; a command would rather say so, or paint without a screen.
+
+
+_PACKAGES = (
+    "libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 "
+    "libxcb-xinerama0 libxkbcommon-x11-0"
+)
+
+
+def why_no_screen(environment: Mapping[str, str]) -> str:
+    """Why no window can open here, and what to do; empty when one can.
+
+    Args:
+        environment: the process's variables (``os.environ``).
+    """
+    if sys.platform != "linux" or environment.get("QT_QPA_PLATFORM"):
+        # Named platforms are the caller's business; elsewhere Qt brings its own.
+        return ""
+    if environment.get("WAYLAND_DISPLAY"):
+        return ""
+    display = environment.get("DISPLAY", "")
+    if not display:
+        return "no screen: DISPLAY is not set; log in to a desktop, or use --headless"
+    return _why_not_loaded() or _why_no_answer(display)
+
+
+def _why_not_loaded() -> str:
+    spec = importlib.util.find_spec("PySide6")
+    if spec is None or spec.origin is None:
+        return "PySide6 is not installed; install armicro again"
+    plugin = Path(spec.origin).parent / "Qt" / "plugins" / "platforms" / "libqxcb.so"
+    try:
+        ctypes.CDLL(str(plugin))
+    except OSError as error:
+        missing = str(error).split(":", maxsplit=1)[0]
+        return f"the window needs {missing}: apt-get install {_PACKAGES}"
+    return ""
+
+
+def _why_no_answer(display: str) -> str:
+    xcb = ctypes.CDLL("libxcb.so.1")
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    link = ctypes.c_void_p(xcb.xcb_connect(display.encode(), None))
+    refused = xcb.xcb_connection_has_error(link)
+    xcb.xcb_disconnect(link)
+    if refused:
+        return f"the X server of DISPLAY={display} does not answer; is it running?"
+    return ""

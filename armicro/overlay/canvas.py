@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
+import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt, Signal
@@ -20,17 +21,38 @@ from PySide6.QtGui import (
     QPen,
     QRegion,
     QResizeEvent,
+    QTransform,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QWidget
 
-from armicro.overlay import paint, pointer, theme
-from armicro.overlay.layout import Layout, Shelf, Sight, lay_out, part_on, sight_um
-from armicro.overlay.picture import Cut, XyXy, cut_for, cut_out
-from armicro.overlay.scene import Scene
+from armicro.overlay import paint
+from armicro.overlay.layout import (
+    Layout,
+    Matrix,
+    Scene,
+    Shelf,
+    Sight,
+    bent,
+    between_edges,
+    fitted,
+    lay_out,
+    local_scale,
+    part_on,
+    sight_um,
+)
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField
-from armicro.overlay.viewport import Viewport, panned_px, refitted, zoomed
+from armicro.overlay.view import (
+    Cut,
+    Viewport,
+    XyXy,
+    cut_for,
+    cut_out,
+    panned_px,
+    refitted,
+    zoomed,
+)
 from armicro.report import Finding, Revisit
 
 
@@ -197,7 +219,7 @@ class Canvas(QWidget):
         painter = QPainter(self)
         room = QRectF(self.rect())
         if self._picture is None or self._field is None:
-            painter.fillRect(room, theme.SURROUND)
+            painter.fillRect(room, paint.SURROUND)
             paint.paint_waiting(painter, self._scene.waiting, room)
         else:
             self._paint_picture(painter, self._picture)
@@ -237,7 +259,7 @@ class Canvas(QWidget):
         # Only what stays free: filling a megapixel twice costs as much as the boxes.
         inner = covered.adjusted(1, 1, -1, -1).toAlignedRect()
         painter.setClipRegion(QRegion(self.rect()) - QRegion(inner))
-        painter.fillRect(self.rect(), theme.SURROUND)
+        painter.fillRect(self.rect(), paint.SURROUND)
         painter.setClipping(False)
         painter.drawImage(covered, picture.image)
 
@@ -252,7 +274,7 @@ class Canvas(QWidget):
         paint.paint_ruler(painter, field.um_per_px / self._view.scale, picture)
         paint.paint_legend(painter, self._setting.least_probability, picture)
         if self._frozen:
-            painter.setPen(QPen(theme.ACCENT, 4))
+            painter.setPen(QPen(paint.ACCENT, 4))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(room.adjusted(2, 2, -2, -2))
 
@@ -276,7 +298,7 @@ class Canvas(QWidget):
         goal, field = self._scene.goal, self._field
         if self._scene.back_xy is not None:
             way = self._scene.back_xy
-            pointer.paint_way(painter, way, "back", theme.WARN, picture)
+            paint.paint_way(painter, way, "back", paint.WARN, picture)
             return
         if goal is None or field is None:
             return
@@ -284,10 +306,10 @@ class Canvas(QWidget):
             part_px = part_on(goal.target, field.place, field.um_per_px)
             painter.setClipRect(picture)
             frame = paint.on_screen(part_px, self._view)
-            pointer.paint_part(painter, frame, theme.colour(goal.rgb))
+            paint.paint_part(painter, frame, paint.colour(goal.rgb))
             painter.setClipping(False)
         if not goal.way.in_view and goal.way.distance_um:
-            pointer.paint_goal(painter, goal, picture)
+            paint.paint_goal(painter, goal, picture)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Keep looking at the same part."""
@@ -313,3 +335,69 @@ class Canvas(QWidget):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         """End dragging."""
         self._dragged_from = None
+
+
+# ---------------------------------------------------------------------------
+# The optical display: boxes on black, mixed into what the operator sees.
+
+
+class Eyepiece(Canvas):
+    """Shows the boxes of one field at a time, and no picture."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.setCursor(Qt.CursorShape.BlankCursor)
+
+    def freeze(self, *, on: bool) -> None:
+        """Nothing: what the operator looks at does not stand still."""
+
+    def zoom(self, factor: float, at: QPointF | None = None) -> None:
+        """Nothing: boxes lie where the cells are."""
+
+    def _take(self, field: LiveField) -> bool:
+        # The field as on a screen of the display's own resolution.
+        self._field, self._told = field, False
+        size = float(field.width_px), float(field.height_px)
+        scale = local_scale(self._matrix(field), (size[0] / 2, size[1] / 2))
+        self._view = Viewport(size, (size[0] * scale, size[1] * scale))
+        return True
+
+    def _redo(self) -> None:
+        if self._field is not None:
+            self._take(self._field)
+            self._arrange()
+
+    def _matrix(self, field: LiveField) -> Matrix:
+        if self._setting.optics is None:
+            return fitted((field.width_px, field.height_px), self._screen_px())
+        on_screen = between_edges(self._setting.optics)
+        on_screen[:2] /= self.devicePixelRatioF()
+        return on_screen
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        """Paint the boxes, and what the operator must know."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), Qt.GlobalColor.black)
+        field = self._field
+        if field is not None:
+            self._paint_boxes(painter, field)
+        painter.end()
+        self._tell()
+
+    def _paint_boxes(self, painter: QPainter, field: LiveField) -> None:
+        scale = self._view.scale
+        matrix = self._matrix(field) @ np.diag([1 / scale, 1 / scale, 1.0])
+        # Qt multiplies from the left: rows are columns.
+        painter.setTransform(QTransform(*(float(x) for x in matrix.T.ravel())))
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        scene, boxes = self._scene, self._layout.boxes
+        if self._setting.optics is not None:
+            boxes = bent(boxes, self._setting.optics, (field.width_px, field.height_px))
+        if scene.boxes_on:
+            paint.paint_boxes(painter, boxes, self._view)
+        room = QRectF(0, 0, *self._view.screen_px)
+        if scene.banner is not None:
+            paint.paint_banner(painter, scene.banner, room)
+        self._paint_ways(painter, room)
+        if scene.help_on:
+            paint.paint_help(painter, room)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from armicro.cascade.merge import keep_apart
 from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT, order
-from armicro.overlay.colour import Rgb, suspicion_rgb
-from armicro.overlay.picture import XyXy
+from armicro.overlay.view import Rgb, XyXy, suspicion_rgb
 from armicro.report import Finding, Revisit, RevisitReason
 from armicro.verdict import probability_text
 

@@ -5,22 +5,102 @@ that field's own place, so it cannot lag behind a moving stage. Where the place 
 known well enough there is no box at all, and the layout says why.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.display import to_display
 from armicro.field import Place
-from armicro.overlay.colour import STALE, Rgb, suspicion_rgb
-from armicro.overlay.guide import extent_um
-from armicro.overlay.label import place_labels
-from armicro.overlay.picture import XyXy
-from armicro.overlay.setting import Setting
+from armicro.overlay.guide import Goal, extent_um
+from armicro.overlay.setting import Optics, Setting
 from armicro.overlay.snapshot import LiveField, SlideState
-from armicro.overlay.trust import aim_of, opacity_of, why_no_boxes
+from armicro.overlay.view import STALE, Rgb, XyXy, suspicion_rgb
+from armicro.overlay.words import Banner, aim_of, opacity_of, why_no_boxes
 from armicro.report import Finding, Revisit
 from armicro.verdict import probability_text
+
+# ---------------------------------------------------------------------------
+# Where labels go: beside their boxes, hiding neither a cell nor one another.
+
+
+_ON_LABEL = 8.0
+_ON_BOX = 1.0
+_OUTSIDE = 4.0
+_GAP = 0.25
+"""Distance between a box and its label, as a share of the label's height."""
+
+_Boxes = NDArray[np.float64]
+
+
+def place_labels(
+    boxes_xyxy: Sequence[XyXy], sizes: Sequence[tuple[float, float]], visible: XyXy
+) -> list[XyXy]:
+    """Place a label of each size beside each box; the first boxes choose first.
+
+    Every label takes the cheapest of ten places around its box. Cost is the area that
+    it would share with other labels, with boxes (cells!), and with what is out
+    of sight.
+
+    Returns:
+        The labels' boxes, in the units of the boxes.
+    """
+    if not boxes_xyxy:
+        return []
+    boxes = np.array(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+    extent = np.array(sizes, dtype=np.float64).reshape(-1, 2)
+    count = len(boxes)
+    spots = _spots(boxes, extent)
+    flat = spots.reshape(-1, 4)
+    on_boxes = _shared(flat, boxes).sum(axis=1).reshape(count, -1)
+    shown = _shared(flat, np.array([visible], np.float64)).reshape(count, -1)
+    cost = _ON_BOX * on_boxes + _OUTSIDE * (extent.prod(axis=1)[:, None] - shown)
+    placed = np.empty((count, 4))
+    for at in range(count):
+        on_labels = _shared(spots[at], placed[:at]).sum(axis=1)
+        best = np.argmin(np.round(cost[at] + _ON_LABEL * on_labels, 6))
+        placed[at] = spots[at, best]
+    return [(float(a), float(b), float(c), float(d)) for a, b, c, d in placed]
+
+
+def _spots(boxes: _Boxes, sizes: _Boxes) -> _Boxes:
+    """(n, 10, 4): places around each box, best first where cost does not decide."""
+    x0, y0, x1, y1 = boxes.T
+    width, height = sizes.T
+    gap = _GAP * height
+    above, below = y0 - gap - height, y1 + gap
+    left, right = x0 - gap - width, x1 + gap
+    middle_x, middle_y = (x0 + x1 - width) / 2, (y0 + y1 - height) / 2
+    corners = np.array(
+        [
+            (x0, above),
+            (x1 - width, above),
+            (middle_x, above),
+            (x0, below),
+            (x1 - width, below),
+            (middle_x, below),
+            (right, y0),
+            (left, y0),
+            (right, middle_y),
+            (left, middle_y),
+        ]
+    ).transpose(2, 0, 1)
+    return np.concatenate([corners, corners + sizes[:, None, :]], axis=2)
+
+
+def _shared(spots: _Boxes, others: _Boxes) -> _Boxes:
+    """(spots, others): areas of overlap."""
+    low = np.maximum(spots[:, None, :2], others[None, :, :2])
+    high = np.minimum(spots[:, None, 2:], others[None, :, 2:])
+    sides = np.maximum(high - low, 0.0)
+    shared: _Boxes = sides[..., 0] * sides[..., 1]
+    return shared
+
+
+# ---------------------------------------------------------------------------
+# What is drawn where.
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +269,94 @@ def _box(
         label=probability_text(found.hr_probability),
         label_xyxy_px=label_px,
     )
+
+
+# ---------------------------------------------------------------------------
+# From a field to an optical display: what is painted lands on the cells themselves.
+#
+# Boxes are drawn in the field's pixels as on a monitor, and all that is drawn goes
+# through one homography, mirrored or turned as the display is: so letters, too, read as
+# they would in the camera's picture. A lens's radial terms move each box as a whole.
+
+
+Matrix = NDArray[np.float64]
+"""(3, 3): point ~ matrix @ (x, y, 1)."""
+
+
+def fitted(field_px: tuple[float, float], screen_px: tuple[float, float]) -> Matrix:
+    """The field as large as the screen allows, where nothing was measured.
+
+    >>> fitted((200, 100), (100, 100)).tolist()
+    [[0.5, 0.0, 0.0], [0.0, 0.5, 25.0], [0.0, 0.0, 1.0]]
+    """
+    scale = min(screen_px[0] / field_px[0], screen_px[1] / field_px[1])
+    left, top = ((screen_px[i] - scale * field_px[i]) / 2 for i in (0, 1))
+    return np.array([[scale, 0, left], [0, scale, top], [0, 0, 1]], np.float64)
+
+
+def between_edges(optics: Optics) -> Matrix:
+    """The homography for coordinates that count from the outer edge of a pixel."""
+    to_centres, to_edges = np.eye(3), np.eye(3)
+    to_centres[:2, 2], to_edges[:2, 2] = -0.5, 0.5
+    return np.asarray(to_edges @ np.asarray(optics.homography) @ to_centres)
+
+
+def local_scale(matrix: Matrix, spot: tuple[float, float]) -> float:
+    """Display pixels per pixel of the field near a spot; always positive.
+
+    >>> local_scale(np.diag([-2.0, 2.0, 1.0]), (5, 5))
+    2.0
+    """
+    x, y, w = matrix @ (*spot, 1.0)
+    jacobian = (matrix[:2, :2] - np.outer((x / w, y / w), matrix[2, :2])) / w
+    return math.sqrt(abs(float(np.linalg.det(jacobian))))
+
+
+def bent(
+    boxes: Sequence[Box], optics: Optics, field_px: tuple[int, int]
+) -> tuple[Box, ...]:
+    """Move boxes as the lens moves what they stand on."""
+    if not optics.distortion or not boxes:
+        return tuple(boxes)
+    corners = np.array([box.box_xyxy_px for box in boxes])
+    middles = (corners[:, :2] + corners[:, 2:]) / 2 - 0.5
+    straight = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    moves = to_display(middles, straight, optics.distortion, field_px) - middles
+    return tuple(
+        replace(
+            box,
+            box_xyxy_px=_moved(box.box_xyxy_px, by),
+            label_xyxy_px=_moved(box.label_xyxy_px, by),
+        )
+        for box, by in zip(boxes, moves.tolist(), strict=True)
+    )
+
+
+def _moved(box: XyXy, by: Sequence[float]) -> XyXy:
+    return box[0] + by[0], box[1] + by[1], box[2] + by[0], box[3] + by[1]
+
+
+# ---------------------------------------------------------------------------
+# What is painted over a field, besides its pixels.
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All of it; equal scenes are not painted twice."""
+
+    shelf: Shelf
+    slide: SlideState | None = None
+    stale: bool = False
+    goal: Goal | None = None
+    """What the operator picked."""
+    back_xy: tuple[float, float] | None = None
+    """The way back where the place is lost; None where it is not, or nobody knows."""
+    badge: str = ""
+    """What keeps the field from being analysed."""
+    now_ns: int = 0
+    """The moment of painting, where boxes depend on it (eyepiece); else 0."""
+    banner: Banner | None = None
+    waiting: str = ""
+    """What to say before the first field."""
+    boxes_on: bool = True
+    help_on: bool = False

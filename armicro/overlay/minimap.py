@@ -7,13 +7,12 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QSizePolicy
 
 from armicro.field import Overview
-from armicro.overlay import theme
-from armicro.overlay.card import Card
-from armicro.overlay.colour import suspicion_rgb
+from armicro.overlay import paint
 from armicro.overlay.guide import PRESSING_RGB, REVISIT_RGB, extent_um
-from armicro.overlay.picture import XyXy
-from armicro.overlay.seen import PITCH_UM, Seen
+from armicro.overlay.known import PITCH_UM, Seen
+from armicro.overlay.panel import Card
 from armicro.overlay.snapshot import LiveField
+from armicro.overlay.view import XyXy, suspicion_rgb
 from armicro.report import Finding, Revisit
 
 _VEILS = np.array(
@@ -113,9 +112,9 @@ class MiniMap(Card):
         self._paint_revisits(painter, origin, scale)
         self._paint_findings(painter, origin, scale)
         if self._lost_from is not None:
-            self._paint_field(painter, origin, scale, self._lost_from, theme.WARN)
+            self._paint_field(painter, origin, scale, self._lost_from, paint.WARN)
         elif self._field is not None:
-            self._paint_field(painter, origin, scale, self._field, theme.ACCENT)
+            self._paint_field(painter, origin, scale, self._field, paint.ACCENT)
         painter.end()
 
     def _extent(self) -> XyXy | None:
@@ -134,7 +133,7 @@ class MiniMap(Card):
     ) -> None:
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         whole = _on_card(extent, origin, scale)
-        painter.fillRect(whole, theme.SURROUND)
+        painter.fillRect(whole, paint.SURROUND)
         if self._overview is not None:
             painter.drawPixmap(whole, self._ground, QRectF(self._ground.rect()))
             painter.setClipRect(whole)
@@ -151,11 +150,11 @@ class MiniMap(Card):
     def _paint_findings(self, painter: QPainter, origin: QPointF, scale: float) -> None:
         for finding in reversed(self._findings):
             spot = origin + QPointF(finding.x_um, finding.y_um) * scale
-            painter.setPen(QPen(theme.SURROUND, 1))
-            painter.setBrush(theme.colour(suspicion_rgb(finding.hr_probability)))
+            painter.setPen(QPen(paint.SURROUND, 1))
+            painter.setBrush(paint.colour(suspicion_rgb(finding.hr_probability)))
             painter.drawEllipse(spot, 3.2, 3.2)
             if finding == self._chosen:
-                painter.setPen(QPen(theme.TEXT, 1.5))
+                painter.setPen(QPen(paint.TEXT, 1.5))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.drawEllipse(spot, 7, 7)
 
@@ -165,11 +164,11 @@ class MiniMap(Card):
             if min(box.width(), box.height()) < 4:
                 box = QRectF(box.center() - QPointF(2, 2), QSizeF(4, 4))
             rgb = PRESSING_RGB if one.reason == "passing" else REVISIT_RGB
-            painter.setPen(QPen(theme.colour(rgb), 1))
-            painter.setBrush(theme.colour(rgb, 0.35))
+            painter.setPen(QPen(paint.colour(rgb), 1))
+            painter.setBrush(paint.colour(rgb, 0.35))
             painter.drawRect(box)
             if one == self._chosen:
-                painter.setPen(QPen(theme.TEXT, 1.5))
+                painter.setPen(QPen(paint.TEXT, 1.5))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.drawRect(box.adjusted(-3, -3, 3, 3))
 
@@ -190,7 +189,7 @@ class MiniMap(Card):
             middle = box.center()
             box = QRectF(middle.x() - 3.5, middle.y() - 3.5, 7, 7)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for pen in (QPen(theme.SURROUND, 4.0), QPen(shade, 2.0)):
+        for pen in (QPen(paint.SURROUND, 4.0), QPen(shade, 2.0)):
             painter.setPen(pen)
             painter.drawRect(box)
 

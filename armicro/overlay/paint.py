@@ -6,24 +6,84 @@ are drawn, so that the cell itself stays free.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import resources
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QColor,
+    QFont,
+    QFontDatabase,
     QFontMetricsF,
     QLinearGradient,
     QPainter,
     QPen,
     QPixmap,
+    QPolygonF,
 )
 
-from armicro.overlay import theme
-from armicro.overlay.colour import Rgb, suspicion_rgb
+from armicro.overlay.guide import Goal, distance_text
 from armicro.overlay.layout import Box
-from armicro.overlay.ruler import rule
-from armicro.overlay.status import Banner
-from armicro.overlay.viewport import Viewport
+from armicro.overlay.view import Rgb, Viewport, rule, suspicion_rgb
+from armicro.overlay.words import Banner, Tone
+
+# ---------------------------------------------------------------------------
+# Colours and letters of the window: dark, calm, the field the brightest thing.
+#
+# No green: nothing here may say "all clear". The letters come with the package (Roboto,
+# Apache-2.0, cut down to Latin), so that text reads and measures alike on every
+# machine, also where Qt finds no fonts at all; letters that it lacks come from the
+# system's.
+
+
+SURROUND = QColor(11, 14, 17)
+"""Around the field."""
+PANEL = QColor(20, 24, 29)
+CARD = QColor(28, 33, 39)
+LINE = QColor(48, 56, 65)
+TEXT = QColor(232, 236, 240)
+MUTED = QColor(142, 153, 165)
+FAINT = QColor(92, 103, 115)
+ACCENT = QColor(106, 178, 226)
+WARN = QColor(242, 181, 68)
+ALARM = QColor(255, 107, 74)
+TONES: dict[Tone, QColor] = {
+    "plain": TEXT,
+    "muted": MUTED,
+    "warn": WARN,
+    "alarm": ALARM,
+}
+
+
+def colour(rgb: Rgb, opacity: float = 1.0) -> QColor:
+    """A colour with an opacity of 0-1."""
+    return QColor(*rgb, round(255 * opacity))
+
+
+@cache
+def _family() -> str:
+    family = ""
+    folder = resources.files("armicro.overlay") / "fonts"
+    for name in ("Roboto-Bold.ttf", "Roboto-Regular.ttf"):
+        data = (folder / name).read_bytes()
+        number = QFontDatabase.addApplicationFontFromData(data)
+        family = next(iter(QFontDatabase.applicationFontFamilies(number)), family)
+    return family
+
+
+@cache
+def font(size_px: int, *, bold: bool = False) -> QFont:
+    """A font by its height in logical pixels."""
+    letters = QFont(_family())
+    letters.setPixelSize(size_px)
+    letters.setBold(bold)
+    letters.setHintingPreference(QFont.HintingPreference.PreferNoHinting)
+    return letters
+
+
+# ---------------------------------------------------------------------------
+# What is painted over the field.
+
 
 LABEL_PX = (48.0, 17.0)
 """Width and height of a box's label on the screen."""
@@ -84,8 +144,8 @@ def _paint_brackets(painter: QPainter, box: Box, rect: QRectF) -> None:
     thick = 2.0 if box.weight < 1.25 else 3.0
     painter.setPen(Qt.PenStyle.NoPen)
     for shade, rim in (
-        (theme.colour((10, 13, 16), 0.8 * box.opacity), 1.0),
-        (theme.colour(box.rgb, box.opacity), 0.0),
+        (colour((10, 13, 16), 0.8 * box.opacity), 1.0),
+        (colour(box.rgb, box.opacity), 0.0),
     ):
         painter.setBrush(shade)
         painter.drawRects(_corners(rect, arm + rim, thick + 2 * rim, rim))
@@ -109,8 +169,8 @@ def _corners(rect: QRectF, arm: float, thick: float, rim: float) -> list[QRectF]
 
 
 def _paint_dashes(painter: QPainter, box: Box, rect: QRectF) -> None:
-    under = QPen(theme.colour((10, 13, 16), 0.8 * box.opacity), 3.0)
-    over = QPen(theme.colour(box.rgb, box.opacity), 1.0)
+    under = QPen(colour((10, 13, 16), 0.8 * box.opacity), 3.0)
+    over = QPen(colour(box.rgb, box.opacity), 1.0)
     over.setDashPattern([6.0, 5.0])
     painter.setBrush(Qt.BrushStyle.NoBrush)
     for pen in (under, over):
@@ -121,7 +181,7 @@ def _paint_dashes(painter: QPainter, box: Box, rect: QRectF) -> None:
 def _paint_ring(painter: QPainter, rect: QRectF) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    for pen in (QPen(DARK, 3.0), QPen(theme.ACCENT, 1.4)):
+    for pen in (QPen(DARK, 3.0), QPen(ACCENT, 1.4)):
         painter.setPen(pen)
         painter.drawRoundedRect(rect, 5, 5)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
@@ -137,11 +197,11 @@ def _label(text: str, rgb: Rgb, opacity: float, ratio: float) -> QPixmap:
     painter = QPainter(label)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(theme.colour((14, 18, 22), 0.84 * opacity))
+    painter.setBrush(colour((14, 18, 22), 0.84 * opacity))
     room = QRectF(0, 0, width, height)
     painter.drawRoundedRect(room, 3, 3)
-    painter.setFont(theme.font(12, bold=True))
-    painter.setPen(theme.colour(rgb, min(1.0, opacity + 0.15)))
+    painter.setFont(font(12, bold=True))
+    painter.setPen(colour(rgb, min(1.0, opacity + 0.15)))
     painter.drawText(room, Qt.AlignmentFlag.AlignCenter, text)
     painter.end()
     return label
@@ -150,17 +210,17 @@ def _label(text: str, rgb: Rgb, opacity: float, ratio: float) -> QPixmap:
 def paint_ruler(painter: QPainter, um_per_screen_px: float, room: QRectF) -> None:
     """Paint the scale bar, bottom left."""
     ruler = rule(um_per_screen_px, 0.22 * room.width())
-    painter.setFont(theme.font(12, bold=True))
+    painter.setFont(font(12, bold=True))
     card = QRectF(0, 0, max(ruler.length_px, 44.0) + 24, 38)
     card.moveBottomLeft(room.bottomLeft() + QPointF(_MARGIN, -_MARGIN))
     paint_card(painter, card)
-    painter.setPen(theme.TEXT)
+    painter.setPen(TEXT)
     line = QRectF(0, 0, ruler.length_px, 7)
     line.moveCenter(QPointF(card.center().x(), card.bottom() - 10))
     painter.drawText(
         card.adjusted(0, 4, 0, -16), Qt.AlignmentFlag.AlignCenter, ruler.text
     )
-    painter.setPen(QPen(theme.TEXT, 2.0, c=Qt.PenCapStyle.FlatCap))
+    painter.setPen(QPen(TEXT, 2.0, c=Qt.PenCapStyle.FlatCap))
     for start, end in (
         (line.topLeft(), line.bottomLeft()),
         (line.topRight(), line.bottomRight()),
@@ -185,8 +245,8 @@ def _legend(least_probability: float, ratio: float) -> QPixmap:
     legend.fill(Qt.GlobalColor.transparent)
     painter = QPainter(legend)
     paint_card(painter, card)
-    painter.setFont(theme.font(11))
-    painter.setPen(theme.TEXT)
+    painter.setFont(font(11))
+    painter.setPen(TEXT)
     centred = Qt.AlignmentFlag.AlignHCenter
     heading = card.adjusted(12, 4, -12, -18)
     painter.drawText(heading, centred, "probability of a lesion cell")
@@ -207,7 +267,7 @@ def _shades(bar: QRectF, least_probability: float) -> QLinearGradient:
     for step in range(11):
         share = step / 10
         probability = least_probability + (1 - least_probability) * share
-        shades.setColorAt(share, theme.colour(suspicion_rgb(probability)))
+        shades.setColorAt(share, colour(suspicion_rgb(probability)))
     return shades
 
 
@@ -219,7 +279,7 @@ def paint_banner(painter: QPainter, said: Banner, room: QRectF) -> float:
     Returns:
         Height that it takes off the top.
     """
-    painter.setFont(theme.font(14, bold=True))
+    painter.setFont(font(14, bold=True))
     text = said.text[:1].upper() + said.text[1:]
     metrics = QFontMetricsF(painter.font())
     widest = room.width() - 2 * _MARGIN
@@ -235,17 +295,17 @@ def paint_banner(painter: QPainter, said: Banner, room: QRectF) -> float:
     height = min(needed.height(), inside.height()) + 34 - metrics.lineSpacing()
     card = QRectF(room.center().x() - width / 2, room.top() + _MARGIN, width, height)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(theme.TONES[said.tone], 1.5))
+    painter.setPen(QPen(TONES[said.tone], 1.5))
     painter.setBrush(QColor(16, 20, 24, 242))
     painter.drawRoundedRect(card, 6, 6)
-    painter.setPen(theme.TONES[said.tone])
+    painter.setPen(TONES[said.tone])
     painter.drawText(card.adjusted(21, 0, -21, 0), wrap, text)
     return height + _MARGIN
 
 
 def paint_badges(painter: QPainter, texts: Sequence[str], room: QRectF) -> None:
     """Paint what is not as usual (frozen, boxes off, zoom), top left."""
-    painter.setFont(theme.font(12, bold=True))
+    painter.setFont(font(12, bold=True))
     metrics = QFontMetricsF(painter.font())
     top = room.top() + _MARGIN
     for text in texts:
@@ -253,15 +313,15 @@ def paint_badges(painter: QPainter, texts: Sequence[str], room: QRectF) -> None:
             room.left() + _MARGIN, top, metrics.horizontalAdvance(text) + 20, 24
         )
         paint_card(painter, card)
-        painter.setPen(theme.ACCENT)
+        painter.setPen(ACCENT)
         painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)
         top += 29
 
 
 def paint_waiting(painter: QPainter, text: str, room: QRectF) -> None:
     """Paint what the window waits for, before the first field."""
-    painter.setFont(theme.font(17))
-    painter.setPen(theme.MUTED)
+    painter.setFont(font(17))
+    painter.setPen(MUTED)
     painter.drawText(room, Qt.AlignmentFlag.AlignCenter, text)
 
 
@@ -271,19 +331,19 @@ def paint_help(painter: QPainter, room: QRectF) -> None:
     card = QRectF(0, 0, width, row * len(KEYS) + 66)
     card.moveCenter(room.center())
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(theme.LINE, 1))
+    painter.setPen(QPen(LINE, 1))
     painter.setBrush(QColor(20, 24, 29, 246))
     painter.drawRoundedRect(card, 10, 10)
-    painter.setPen(theme.TEXT)
-    painter.setFont(theme.font(16, bold=True))
+    painter.setPen(TEXT)
+    painter.setFont(font(16, bold=True))
     painter.drawText(card.adjusted(26, 18, 0, 0), 0, "Keys")
     line = QRectF(card.left() + 26, card.top() + 48, width - 52, row)
     for key, meaning in KEYS:
-        painter.setFont(theme.font(13, bold=True))
-        painter.setPen(theme.ACCENT)
+        painter.setFont(font(13, bold=True))
+        painter.setPen(ACCENT)
         painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, key)
-        painter.setFont(theme.font(13))
-        painter.setPen(theme.TEXT)
+        painter.setFont(font(13))
+        painter.setPen(TEXT)
         words = line.adjusted(78, 0, 0, 0)
         painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, meaning)
         line.translate(0, row)
@@ -295,3 +355,77 @@ def paint_card(painter: QPainter, card: QRectF) -> None:
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(_PILL)
     painter.drawRoundedRect(card, 5, 5)
+
+
+# ---------------------------------------------------------------------------
+# What leads the eye: arrows to what is out of sight, frames around what is in it.
+
+
+def paint_goal(painter: QPainter, goal: Goal, room: QRectF) -> None:
+    """Paint the arrow near the edge that leads to a goal out of sight."""
+    text = f"{goal.text}  {distance_text(goal.way)}"
+    paint_way(painter, goal.way.towards_xy, text, colour(goal.rgb), room)
+
+
+def paint_way(
+    painter: QPainter,
+    towards_xy: tuple[float, float],
+    text: str,
+    shade: QColor,
+    room: QRectF,
+) -> None:
+    """Paint an arrow near the edge with a few words behind it."""
+    way = QPointF(*towards_xy)
+    inner = room.adjusted(46, 58, -46, -64)
+    reach = min(
+        inner.width() / 2 / max(1e-6, abs(way.x())),
+        inner.height() / 2 / max(1e-6, abs(way.y())),
+    )
+    tip = room.center() + way * reach
+    paint_arrow(painter, tip, way, 15.0, shade)
+    _pill(painter, tip, way, text, shade)
+
+
+def paint_arrow(
+    painter: QPainter, at: QPointF, way: QPointF, size: float, shade: QColor
+) -> None:
+    """Paint an arrow head that points along a unit vector, with a dark outline."""
+    side = QPointF(-way.y(), way.x()) * 0.62
+    back = at - way * (0.75 * size)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(DARK, 1.5))
+    painter.setBrush(shade)
+    painter.drawPolygon(
+        QPolygonF(
+            [
+                at + way * size,
+                back + side * size,
+                at - way * (0.35 * size),
+                back - side * size,
+            ]
+        )
+    )
+
+
+def paint_part(painter: QPainter, part: QRectF, shade: QColor) -> None:
+    """Paint the frame around a part of the slide that should be seen again."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    dashes = QPen(shade, 2.0)
+    dashes.setDashPattern([5.0, 4.0])
+    for pen in (QPen(DARK, 4.0), dashes):
+        painter.setPen(pen)
+        painter.drawRect(part)
+
+
+def _pill(
+    painter: QPainter, tip: QPointF, way: QPointF, text: str, shade: QColor
+) -> None:
+    """Words behind an arrow's tip, clear of it on every side."""
+    painter.setFont(font(12, bold=True))
+    width = QFontMetricsF(painter.font()).horizontalAdvance(text) + 18
+    off = min((width / 2 + 26) / max(1e-6, abs(way.x())), 37 / max(1e-6, abs(way.y())))
+    at = tip - way * off
+    card = QRectF(at.x() - width / 2, at.y() - 11, width, 22)
+    paint_card(painter, card)
+    painter.setPen(shade)
+    painter.drawText(card, Qt.AlignmentFlag.AlignCenter, text)

@@ -6,6 +6,7 @@ measurements run in a thread of their own, so the picture stays alive meanwhile.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 from typing import Protocol
 
@@ -22,19 +23,87 @@ from PySide6.QtWidgets import (
 )
 
 from armicro.calibrate.account import Line
-from armicro.calibrate.guide import Guide, Outcome, Step
+from armicro.calibrate.guide import Check, Guide, Outcome, Step
 from armicro.errors import ArmicroError
 from armicro.field import Field, Pixels
-from armicro.overlay import theme
+from armicro.overlay import paint
 from armicro.overlay.application import application
-from armicro.overlay.procedure_text import (
-    checks_text,
-    paragraph_text,
-    style_sheet,
-    table_text,
-    way_text,
-)
-from armicro.overlay.status import RESEARCH_ONLY
+from armicro.overlay.words import RESEARCH_ONLY
+
+# ---------------------------------------------------------------------------
+# The words of the calibration window, as rich text in the theme's colours.
+
+
+def way_text(guide: Guide) -> str:
+    """All steps in one line each, with what became of them."""
+    lines = []
+    for index, step in enumerate(guide.steps):
+        if step.name in guide.accepted:
+            mark, shade = "●", paint.ACCENT
+        elif index < guide.index:
+            mark, shade = "–", paint.FAINT
+        elif index == guide.index:
+            mark, shade = "○", paint.TEXT
+        else:
+            mark, shade = "○", paint.FAINT
+        words = guide.accepted[step.name].words if step.name in guide.accepted else ""
+        rest = f" <span style='color:{paint.MUTED.name()}'>{words}</span>"
+        here = f"<b>{step.title}</b>" if index == guide.index else step.title
+        lines.append(f"<span style='color:{shade.name()}'>{mark} {here}</span>{rest}")
+    return "<br>".join(lines)
+
+
+def checks_text(checks: tuple[Check, ...]) -> str:
+    """What is right of the field, and what to do about the rest."""
+    rows = []
+    for check in checks:
+        shade = paint.ACCENT if check.ok else paint.WARN
+        mark = "✓" if check.ok else "!"
+        rows.append(
+            f"<p style='margin:0 0 6px 0'><b style='color:{shade.name()}'>{mark} "
+            f"{check.name}</b> <span style='color:{paint.MUTED.name()}'>{check.value}"
+            "</span>" + (f"<br>{check.advice}" if check.advice else "") + "</p>"
+        )
+    return "".join(rows)
+
+
+def table_text(lines: tuple[Line, ...]) -> str:
+    """The certificate."""
+    muted = paint.MUTED.name()
+    return "".join(
+        f"<p style='margin:0 0 8px 0'><b>{line.name}</b> {line.value}<br>"
+        f"<span style='color:{muted}'>{line.how}</span></p>"
+        if line.how
+        else f"<p style='margin:0 0 8px 0; color:{muted}'>{line.name} {line.value}</p>"
+        for line in lines
+    )
+
+
+def paragraph_text(text: str, shade: str) -> str:
+    """One thing said, in a colour."""
+    return f"<span style='color:{shade}'>{escape(text)}</span>"
+
+
+def style_sheet() -> str:
+    """The calibration window's colours and letters."""
+    paint.font(14)
+    return f"""
+    QWidget {{ background: {paint.PANEL.name()}; color: {paint.TEXT.name()}; }}
+    #picture {{ background: {paint.SURROUND.name()}; color: {paint.FAINT.name()}; }}
+    #title {{ font-size: 20px; font-weight: bold; }}
+    #badge {{ color: {paint.WARN.name()}; font-size: 12px; }}
+    #result {{ font-size: 15px; }}
+    QPushButton {{ background: {paint.CARD.name()}; padding: 9px;
+      border: 1px solid {paint.LINE.name()}; border-radius: 6px; font-size: 14px; }}
+    QPushButton:disabled {{ color: {paint.FAINT.name()}; }}
+    #measure:enabled, #accept {{ border-color: {paint.ACCENT.name()};
+      color: {paint.ACCENT.name()}; font-weight: bold; }}
+    """
+
+
+# ---------------------------------------------------------------------------
+# The window that leads through the calibration.
+
 
 TICK_MS = 60
 _PANEL_PX = 400
@@ -216,7 +285,7 @@ class ProcedureWindow(QWidget):
         words = {"skip": "Leave this out"}
         button = QPushButton(words.get(name, name.capitalize()))
         button.setObjectName(name)
-        button.setFont(theme.font(14))
+        button.setFont(paint.font(14))
         button.clicked.connect(lambda: self.press(name))
         column.addWidget(button)
         return button
@@ -254,11 +323,11 @@ class ProcedureWindow(QWidget):
         if guide.phase == "finished":
             return table_text(self._lines)
         if guide.phase == "measuring":
-            return paragraph_text("measuring ...", theme.ACCENT.name())
+            return paragraph_text("measuring ...", paint.ACCENT.name())
         if guide.phase == "refused":
-            return paragraph_text(guide.refusal, theme.ALARM.name())
+            return paragraph_text(guide.refusal, paint.ALARM.name())
         return (
-            paragraph_text(guide.outcome.words, theme.TEXT.name())
+            paragraph_text(guide.outcome.words, paint.TEXT.name())
             if guide.outcome
             else ""
         )
@@ -286,7 +355,7 @@ def _label(name: str = "") -> QLabel:
     label.setObjectName(name)
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setWordWrap(True)
-    label.setFont(theme.font(14))
+    label.setFont(paint.font(14))
     return label
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from armicro.field import FieldHead, Overview, Pixels
-from armicro.overlay.picture import Cut
+from armicro.overlay.view import Cut
 from armicro.report import SlideReport
 from armicro.verdict import AnalysisState
 

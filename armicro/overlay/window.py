@@ -15,23 +15,31 @@ from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from armicro.errors import ArmicroError
-from armicro.overlay import Feed, theme
-from armicro.overlay.canvas import Canvas
-from armicro.overlay.eyepiece import Eyepiece
-from armicro.overlay.goal_list import GoalList
+from armicro.overlay import Feed, paint
+from armicro.overlay.canvas import Canvas, Eyepiece
 from armicro.overlay.guide import Goal, guide
-from armicro.overlay.known import Known
+from armicro.overlay.known import Known, Seen
+from armicro.overlay.layout import Scene
 from armicro.overlay.minimap import MiniMap
-from armicro.overlay.pace import Pace
-from armicro.overlay.panel import CoverageCard, ScoreCard
-from armicro.overlay.scene import Scene
-from armicro.overlay.seen import Seen
+from armicro.overlay.panel import (
+    CoverageCard,
+    GoalList,
+    Heading,
+    ScoreCard,
+    StatusStrip,
+    TrendCard,
+)
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import LiveField, Snapshot
-from armicro.overlay.status import banner, coverage_words, score_words, status_line
-from armicro.overlay.strip import Heading, StatusStrip
-from armicro.overlay.trend_card import TrendCard
-from armicro.overlay.trust import is_stale, motion_words
+from armicro.overlay.words import (
+    Pace,
+    banner,
+    coverage_words,
+    is_stale,
+    motion_words,
+    score_words,
+    status_line,
+)
 from armicro.report import Finding, Revisit
 
 TICK_MS = 8
@@ -87,7 +95,7 @@ class Window(QWidget):
         self.setMinimumSize(900, 600)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         palette = self.palette()
-        palette.setColor(self.backgroundRole(), theme.PANEL)
+        palette.setColor(self.backgroundRole(), paint.PANEL)
         self.setPalette(palette)
         self.setAutoFillBackground(True)
         self.heading, self.status = Heading(title), StatusStrip()

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from armicro.field import FieldHead, Overview, Pixels
-from armicro.overlay.picture import Cut, cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.view import Cut, cut_out
 from armicro.processes.job import Job
 from armicro.session.record import overview_of
 from armicro.slide.journal import Journal

@@ -20,8 +20,8 @@ from PySide6.QtCore import Qt, QTimer
 
 from armicro.field import Pixels, Place
 from armicro.overlay.application import application
-from armicro.overlay.picture import cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.view import cut_out
 from armicro.overlay.window import Window
 from armicro.report import Finding, SlideScore
 

@@ -28,8 +28,8 @@ from armicro.cascade.choice import Choice
 from armicro.engine.registry import open_set
 from armicro.field import Field, Pixels
 from armicro.overlay.application import application
-from armicro.overlay.picture import cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.view import cut_out
 from armicro.overlay.window import Window
 from armicro.pipeline import Pipeline
 from armicro.report import Finding

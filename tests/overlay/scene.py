@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from armicro.field import Overview, Pixels, Place
-from armicro.overlay.picture import Cut, cut_out
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.view import Cut, cut_out
 from armicro.report import Finding, SlideScore
 
 SECOND_NS = 1_000_000_000

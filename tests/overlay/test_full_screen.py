@@ -5,7 +5,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from armicro.errors import CalibrationError
-from armicro.overlay.full_screen import FullScreen
+from armicro.overlay.application import FullScreen
 
 
 def test_picture_fills_the_screen_pixel_for_pixel(qtbot: QtBot) -> None:

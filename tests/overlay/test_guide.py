@@ -4,8 +4,8 @@ from typing import get_args
 import pytest
 
 from armicro.overlay.guide import REASONS, distance_text, guide, pressing, top
-from armicro.overlay.ruler import rule
-from armicro.overlay.seen import ANALYSED, PITCH_UM, UNREADABLE, VIEWED, Seen
+from armicro.overlay.known import ANALYSED, PITCH_UM, UNREADABLE, VIEWED, Seen
+from armicro.overlay.view import rule
 from armicro.report import Revisit, RevisitReason
 from tests.overlay.scene import finding_at, place_at
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from armicro.overlay.label import place_labels
-from armicro.overlay.picture import XyXy
+from armicro.overlay.layout import place_labels
+from armicro.overlay.view import XyXy
 
 FIELD = (0.0, 0.0, 1000.0, 800.0)
 SIZE = (34.0, 17.0)

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from armicro.overlay.layout import Shelf, Sight, lay_out
-from armicro.overlay.optics import bent, between_edges, local_scale
+from armicro.overlay.layout import (
+    Shelf,
+    Sight,
+    bent,
+    between_edges,
+    lay_out,
+    local_scale,
+)
 from armicro.overlay.setting import Optics, Setting
 from tests.overlay.scene import SECOND_NS, field_at, finding_at, place_at, slide_with
 

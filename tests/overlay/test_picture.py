@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from armicro.overlay.picture import Cut, cut_for, cut_out
-from armicro.overlay.viewport import Viewport, panned_px, refitted, zoomed
+from armicro.overlay.view import (
+    Cut,
+    Viewport,
+    cut_for,
+    cut_out,
+    panned_px,
+    refitted,
+    zoomed,
+)
 from tests.overlay.scene import pixels_of
 
 

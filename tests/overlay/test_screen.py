@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from armicro.overlay.screen import why_no_screen
+from armicro.overlay import why_no_screen
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks X11 and Wayland")
 

@@ -5,20 +5,22 @@ import pytest
 from msgspec import structs
 
 from armicro.errors import RigError
-from armicro.overlay.pace import Pace, Reading
 from armicro.overlay.setting import Setting
 from armicro.overlay.snapshot import Snapshot
-from armicro.overlay.status import (
+from armicro.overlay.words import (
     RESEARCH_ONLY,
     Banner,
     Item,
+    Pace,
+    Reading,
     ScoreWords,
     banner,
     coverage_words,
+    is_silent,
+    is_stale,
     score_words,
     status_line,
 )
-from armicro.overlay.trust import is_silent, is_stale
 from armicro.report import SlideScore
 from armicro.verdict import STATES, AnalysisState, StateName, boxes_off_text, state_text
 from tests.overlay.scene import SECOND_NS, field_at, overview, place_at, slide_with

@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from armicro.field import Sight
+from armicro.overlay.known import Trail
 from armicro.overlay.snapshot import LiveField
-from armicro.overlay.trail import Trail
 from tests.overlay.scene import SECOND_NS, field_at, place_at
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from armicro.overlay.trend import Trend
+from armicro.overlay.known import Trend
 from armicro.report import SlideScore
 from tests.overlay.scene import SIX
 

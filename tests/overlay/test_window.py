@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from armicro.field import Sight
-from armicro.overlay import theme
+from armicro.overlay import paint
 from armicro.overlay.application import run_window
 from armicro.overlay.layout import Box
 from armicro.overlay.snapshot import LiveField, Snapshot
@@ -410,7 +410,7 @@ def test_the_window_paints_at_any_size(stage: Stage, size: tuple[int, int]) -> N
 
 
 def test_letters_come_with_the_package(qtbot: QtBot) -> None:
-    info = QFontInfo(theme.font(14, bold=True))
+    info = QFontInfo(paint.font(14, bold=True))
     assert info.family().startswith("Roboto")
     assert info.bold()
 

@@ -32,7 +32,7 @@ from armicro.source.open import open_source
 from armicro.source.specimen import DISPLAY_WH_PX, draw_specimen
 
 if TYPE_CHECKING:
-    from armicro.overlay.full_screen import FullScreen
+    from armicro.overlay.application import FullScreen
 
 TRUE_SHARE = 1.006
 """A simulated objective magnifies a little less than is engraved on it."""
@@ -81,7 +81,7 @@ class Bench:
         if screen is None:
             return None
         # Qt is loaded only where a window opens.
-        from armicro.overlay.full_screen import FullScreen
+        from armicro.overlay.application import FullScreen
 
         self._screen = FullScreen(screen)
         return self._screen.size_px

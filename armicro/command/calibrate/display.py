@@ -153,7 +153,7 @@ def _views(args: argparse.Namespace) -> Views:
     if not args.rig:
         raise CalibrationError("display: give --rig, --pictures or --simulated")
     # Qt is loaded only where a window opens.
-    from armicro.overlay.full_screen import FullScreen
+    from armicro.overlay.application import FullScreen
 
     with (
         camera_of(read_rig(args.rig)) as (card, fields),

@@ -18,7 +18,7 @@ from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.bench import Bench
 from armicro.command.calibrate.show import text_of
 from armicro.errors import CalibrationError, RigError
-from armicro.overlay.screen import why_no_screen
+from armicro.overlay import why_no_screen
 from armicro.rig import read_rig
 
 WAIT_S = 30.0

@@ -183,7 +183,7 @@ def _solve(blinks: Blinks, *, exposure_ms: float) -> Delay:
 def _blink(args: argparse.Namespace, fields: Iterator[Field]) -> Blinks:
     """Blink with the display while the camera looks."""
     # Qt is loaded only where a window opens.
-    from armicro.overlay.full_screen import FullScreen
+    from armicro.overlay.application import FullScreen
 
     watch = _Watch(fields)
     with watch, FullScreen(args.screen) as screen:
