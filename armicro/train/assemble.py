@@ -22,29 +22,34 @@ from armicro.engine.manifest import Manifest
 from armicro.engine.openvino import OpenVinoEngine, place
 from armicro.errors import EngineError
 from armicro.field import Pixels
-from armicro.train.calibrate import calibrate_hr
 from armicro.train.construct import (
     SlideSettings,
+    calibrate_hr,
     calibrate_rnn,
     fit_rnn,
 )
+from armicro.train.data import SOURCE as DRAWN
 from armicro.train.data import AnnotatedField, Crop, Dataset
-from armicro.train.drawn import SOURCE as DRAWN
-from armicro.train.export import export_onnx, quantise, store_weights_int8
+from armicro.train.export import (
+    Finished,
+    export_onnx,
+    golden_arrays,
+    quantise,
+    store_weights_int8,
+)
 from armicro.train.finds import (
     Candidates,
     Finds,
     Look,
+    MineSettings,
     cut_samples,
     find_in_fields,
+    fit_head,
     join,
     look_at,
 )
-from armicro.train.finished import Finished
-from armicro.train.gate import cut_field_tiles, set_gate
-from armicro.train.golden import golden_arrays
+from armicro.train.locate import Gate, cut_field_tiles, gate_differences, set_gate
 from armicro.train.manifest import write_set
-from armicro.train.mine import MineSettings, fit_head
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import (
     LR_UM_PER_PX,
@@ -55,7 +60,6 @@ from armicro.train.sample import (
     even_part,
     list_samples,
 )
-from armicro.train.whole import Gate, gate_differences
 from armicro.verdict import HR_UM_PER_PX
 
 CALIBRATION_PLANS = {

@@ -24,8 +24,6 @@ import torch
 
 from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError, SourceError
-from armicro.train.ablation import ROWS, Study, run_ablation
-from armicro.train.arguments import add_train_arguments
 from armicro.train.assemble import (
     AssembleSettings,
     finish_hr,
@@ -36,26 +34,27 @@ from armicro.train.assemble import (
     real_fields,
     search,
 )
-from armicro.train.backbone import load_backbone
-from armicro.train.baseline import measure_baseline
 from armicro.train.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from armicro.train.construct import SlideSettings
-from armicro.train.data import Dataset, read_dataset
-from armicro.train.describe import describe
-from armicro.train.drawn import draw_fields
-from armicro.train.finished import (
-    FIGURES,
-    is_finished,
-    keep_finished,
-    read_finished,
+from armicro.train.data import Dataset, draw_fields, read_dataset
+from armicro.train.experiment import (
+    ROWS,
+    Study,
+    measure_baseline,
+    measure_fovea,
+    run_ablation,
 )
-from armicro.train.fit import fit
-from armicro.train.found import read_found, samples_of, write_found
-from armicro.train.fovea import measure_fovea
-from armicro.train.gate import NO_LESION
-from armicro.train.location import LocationSettings, collect_maps, fit_location
-from armicro.train.manifest import record_folder
-from armicro.train.networks import HighResolution, LowResolution
+from armicro.train.export import FIGURES, is_finished, keep_finished, read_finished
+from armicro.train.finds import read_found, samples_of, write_found
+from armicro.train.fit import TileNetwork, fit
+from armicro.train.locate import NO_LESION, LocationSettings, collect_maps, fit_location
+from armicro.train.manifest import describe, record_folder
+from armicro.train.networks import (
+    BACKBONES,
+    HighResolution,
+    LowResolution,
+    load_backbone,
+)
 from armicro.train.recipe import (
     FOVEA_PX,
     MINED_WEIGHTS,
@@ -66,7 +65,76 @@ from armicro.train.recipe import (
     validation_samples,
 )
 from armicro.train.sample import BalancedSampler
-from armicro.train.watch import TileNetwork
+
+# ---------------------------------------------------------------------------
+# Arguments of ``armicro train``.
+
+
+EXAMPLES = """examples:
+  armicro train all --data ../shared/data --out .train \\
+      --init ../shared/data/weights/resnet50_imagenet_v1_fp16_nofc.safetensors
+  armicro train hr --data DATA --out .train --resume
+"""
+
+
+def seeds(text: str) -> list[int]:
+    """Read whole numbers with commas between them."""
+    return [int(part) for part in text.split(",")]
+
+
+def names(text: str) -> list[str]:
+    """Read names with commas between them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def add_train_arguments(
+    parser: argparse.ArgumentParser, kinds: tuple[str, ...]
+) -> None:
+    """Add the arguments; ``kinds`` are what can be trained or made."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "network",
+        choices=kinds,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of sources")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="checkpoints, logs, set"
+    )
+    parser.add_argument("--init", type=Path, help="start weights of the backbone")
+    parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
+    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
+    parser.add_argument("--sources", default="", help="names, with commas; default all")
+    parser.add_argument("--no-phantom", action="store_true", help="real cells only")
+    parser.add_argument("--steps", type=int, help="stop a network after so many steps")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        help="stop early after so many checks without a better AUC; 0: never",
+    )
+    parser.add_argument(
+        "--seeds", type=seeds, default=[20211], help="of the ablation, with commas"
+    )
+    parser.add_argument(
+        "--rows", type=names, help="of the ablation, with commas; default all"
+    )
+    parser.add_argument(
+        "--left-out",
+        type=names,
+        help="laboratories or slide groups that the ablation leaves out, each in turn",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    parser.add_argument("--name", default="cervical-r50", help="name of the set")
+    parser.add_argument("--version", type=int, default=1, help="version of the set")
+    parser.add_argument(
+        "--quick", action="store_true", help="few tiles everywhere: a trial, no network"
+    )
+    parser.add_argument("--fp32", action="store_true", help="export without INT8")
+
+
+# ---------------------------------------------------------------------------
+# The command.
+
 
 KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
     "hr": HighResolution,

@@ -7,22 +7,28 @@ are. Every round shows the material in another stain, the same one for all pictu
 group, as a laboratory would.
 """
 
+import csv
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch.nn import functional
 from tqdm import tqdm
 
 from armicro.cascade.choice import Choice
 from armicro.cascade.screen import Screen
 from armicro.engine import Array, Engine
 from armicro.engine.manifest import Manifest
+from armicro.errors import EngineError
 from armicro.field import Field, Pixels, Place
 from armicro.train.augment import augment
 from armicro.train.data import AnnotatedField, Crop, Dataset
+from armicro.train.networks import Head
 from armicro.train.sample import Sample, TilePlan, cut_tile, list_samples
 from armicro.verdict import HR_UM_PER_PX
 
@@ -238,3 +244,172 @@ def _finds_of(rows: Sequence[_Row]) -> Finds:
         xy_um=np.array([row[5] for row in rows], np.float64).reshape(-1, 2),
         tiles=np.stack(tiles) if tiles else np.zeros((0, 256, 256, 3), np.uint8),
     )
+
+
+# ---------------------------------------------------------------------------
+# What LR takes for lesions in the training fields, as samples for HR.
+#
+# An annotated normal cell is mostly an easy one. What HR must tell apart are the places
+# that LR hands over: lesions, seldom centred, and whatever looked like one. So LR is
+# trained first and searches the training fields; HR's last stage draws from what it
+# found, hard ones more often (the paper's hard-sample mining, a large share for HR).
+
+
+FOUND = "found"
+"""Their source: beside those of annotated cells."""
+SEEN_UM = 14.0
+"""A lesion so near a find stays in the part of the tile that HR looks at, also when the
+tile is shifted and enlarged."""
+COLUMNS = ("source", "image", "x_px", "y_px", "lesion")
+
+
+def samples_of(finds: Finds, pictures: Sequence[AnnotatedField]) -> list[Sample]:
+    """Return finds in ``pictures``; lesions at the rim of HR's view are left out."""
+    samples = []
+    for lesion, number, xy_um in zip(
+        finds.lesion, finds.picture, finds.xy_um, strict=True
+    ):
+        picture = pictures[number]
+        place = xy_um / picture.um_per_px
+        gaps = np.abs(picture.points_px[picture.lesion] - place).max(axis=1)
+        near = gaps.min(initial=np.inf) * picture.um_per_px < SEEN_UM
+        if lesion and not near:
+            continue
+        x_px, y_px = place.tolist()
+        samples.append(_sample(picture, x_px, y_px, lesion=bool(lesion)))
+    return samples
+
+
+def write_found(path: Path, samples: Sequence[Sample]) -> None:
+    """Write the samples, so that a resumed training draws the same ones."""
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for one in samples:
+            x, y = one.point_px or (0.0, 0.0)
+            source = one.picture.source
+            row = (source, one.picture.name, f"{x:.1f}", f"{y:.1f}", int(one.lesion))
+            writer.writerow(row)
+    part.replace(path)
+
+
+def read_found(path: Path, pictures: Sequence[AnnotatedField]) -> list[Sample]:
+    """Read the samples of a search, those of sources that are not read left out.
+
+    Raises:
+        EngineError: there is none, or it is of other fields.
+    """
+    by_name = {(one.source, one.name): one for one in pictures}
+    sources = {source for source, _ in by_name}
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [
+                _sample(
+                    by_name[row["source"], row["image"]],
+                    float(row["x_px"]),
+                    float(row["y_px"]),
+                    lesion=row["lesion"] == "1",
+                )
+                for row in csv.DictReader(stream)
+                if row["source"] in sources
+            ]
+    except OSError as error:
+        raise EngineError(
+            f"{path}: no search of the training fields ({error.strerror}); run armicro "
+            "train lr first"
+        ) from error
+    except (KeyError, ValueError) as error:
+        raise EngineError(
+            f"{path}: is not of these sources ({error}); run armicro train lr again "
+            "with the same --data and --sources"
+        ) from error
+
+
+def _sample(
+    picture: AnnotatedField, x_px: float, y_px: float, *, lesion: bool
+) -> Sample:
+    return Sample(FOUND, FOUND, lesion, picture.name, picture, (x_px, y_px))
+
+
+# ---------------------------------------------------------------------------
+# Hard-sample mining for HR: its head learns from what the LR network hands over.
+#
+# An annotated normal cell is mostly an easy one; what HR must tell apart are the places
+# that LR took for lesions, seldom centred. Training draws them among the cells
+# (``found``); at its end the head alone is fitted again on features of such finds in
+# the training fields, which now weigh more than annotated cells of every source. The
+# backbone rests, and each tile is looked at once.
+
+
+@dataclass(frozen=True, slots=True)
+class MineSettings:
+    """How the head is fitted again."""
+
+    share: float = 0.8
+    """Of finds in a batch; the rest are annotated cells."""
+    weights: Mapping[str, float] | None = None
+    """Of the annotated cells' sources; None: the same for each."""
+    steps: int = 400
+    batch: int = 64
+    rate: float = 5e-4
+    smoothing: float = 0.05
+    noise: float = 0.1
+    """Relative, on every feature."""
+    seed: int = 20216
+
+
+def fit_head(head: Head, finds: Pool, cells: Pool, settings: MineSettings) -> None:
+    """Fit a trained head again, in place."""
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    chances = even_chances(finds, None), even_chances(cells, settings.weights)
+    hard = round(settings.batch * settings.share)
+    counts = hard, settings.batch - hard
+    optimiser = torch.optim.AdamW(head.parameters(), settings.rate, weight_decay=0.02)
+    smooth = settings.smoothing
+    head.train()
+    for _ in range(settings.steps):
+        drawn = [
+            draw(pool, chance, count, rng)
+            for pool, chance, count in zip((finds, cells), chances, counts, strict=True)
+        ]
+        # A smaller backbone's features are followed by zeros.
+        features = np.concatenate([one for one, _ in drawn])[:, : head.features]
+        features = features * rng.normal(1, settings.noise, features.shape)
+        wanted = torch.from_numpy(np.concatenate([two for _, two in drawn]))
+        shown = torch.from_numpy(features.astype(np.float32))
+        loss = functional.binary_cross_entropy_with_logits(
+            head(shown[:, :, None, None])[:, 0, 0],
+            wanted * (1 - smooth) + smooth / 2,
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    head.eval()
+
+
+def draw(
+    pool: Pool, chance: NDArray[np.float64], count: int, rng: Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return features (count, n) and labels (count,) of drawn finds."""
+    rows = rng.choice(len(chance), count, p=chance)
+    return pool.features[rows], pool.lesion[rows].astype(np.float32)
+
+
+def even_chances(
+    pool: Pool, weights: Mapping[str, float] | None
+) -> NDArray[np.float64]:
+    """Return chances (n,): lesions a half, and of each half a source by its weight."""
+    sources = np.array([name.split("/")[0] for name in pool.group])
+    chance = np.zeros(len(sources))
+    for source in np.unique(sources):
+        weight = 1.0 if weights is None else weights.get(str(source), 0.1)
+        for lesion in (False, True):
+            members = (sources == source) & (pool.lesion == lesion)
+            chance[members] = weight / max(1, int(members.sum()))
+    for lesion in (False, True):
+        half = pool.lesion == lesion
+        if half.any():
+            chance[half] /= chance[half].sum()
+    return np.asarray(chance / chance.sum(), np.float64)

@@ -9,7 +9,8 @@ accepts any size.
 from collections.abc import Sequence
 
 from armicro.train.data import Dataset
-from armicro.train.found import FOUND
+from armicro.train.finds import FOUND
+from armicro.train.fit import FitSettings, Stage
 from armicro.train.sample import (
     LR_UM_PER_PX,
     BalancedSampler,
@@ -17,7 +18,6 @@ from armicro.train.sample import (
     TilePlan,
     list_samples,
 )
-from armicro.train.stage import FitSettings, Stage
 from armicro.verdict import HR_UM_PER_PX
 
 SOURCE_WEIGHTS = {

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from armicro.errors import SourceError
-from armicro.train import ablation
-from armicro.train.ablation import (
+from armicro.train import experiment
+from armicro.train.data import Crop, Dataset, read_dataset
+from armicro.train.experiment import (
     ROWS,
     Row,
     Study,
@@ -16,7 +17,6 @@ from armicro.train.ablation import (
     run_ablation,
     unseen,
 )
-from armicro.train.data import Crop, Dataset, read_dataset
 from armicro.train.networks import HighResolution
 from armicro.train.sample import AREA_CATEGORY, Sample, list_samples
 
@@ -73,13 +73,13 @@ def test_a_row_or_group_that_is_not_there_is_named(
 def test_the_table_is_taken_up_where_it_stopped(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ablation, "ONE_SOURCE", "lab")
+    monkeypatch.setattr(experiment, "ONE_SOURCE", "lab")
     monkeypatch.setattr(
-        ablation,
+        experiment,
         "ROWS",
         {"plain": Row("plain", 32), "all": Row("all", 32, all_sources=True)},
     )
-    monkeypatch.setattr(ablation, "RESAMPLES", 20)
+    monkeypatch.setattr(experiment, "RESAMPLES", 20)
     starts = []
 
     def counted() -> HighResolution:

@@ -2,9 +2,16 @@ from pathlib import Path
 
 import numpy as np
 
-from armicro.train.batch import cut_mosaic, draw_batch, label
 from armicro.train.data import read_dataset
-from armicro.train.sample import LR_UM_PER_PX, BalancedSampler, TilePlan, list_samples
+from armicro.train.sample import (
+    LR_UM_PER_PX,
+    BalancedSampler,
+    TilePlan,
+    cut_mosaic,
+    draw_batch,
+    label,
+    list_samples,
+)
 
 PLAN = TilePlan(128, LR_UM_PER_PX, 4.0, augmented=False, by_cell=False, mosaic=0.5)
 

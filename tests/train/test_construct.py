@@ -17,8 +17,7 @@ from armicro.train.construct import (
     fit_rnn,
     logit_of,
 )
-from armicro.train.finds import Pool, join
-from armicro.train.mine import MineSettings, even_chances, fit_head
+from armicro.train.finds import MineSettings, Pool, even_chances, fit_head, join
 from armicro.train.networks import Head
 
 SETTINGS = SlideSettings(lesions=(3, 20), steps=12, batch=6, rate=3e-3)

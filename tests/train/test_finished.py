@@ -5,12 +5,7 @@ import onnx
 import pytest
 
 from armicro.errors import EngineError
-from armicro.train.finished import (
-    Finished,
-    is_finished,
-    keep_finished,
-    read_finished,
-)
+from armicro.train.export import Finished, is_finished, keep_finished, read_finished
 
 
 def one_node() -> onnx.ModelProto:

@@ -10,17 +10,20 @@ import torch
 
 from armicro.errors import EngineError, SourceError
 from armicro.train import fit as training
-from armicro.train.backbone import load_backbone
-from armicro.train.batch import Batch, draw_batch
-from armicro.train.calibrate import fit_platt, recall_offset
 from armicro.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from armicro.train.construct import fit_platt, recall_offset
 from armicro.train.data import read_dataset
-from armicro.train.fit import fit
-from armicro.train.location import location_target
+from armicro.train.fit import FitSettings, Stage, fit
+from armicro.train.locate import location_target
 from armicro.train.manifest import record_folder, to_toml, write_manifest
-from armicro.train.networks import HighResolution, LowResolution
-from armicro.train.sample import BalancedSampler, TilePlan, list_samples
-from armicro.train.stage import FitSettings, Stage
+from armicro.train.networks import HighResolution, LowResolution, load_backbone
+from armicro.train.sample import (
+    BalancedSampler,
+    Batch,
+    TilePlan,
+    draw_batch,
+    list_samples,
+)
 from armicro.verdict import HR_UM_PER_PX
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from armicro.errors import EngineError
 from armicro.train.data import AnnotatedField, read_dataset
-from armicro.train.finds import Finds
-from armicro.train.found import FOUND, read_found, samples_of, write_found
+from armicro.train.finds import FOUND, Finds, read_found, samples_of, write_found
 from armicro.train.recipe import training_sampler
 from armicro.train.sample import BalancedSampler, Sample
 

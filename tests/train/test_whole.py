@@ -4,7 +4,7 @@ import numpy as np
 
 from armicro.field import Pixels
 from armicro.train.data import read_dataset
-from armicro.train.whole import gate_differences
+from armicro.train.locate import gate_differences
 
 STRIDE_PX, TILE_PX = 384, 512
 
