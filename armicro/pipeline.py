@@ -8,10 +8,8 @@ what a journal kept of a session that is resumed. All else asks what is known.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from armicro.cascade.choice import Choice
-from armicro.cascade.cut import Prepared
-from armicro.cascade.screen import Screen
-from armicro.cascade.tile import find_cells, pack_cells
+from armicro.cascade.screen import Choice, Screen
+from armicro.cascade.tile import Prepared, find_cells, pack_cells
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Overview
 from armicro.report import (

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from armicro.calibrate.certificate import Certificate, Instrument, why_not
 from armicro.calibrate.objective import nominal_um_per_px
-from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Choice
 from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
 from armicro.file import MOST_TOML_BYTES, decode_toml, read_bounded

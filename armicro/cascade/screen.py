@@ -10,19 +10,20 @@ and only a ``Finding`` is in slide coordinates.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from armicro.cascade.choice import Choice
-from armicro.cascade.cut import Cut, Cutter, Origins, Prepared
-from armicro.cascade.locate import CANDIDATE_RULES
-from armicro.cascade.merge import Point, keep_apart
-from armicro.cascade.rank import kept_of, order
+from armicro.cascade.locate import CANDIDATE_RULES, Point, keep_apart, kept_of, order
 from armicro.cascade.tile import (
     CellMask,
+    Cut,
+    Cutter,
+    Origins,
+    Prepared,
     cut_centred,
     find_cells,
     pack_cells,
@@ -40,7 +41,53 @@ from armicro.report import (
     Finding,
     Observation,
 )
-from armicro.verdict import state_text
+from armicro.verdict import (
+    LEAST_FOCUS,
+    MERGE_UM,
+    MOST_SMEAR_UM,
+    PLACE_ERROR_UM,
+    state_text,
+)
+
+# ---------------------------------------------------------------------------
+# What a rig may choose in the cascade; its other numbers are the manifest's.
+
+
+MergeUm = Annotated[float, Meta(ge=0.1, le=1000.0)]
+"""From the resolution of light to more than a field: the bins of a slide are that wide,
+and must be countable."""
+
+
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rig's ``[cascade]`` table."""
+
+    mode: Literal["auto", "field", "incremental"] = "auto"
+    """``incremental`` gives only what was not yet analysed to the LR network, which
+    makes the answer depend a little on the path; ``auto``: incremental in live, field
+    by field in a replay."""
+    candidates: Literal["peaks", "crowd", "release"] = "crowd"
+    """``peaks``: every local maximum of the location map; ``crowd``: also every other
+    high cell of it; ``release``: one a region, as the authors' release does."""
+    fusion: Literal["mean", "release"] = "mean"
+    lr_mode: Literal["tiles", "whole"] = "tiles"
+    """``whole`` runs LR once over the whole field instead of tile by tile: less work,
+    and allowed only for a network set whose manifest says that the answers agree."""
+    merge_um: MergeUm = MERGE_UM
+    """Candidates and findings nearer than this are one cell."""
+    most_per_field: Annotated[int, Meta(gt=0)] = 100
+    """Findings that a field keeps, by HR probability, and all that HR calls suspicious
+    beside them; HR looks at every candidate."""
+    place_error_um: Annotated[float, Meta(gt=0)] = PLACE_ERROR_UM
+    """A field whose place is known worse than this gets no boxes."""
+    least_focus: Annotated[float, Meta(ge=0, le=1)] = LEAST_FOCUS
+    """A field less sharp than this is out of focus."""
+    most_smear_um: Annotated[float, Meta(gt=0)] = MOST_SMEAR_UM
+    """A field during whose exposure the stage went further than this is moving."""
+
+
+# ---------------------------------------------------------------------------
+# The cascade on one field.
+
 
 WHOLE_TOLERANCE = 0.05
 """Largest difference of the gate's probability that whole fields may make."""

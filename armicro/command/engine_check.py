@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from armicro.cascade.choice import Choice
 from armicro.cascade.locate import CANDIDATE_RULES, Peaks
+from armicro.cascade.screen import Choice
 from armicro.engine import Array
 from armicro.engine.manifest import Agreement, LrTable, agreements, run_golden
 from armicro.engine.registry import open_engines, read_set

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from armicro.cascade.merge import keep_apart
-from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT, order
+from armicro.cascade.locate import TOP_APART_UM, TOP_COUNT, keep_apart, order
 from armicro.overlay.view import Rgb, XyXy, suspicion_rgb
 from armicro.report import Finding, Revisit, RevisitReason
 from armicro.verdict import probability_text

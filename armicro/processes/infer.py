@@ -23,7 +23,7 @@ from statistics import median
 import msgspec
 import numpy as np
 
-from armicro.cascade.rank import kept_of
+from armicro.cascade.locate import kept_of
 from armicro.engine import Array, Engine
 from armicro.engine.registry import Backend, NetworkSet, open_set
 from armicro.errors import EngineError

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from armicro.cascade.cut import Prepared
+from armicro.cascade.tile import Prepared
 from armicro.field import Field
 from armicro.processes.job import Job
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside

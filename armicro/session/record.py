@@ -15,8 +15,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from armicro.cascade.choice import MergeUm
-from armicro.cascade.rank import TOP_COUNT
+from armicro.cascade.locate import TOP_COUNT
+from armicro.cascade.screen import MergeUm
 from armicro.cascade.tile import find_cells, pack_cells
 from armicro.errors import SourceError
 from armicro.field import Overview

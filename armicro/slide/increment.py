@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from armicro.cascade.cut import Prepared
 from armicro.cascade.screen import Screen
-from armicro.cascade.tile import pack_cells
+from armicro.cascade.tile import Prepared, pack_cells
 from armicro.report import Account, Area, FieldReport
 from armicro.slide.coverage import (
     BIN_UM,

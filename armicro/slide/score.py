@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from armicro.cascade.rank import FUSIONS, TOP_COUNT, scores_of
+from armicro.cascade.locate import FUSIONS, TOP_COUNT, scores_of
 from armicro.engine import Engine, Features
 from armicro.report import Observation
 

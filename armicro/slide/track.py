@@ -18,8 +18,14 @@ from operator import itemgetter
 import numpy as np
 from scipy.spatial import cKDTree
 
-from armicro.cascade.merge import Point, keep_apart
-from armicro.cascade.rank import MOST_CANDIDATES, TOP_APART_UM, kept_of, order
+from armicro.cascade.locate import (
+    MOST_CANDIDATES,
+    TOP_APART_UM,
+    Point,
+    keep_apart,
+    kept_of,
+    order,
+)
 from armicro.report import Observation
 from armicro.slide.focus import is_sharp
 from armicro.verdict import SUSPICIOUS

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from tqdm import tqdm
 
-from armicro.cascade.merge import keep_apart
-from armicro.cascade.rank import TOP_APART_UM, TOP_COUNT
+from armicro.cascade.locate import TOP_APART_UM, TOP_COUNT, keep_apart
 from armicro.errors import SourceError
 from armicro.metrics import (
     FIGURES,

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from tqdm import tqdm
 
-from armicro.cascade.choice import Choice
-from armicro.cascade.screen import Screen
+from armicro.cascade.screen import Choice, Screen
 from armicro.engine import Array, Engine
 from armicro.engine.manifest import Manifest
 from armicro.errors import EngineError

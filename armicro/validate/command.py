@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError, one_line
 from armicro.metrics import (
@@ -29,8 +29,16 @@ from armicro.source.table import (
     require_scale,
     split_of_group,
 )
-from armicro.validate.arguments import add_cells, add_crops, add_fields
-from armicro.validate.cells import Looked, look_at_cells, look_at_crops
+from armicro.validate.cells import (
+    Looked,
+    add_source_arguments,
+    draw_sources,
+    join,
+    look_at_cells,
+    look_at_crops,
+    look_at_sources,
+    source_tables,
+)
 from armicro.validate.drawn import add_drawn_arguments, screen_drawn
 from armicro.validate.fields import (
     SeenField,
@@ -38,16 +46,54 @@ from armicro.validate.fields import (
     judge_fields,
     screen_field,
 )
-from armicro.validate.folder import engine_of, write_folder
-from armicro.validate.plot import plot_features, require_plots
-from armicro.validate.slides import add_slide_arguments, run_slides
-from armicro.validate.sources import (
-    add_source_arguments,
-    draw_sources,
-    join,
-    look_at_sources,
-    source_tables,
+from armicro.validate.folder import (
+    engine_of,
+    plot_features,
+    require_plots,
+    write_folder,
 )
+from armicro.validate.slides import add_slide_arguments, run_slides
+
+# ---------------------------------------------------------------------------
+# Arguments of the kinds of ``armicro validate`` that read a table of cells.
+
+
+def add_crops(parser: argparse.ArgumentParser) -> None:
+    """Arguments of crops."""
+    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
+    parser.add_argument("--um-per-px", type=float, required=True, help="scale of crops")
+    parser.add_argument(
+        "--held-out-percent",
+        type=int,
+        default=0,
+        help="only the groups that training held out: its validation share in percent "
+        "(15 for SIPaKMeD, 25 for Herlev)",
+    )
+    parser.add_argument("--tsne", action="store_true", help="plot the features too")
+
+
+def add_cells(parser: argparse.ArgumentParser) -> None:
+    """Arguments of cells."""
+    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
+    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
+    parser.add_argument("--split", default="", help="only fields of this split")
+    parser.add_argument("--tsne", action="store_true", help="plot the features too")
+
+
+def add_fields(parser: argparse.ArgumentParser) -> None:
+    """Arguments of fields."""
+    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
+    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
+    parser.add_argument("--split", default="", help="only fields of this split")
+    parser.add_argument(
+        "--candidates", choices=("peaks", "crowd", "release"), default="crowd"
+    )
+    parser.add_argument("--lr-mode", choices=("tiles", "whole"), default="tiles")
+
+
+# ---------------------------------------------------------------------------
+# The command.
+
 
 EXAMPLES = """examples:
   armicro validate crops data/herlev/cells.csv --um-per-px 0.201 \\

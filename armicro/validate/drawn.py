@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from armicro.cascade.choice import Choice
-from armicro.cascade.screen import Screen
+from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
 from armicro.source.phantom import STAINS, UM_PER_PX, paint_field

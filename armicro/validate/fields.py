@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.cascade.choice import Choice
-from armicro.cascade.screen import Screen
+from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
 from armicro.metrics import (

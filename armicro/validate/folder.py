@@ -5,14 +5,187 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from armicro import __version__
 from armicro.engine.registry import NetworkSet
-from armicro.metrics import Judged
-from armicro.validate.plot import plot_scores
+from armicro.errors import SourceError, missing_extra
+from armicro.metrics import Judged, auc, calibration, curve, share_bounds
+
+# ---------------------------------------------------------------------------
+# Plots of a validation as PNG; matplotlib comes with the extra ``train``.
+
+
+TSNE_MOST = 1500
+
+
+def require_plots(*, features: bool) -> None:
+    """Say before the work that its plots cannot be drawn.
+
+    Args:
+        features: t-SNE is wanted too.
+
+    Raises:
+        SourceError: matplotlib or scikit-learn is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+
+        if features:
+            import sklearn.manifold  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            f"plots: {missing_extra(error) or error}; or give --no-plots and no --tsne"
+        ) from error
+
+
+def open_figure(title: str) -> tuple[Any, Any]:
+    """Return a figure and its axes, drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes
+
+
+def plot_roc(judged: Judged, path: Path, title: str) -> None:
+    """Draw the ROC curve."""
+    figure, axes = open_figure(title)
+    false_rate, true_rate, _ = curve(judged)
+    area = auc(judged.score, judged.lesion)
+    axes.plot(
+        np.append(0, false_rate), np.append(0, true_rate), label=f"AUC {area:.3f}"
+    )
+    axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8)
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def plot_precision_recall(judged: Judged, path: Path, title: str) -> None:
+    """Draw precision against recall."""
+    figure, axes = open_figure(title)
+    _, true_rate, precision = curve(judged)
+    axes.plot(true_rate, precision)
+    axes.axhline(judged.lesion.mean(), linestyle="--", color="grey", linewidth=0.8)
+    axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+    figure.savefig(path, dpi=120)
+
+
+def plot_calibration(judged: Judged, path: Path, title: str) -> None:
+    """Draw the share of lesions against the probability shown."""
+    figure, axes = open_figure(title)
+    rows = calibration(judged)
+    shown = np.array([row["mean_score"] for row in rows])
+    share = np.array([row["share_lesion"] for row in rows])
+    bounds = [
+        share_bounds(value, int(row["n"]))
+        for value, row in zip(share.tolist(), rows, strict=True)
+    ]
+    beyond = np.abs(np.array(bounds).reshape(-1, 2).T - share)
+    axes.errorbar(shown, share, yerr=beyond, fmt="o-", elinewidth=0.8)
+    axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8)
+    axes.set(xlabel="probability shown", ylabel="share of lesions")
+    figure.savefig(path, dpi=120)
+
+
+def plot_histogram(judged: Judged, path: Path, title: str) -> None:
+    """Draw the scores of lesions and normals."""
+    figure, axes = open_figure(title)
+    bins = np.linspace(0, 1, 21).tolist()
+    for wanted, label in ((False, "normal"), (True, "lesion")):
+        own = judged.score[judged.lesion == wanted]
+        axes.hist(own, bins=bins, alpha=0.6, label=label)
+    axes.set(xlabel="score", ylabel="count")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_features(
+    features: NDArray[np.float32],
+    judged: Judged,
+    path: Path,
+    title: str,
+    *,
+    label: NDArray[np.str_] | None = None,
+) -> None:
+    """Draw the features in two dimensions by t-SNE, as in the paper's Fig. 7.
+
+    A colour a label (default: the class); lesions are discs, normals are rings.
+    """
+    from sklearn.manifold import TSNE
+
+    label = judged.category if label is None else label
+    chosen = choose_evenly(label, TSNE_MOST)
+    perplexity = min(30.0, max(2.0, len(chosen) / 4))
+    flat = TSNE(perplexity=perplexity, init="pca", random_state=7).fit_transform(
+        features[chosen]
+    )
+    figure, axes = open_figure(title)
+    label, lesion = label[chosen], judged.lesion[chosen]
+    for number, name in enumerate(sorted(set(label.tolist()))):
+        for wanted, kind in ((False, "normal"), (True, "lesion")):
+            own = (label == name) & (lesion == wanted)
+            if own.any():
+                colour = f"C{number % 10}"
+                axes.scatter(
+                    *flat[own].T,
+                    s=12,
+                    linewidths=0.7,
+                    facecolors=colour if wanted else "none",
+                    edgecolors=colour,
+                    alpha=0.8,
+                    label=f"{name}, {kind}",
+                )
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    figure.savefig(path, dpi=120)
+
+
+def choose_evenly(label: NDArray[np.str_], most: int) -> NDArray[np.int64]:
+    """Return at most ``most`` rows, of each label as many as there are or its share.
+
+    >>> choose_evenly(np.array(["a", "b", "a", "a"]), 2).tolist()
+    [1, 3]
+    """
+    rng = np.random.default_rng(7)
+    names = sorted(set(label.tolist()))
+    parts = []
+    for name in names:
+        own = np.flatnonzero(label == name)
+        count = min(len(own), max(1, most // len(names)))
+        parts.append(rng.choice(own, count, replace=False))
+    return np.sort(np.concatenate(parts)).astype(np.int64)
+
+
+def plot_scores(
+    judged: Judged, folder: Path, title: str, *, kinds: Sequence[str] = ()
+) -> None:
+    """Draw the usual four plots, or only those named, into a folder."""
+    for name, draw in PLOTS.items():
+        if not kinds or name in kinds:
+            draw(judged, folder / f"{name}.png", title)
+
+
+PLOTS = {
+    "roc": plot_roc,
+    "precision_recall": plot_precision_recall,
+    "calibration": plot_calibration,
+    "histogram": plot_histogram,
+}
+
+
+# ---------------------------------------------------------------------------
+# The folder.
+
 
 CHOSEN_BY = ("split", "held_out_percent")
 """Options that choose what is judged: figures mean nothing without them."""

@@ -17,8 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from armicro.cascade.choice import Choice
-from armicro.cascade.screen import Screen
+from armicro.cascade.screen import Choice, Screen
 from armicro.cascade.tile import cut_centred, resample
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.field import Field, Pixels, Place

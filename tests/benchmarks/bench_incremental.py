@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Choice
 from armicro.engine import Array
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.field import Field, Pixels, Place

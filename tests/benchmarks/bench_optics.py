@@ -25,8 +25,7 @@ from armicro.calibrate.light import Lamp, gains_of, lamp_of_fields, lamp_of_glas
 from armicro.calibrate.pattern import draw_pattern, find_pattern
 from armicro.calibrate.simulated_blink import simulate_blinks
 from armicro.calibrate.simulated_path import SimulatedPath, draw_path
-from armicro.cascade.choice import Choice
-from armicro.cascade.screen import Screen
+from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import open_set
 from armicro.field import Field, Pixels, Place
 from armicro.report import Finding

@@ -24,7 +24,7 @@ from msgspec import structs
 from PIL import Image
 from PySide6.QtGui import QImage
 
-from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Choice
 from armicro.engine.registry import open_set
 from armicro.field import Field, Pixels
 from armicro.overlay.application import application

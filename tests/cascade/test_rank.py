@@ -3,8 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from armicro.cascade.merge import keep_apart
-from armicro.cascade.rank import fuse_mean, fuse_release, order, scores_of
+from armicro.cascade.locate import fuse_mean, fuse_release, keep_apart, order, scores_of
 from armicro.report import Finding
 
 

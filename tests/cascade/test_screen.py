@@ -10,8 +10,7 @@ import pytest
 from msgspec import structs
 
 from armicro import verdict
-from armicro.cascade.choice import Choice
-from armicro.cascade.screen import Screen
+from armicro.cascade.screen import Choice, Screen
 from armicro.engine import Array
 from armicro.engine.manifest import HrTable, LrTable, Manifest, RnnTable, Tolerance
 from armicro.engine.registry import NetworkSet

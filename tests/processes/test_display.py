@@ -8,7 +8,7 @@ from pytestqt.qtbot import QtBot
 
 from armicro import rig
 from armicro.calibrate.certificate import Certificate, Display, Instrument, Latency
-from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Choice
 from armicro.field import FieldHead
 from armicro.overlay.application import application
 from armicro.overlay.setting import Optics

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from armicro.cascade.choice import Choice
+from armicro.cascade.screen import Choice
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.field import Field, Pixels, Place, Sight
 from armicro.pipeline import Pipeline

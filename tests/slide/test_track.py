@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from armicro.cascade.rank import LEAST_CANDIDATES, MOST_CANDIDATES, order
+from armicro.cascade.locate import LEAST_CANDIDATES, MOST_CANDIDATES, order
 from armicro.report import Finding, Observation
 from armicro.slide.track import FindingSet, top
 

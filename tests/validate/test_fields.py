@@ -9,10 +9,14 @@ import pytest
 from armicro.errors import SourceError
 from armicro.metrics import Judged, judge
 from armicro.source.table import CellRow, CropRow, FieldRow, read_crops, read_fields
-from armicro.validate.cells import look_at_cells, look_at_crops
+from armicro.validate.cells import (
+    look_at_cells,
+    look_at_crops,
+    tile_of_crop,
+    tiles_of_points,
+)
 from armicro.validate.fields import SeenField, field_figures, judge_fields
-from armicro.validate.plot import plot_scores
-from armicro.validate.tiles import tile_of_crop, tiles_of_points
+from armicro.validate.folder import plot_scores
 
 
 class DarknessEngine:

@@ -9,8 +9,8 @@ import pytest
 
 from armicro.errors import SourceError
 from armicro.source.table import split_of_group
-from armicro.validate.plot import plot_features
-from armicro.validate.sources import join, look_at_sources, read_scales, source_tables
+from armicro.validate.cells import join, look_at_sources, read_scales, source_tables
+from armicro.validate.folder import plot_features
 
 
 class MiddleEngine:
