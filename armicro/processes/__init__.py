@@ -4,6 +4,5 @@
 its files. ``supervisor`` holds the one table of processes, starts them and watches each
 as a ``child``. ``capture``, ``infer``, ``display`` and, in live, ``keeper`` are the
 processes' loops; ``life`` is what they share. ``reader`` is capture's thread at the
-source and ``placing`` its registration, ``thread`` has infer's two, ``feed`` is what
-the display is shown.
+source and ``placing`` its registration, ``thread`` has infer's two.
 """

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from armicro.processes.job import Job
-from armicro.processes.life import Name
 from armicro.verdict import AnalysisState
-from armicro.wire.topic import Beat
+from armicro.wire.topic import Beat, ProcessName
 
 LATE_S = 3.0
 """Not heard for so long, one that still works is told of as slow."""
@@ -31,7 +30,7 @@ STEADY_S = 60.0
 class Process:
     """A row of the supervisor's table."""
 
-    name: Name
+    name: ProcessName
     """Also the module here whose ``run(job, life)`` it is."""
     runs: Callable[[Job], bool]
     """Whether a job needs it on this machine."""

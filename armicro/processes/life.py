@@ -27,7 +27,7 @@ from armicro.errors import ArmicroError, missing_extra
 from armicro.processes.job import Job, read_job
 from armicro.verdict import AnalysisState
 from armicro.wire.link import Reporter
-from armicro.wire.topic import Beat
+from armicro.wire.topic import Beat, ProcessName
 
 BEAT_S = 0.25
 LAST_S = 12
@@ -37,10 +37,8 @@ ANALYSIS = "infer.state"
 folder: the display must tell that from a slow analysis."""
 _PR_SET_PDEATHSIG = 1
 
-Name = Literal["capture", "infer", "display", "keeper"]
 
-
-def main(name: Name, path: Path) -> int:
+def main(name: ProcessName, path: Path) -> int:
     """Be the child ``name`` of the job at ``path``; return the status to end with."""
     set_up_logging(name)
     job = read_job(path)
@@ -105,7 +103,7 @@ def set_up_logging(process: str) -> None:
 class Life:
     """One child's signals and heartbeats."""
 
-    def __init__(self, name: Name, job: Job, *, folder: Path) -> None:
+    def __init__(self, name: ProcessName, job: Job, *, folder: Path) -> None:
         self.name = name
         self._supervisor = job.supervisor_pid
         self._folder = folder

@@ -28,11 +28,11 @@ from armicro.errors import ArmicroError
 from armicro.processes.child import Child, Process
 from armicro.processes.job import Job, write_job
 from armicro.processes.keeper import stitches_beside
-from armicro.processes.life import ANALYSIS, Name
+from armicro.processes.life import ANALYSIS
 from armicro.verdict import AnalysisState
 from armicro.wire.link import Collector
 from armicro.wire.ring import Ring
-from armicro.wire.topic import TOPICS, Beat
+from armicro.wire.topic import TOPICS, Beat, ProcessName
 
 # Needs were measured after four minutes of live: 507 (with what a GPU's driver adds),
 # 162, 188 and 488 MB.
@@ -155,7 +155,7 @@ class Supervisor:
                     self.stop("its time is over")
             return "" if self._stop == FINISHED else self._stop
 
-    def pid(self, name: Name) -> int | None:
+    def pid(self, name: ProcessName) -> int | None:
         """Process id of a child that runs now (tests kill it)."""
         process = self._children[name].process
         return process.pid if process is not None else None

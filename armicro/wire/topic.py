@@ -133,10 +133,13 @@ class Slide(_Message, frozen=True):
         return self.report.broken()
 
 
+ProcessName = Literal["capture", "infer", "display", "keeper"]
+
+
 class Beat(_Message, frozen=True):
     """A child is alive."""
 
-    process: Literal["capture", "infer", "display", "keeper"]
+    process: ProcessName
     pid: Annotated[int, Meta(ge=1, le=2**32 - 1)]
     sent_ns: TimeNs
     state: Literal["starting", "running", "waiting", "finished"] = "running"

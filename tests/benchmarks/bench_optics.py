@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.display import error_um, judge, solve_display
-from armicro.calibrate.latency import find_blink, solve_delay
+from armicro.calibrate.latency import find_blink, simulate_blinks, solve_delay
 from armicro.calibrate.light import Lamp, gains_of, lamp_of_fields, lamp_of_glass
 from armicro.calibrate.pattern import draw_pattern, find_pattern
-from armicro.calibrate.simulated_blink import simulate_blinks
 from armicro.calibrate.simulated_path import SimulatedPath, draw_path
 from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import open_set

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from armicro.calibrate.latency import (
+    Blinks,
     Delay,
     blink_times,
     chain,
     delay_of,
     find_blink,
+    simulate_blinks,
     solve_delay,
 )
-from armicro.calibrate.simulated_blink import Blinks, simulate_blinks
 from armicro.errors import CalibrationError
 
 EXPOSURE_MS = 5.0

@@ -12,8 +12,7 @@ from armicro.cascade.screen import Choice
 from armicro.field import FieldHead
 from armicro.overlay.application import application
 from armicro.overlay.setting import Optics
-from armicro.processes.display import setting_of, slot_errors
-from armicro.processes.feed import WireFeed
+from armicro.processes.display import WireFeed, setting_of, slot_errors
 from armicro.rig import Rig
 from armicro.verdict import AnalysisState
 from armicro.wire.link import Subscriber

@@ -17,11 +17,11 @@ from armicro.processes import child as childhood
 from armicro.processes import supervisor as supervising
 from armicro.processes.child import Process, Usage, usage_of
 from armicro.processes.job import Job
-from armicro.processes.life import ANALYSIS, Name
+from armicro.processes.life import ANALYSIS
 from armicro.processes.supervisor import PROCESSES, ChildError, Supervisor
 from armicro.rig import Network, Rig
 from armicro.wire.ring import Ring
-from armicro.wire.topic import Beat
+from armicro.wire.topic import Beat, ProcessName
 
 NO_RING = cast(Ring, None)
 
@@ -327,7 +327,7 @@ def test_one_table_says_who_runs_and_in_which_order_they_end(
 
 
 def test_every_process_of_the_table_is_a_module_with_its_loop() -> None:
-    assert {kind.name for kind in PROCESSES} == set(get_args(Name))
+    assert {kind.name for kind in PROCESSES} == set(get_args(ProcessName))
     for kind in PROCESSES:
         module = importlib.import_module(f"armicro.processes.{kind.name}")
         assert list(inspect.signature(module.run).parameters) == ["job", "life"]

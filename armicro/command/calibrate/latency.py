@@ -17,14 +17,15 @@ from tqdm import tqdm
 from armicro.calibrate.certificate import Instrument, Latency
 from armicro.calibrate.latency import (
     FEWEST_CHANGES,
+    Blinks,
     Delay,
     blink_times,
     chain,
     delay_of,
     find_blink,
+    simulate_blinks,
     solve_delay,
 )
-from armicro.calibrate.simulated_blink import Blinks, simulate_blinks
 from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.picture import (
     add_result_arguments,
