@@ -46,7 +46,7 @@ _LEAST_APERTURE = 0.02
 _COHERENT = 0.2
 """Share of the slopes along the least axis that must be common to both pictures: noise
 on an edge has some by chance."""
-_EDGE_LIKE = 0.2
+_EDGE_LIKE = 0.35
 _COHERENT_EDGE = 0.35
 """The same below that aperture: a few cells beside an edge must agree as well as it."""
 _EVERY = 2
@@ -85,6 +85,24 @@ class Slopes(NamedTuple):
         own -= (self.own_xx - self.own_yy) / 2 * cos2 + self.own_xy * both
         return middle - reach, middle + reach, own
 
+    @property
+    def variances(self) -> tuple[float, float]:
+        """Of a shift along x and along y, by the mean square of what does not agree."""
+        half, reach = (
+            (self.xx - self.yy) / 2,
+            math.hypot((self.xx - self.yy) / 2, self.xy),
+        )
+        least, most, _ = self.ends
+        least, most = max(least, 1e-6 * most, 1e-6), max(most, 1e-6)
+        # What an edge is off across itself is more along it: hence not 1 / least.
+        worst, best = most / least**2, 1.0 / most
+        # Share of the best axis in x.
+        share = (1.0 + (half / reach if reach else 0.0)) / 2
+        return (
+            share * best + (1.0 - share) * worst,
+            share * worst + (1.0 - share) * best,
+        )
+
 
 class Fit(NamedTuple):
     """Two pictures at one shift, in fine pixels."""
@@ -92,8 +110,8 @@ class Fit(NamedTuple):
     dx_px: float
     dy_px: float
     """Corner of the second picture in the first."""
-    standard_error_px: float
-    """Along the axis on which the shift is known worst: honest on both."""
+    standard_error_xy_px: tuple[float, float]
+    """Along x and along y."""
     slopes: Slopes
     share: float
     """Of the texture of both, how much lies in blocks that agree; 0-1."""
@@ -109,6 +127,11 @@ class Fit(NamedTuple):
     texture: float
     """Weight of the share: mean squares of the blocks, added up."""
 
+    @property
+    def standard_error_px(self) -> float:
+        """The larger one."""
+        return max(self.standard_error_xy_px)
+
 
 def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
     """Refine a shift of b against a and judge it; None where there is too little."""
@@ -122,24 +145,26 @@ def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
     )
     if near is None:
         return None
-    place = _descend(
-        _Level(
-            _Picture(a.fine, a.fine_slopes, a.clean),
-            _Picture(b.fine, b.fine_slopes, b.clean),
-            _EDGE_PX,
-        ),
-        (near[0] * 2, near[1] * 2),
+    fine = _Level(
+        _Picture(a.fine, a.fine_slopes, a.clean),
+        _Picture(b.fine, b.fine_slopes, b.clean),
+        _EDGE_PX,
     )
+    place = _descend(fine, (near.x * 2, near.y * 2))
     if place is None:
         return None
-    x, y, left = place
-    textured, *judged = _judge(a, b, round(x), round(y))
+    textured, *judged = _judge(a, b, round(place.x), round(place.y))
+    if place.moves and judged[0] >= _NEAR_SHARE:
+        # The guess was far off: what agrees here already agrees better where it rests.
+        place = _descend(fine, (place.x, place.y)) or place
+        textured, *judged = _judge(a, b, round(place.x), round(place.y))
+    x, y, left, _ = place
     slopes = _common_slopes(a, b, (round(x), round(y)), textured)
-    least, most, _ = slopes.ends
-    least, most = max(least, 1e-6 * most, 1e-6), max(most, 1e-6)
-    # What an edge is off across itself is more along it: hence not the root of least.
-    error = math.hypot(math.sqrt(left * _CORRELATED_PX * most) / least, _FLOOR_PX)
-    return Fit(x, y, error, slopes, *judged)
+    errors = (
+        math.hypot(math.sqrt(left * _CORRELATED_PX * variance), _FLOOR_PX)
+        for variance in slopes.variances
+    )
+    return Fit(x, y, (next(errors), next(errors)), slopes, *judged)
 
 
 def textured_blocks(look: Look) -> int:
@@ -236,8 +261,19 @@ class _Level(NamedTuple):
     edge_px: int
 
 
-def _descend(level: _Level, shift: Shift) -> tuple[float, float, float] | None:
-    """Shift with the least squared difference near ``shift``, and that difference."""
+class _Rest(NamedTuple):
+    """Where a descent ended."""
+
+    x: float
+    y: float
+    left: float
+    """Mean squared difference there."""
+    moves: bool
+    """Whether the last step was still a long one."""
+
+
+def _descend(level: _Level, shift: Shift) -> _Rest | None:
+    """Shift with the least squared difference near ``shift``."""
     x, y = shift
     left = math.inf
     for _ in range(_STEPS):
@@ -249,8 +285,8 @@ def _descend(level: _Level, shift: Shift) -> tuple[float, float, float] | None:
         x, y = (whole[i] + min(1.5, max(-1.5, step[i])) for i in (0, 1))
         left = step[2]
         if max(abs(x - whole[0]), abs(y - whole[1])) <= 0.6:
-            break
-    return x, y, left
+            return _Rest(x, y, left, moves=False)
+    return _Rest(x, y, left, moves=True)
 
 
 def _step(level: _Level, dx: int, dy: int) -> tuple[float, float, float] | None:

@@ -34,7 +34,7 @@ class Keyframe:
 
     x_um: float
     y_um: float
-    standard_error_um: float
+    standard_error_xy_um: tuple[float, float]
     size_um: tuple[float, float]
     landmarks: Landmarks
 
@@ -76,7 +76,7 @@ class Anchor(NamedTuple):
 
     x_um: float
     y_um: float
-    standard_error_um: float
+    standard_error_xy_um: tuple[float, float]
     look: Look
 
 
@@ -87,8 +87,8 @@ class Atlas:
         """Take what the store has kept."""
         self._store = store
         self._looks: OrderedDict[int, Look] = OrderedDict()
-        self._boxes = _Rows(5)
-        """x, y, width, height, standard error."""
+        self._boxes = _Rows(6)
+        """x, y, width, height, standard errors."""
         self._words = _Rows(WORDS, np.float32)
         self._spots = _Rows(2)
         """Place of each landmark on the slide."""
@@ -114,7 +114,7 @@ class Atlas:
 
     def _take(self, keyframe: Keyframe) -> None:
         corner = keyframe.x_um, keyframe.y_um
-        box = (*corner, *keyframe.size_um, keyframe.standard_error_um)
+        box = (*corner, *keyframe.size_um, *keyframe.standard_error_xy_um)
         self._boxes.extend(np.array([box]))
         self._words.extend(keyframe.landmarks.words)
         self._spots.extend(keyframe.landmarks.xy_um + np.array(corner))
@@ -160,8 +160,8 @@ class Atlas:
             yield keyframe, self._look(number)
 
     def _anchor(self, number: int) -> Anchor:
-        x_um, y_um, _, _, error_um = (float(v) for v in self._boxes.rows[number])
-        return Anchor(x_um, y_um, error_um, self._look(number))
+        x_um, y_um, _, _, *error_um = (float(v) for v in self._boxes.rows[number])
+        return Anchor(x_um, y_um, (error_um[0], error_um[1]), self._look(number))
 
     def most_shared(
         self, xy_um: tuple[float, float], size_um: tuple[float, float]

@@ -7,7 +7,7 @@ from armicro.align.agree import Fit, fit, is_cell, is_found
 from armicro.align.look import FINE_UM_PER_PX, Look
 from armicro.align.search import search
 from armicro.slide.atlas import Anchor
-from armicro.slide.encoder import Estimate
+from armicro.slide.encoder import Estimate, add_errors
 
 _LOST = 8.0
 """Evidence beyond one spot that a claim needs that may lie anywhere."""
@@ -39,9 +39,10 @@ def place_by(anchor: Anchor, found: Fit) -> tuple[float, float]:
 
 def estimate(anchor: Anchor, found: Fit) -> Estimate:
     """The same with its error, that of the anchor added."""
-    error_um = found.standard_error_px * FINE_UM_PER_PX
+    x_px, y_px = found.standard_error_xy_px
+    error_um = x_px * FINE_UM_PER_PX, y_px * FINE_UM_PER_PX
     return Estimate(
-        *place_by(anchor, found), math.hypot(anchor.standard_error_um, error_um)
+        *place_by(anchor, found), add_errors(anchor.standard_error_xy_um, error_um)
     )
 
 
@@ -97,21 +98,34 @@ def fuse(links: Sequence[tuple[Anchor, Fit]]) -> Estimate | None:
     """
     if not links:
         return None
-    places = [estimate(anchor, found) for anchor, found in links]
-    weights = [1.0 / (place.standard_error_um**2 + 1e-6) for place in places]
-    total = sum(weights)
-    x_um, y_um = (
-        sum(w * place[i] for w, place in zip(weights, places, strict=True)) / total
-        for i in (0, 1)
+    places = [place_by(anchor, found) for anchor, found in links]
+    (x_um, x_error_um), (y_um, y_error_um) = (
+        _fused(
+            [place[axis] for place in places],
+            [anchor.standard_error_xy_um[axis] for anchor, _ in links],
+            [found.standard_error_xy_px[axis] * FINE_UM_PER_PX for _, found in links],
+        )
+        for axis in (0, 1)
     )
-    anchored = sum(
-        w * anchor.standard_error_um**2
-        for w, (anchor, _) in zip(weights, links, strict=True)
-    )
-    spread = sum(
-        w * ((place.x_um - x_um) ** 2 + (place.y_um - y_um) ** 2) / 2
-        for w, place in zip(weights, places, strict=True)
-    )
-    measured = 1.0 / sum(1.0 / found.standard_error_px**2 for _, found in links)
-    variance = (anchored + spread) / total + measured * FINE_UM_PER_PX**2
-    return Estimate(x_um, y_um, math.sqrt(variance))
+    return Estimate(x_um, y_um, (x_error_um, y_error_um))
+
+
+def _fused(
+    places: Sequence[float], anchored: Sequence[float], measured: Sequence[float]
+) -> tuple[float, float]:
+    """One axis: the mean and its standard error."""
+    weights = [
+        1.0 / (there**2 + here**2 + 1e-6)
+        for there, here in zip(anchored, measured, strict=True)
+    ]
+    mean = _mean(places, weights)
+    left = [
+        (there, place - mean) for there, place in zip(anchored, places, strict=True)
+    ]
+    variance = _mean([there**2 + off**2 for there, off in left], weights)
+    return mean, math.sqrt(variance + 1.0 / sum(here**-2 for here in measured))
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    weighed = (v * w for v, w in zip(values, weights, strict=True))
+    return sum(weighed) / sum(weights)

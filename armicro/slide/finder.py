@@ -249,7 +249,7 @@ class Finder:
             return
         # The objective turns about the middle of the picture.
         x, y = (last.middle_um[i] - view.size_um[i] / 2 for i in (0, 1))
-        error = last.at.standard_error_um
+        error = last.at.standard_error_xy_um
         gap_s = (view.taken_ns - last.taken_ns) * 1e-9
         if 0.0 < gap_s < self._longest_gap_s:
             dx, dy = last.step or (0.0, 0.0)
@@ -345,7 +345,7 @@ class Finder:
         claims: list[tuple[float, Estimate]] = []
         landmarks = find_landmarks(view.look)
         for x_um, y_um in self.atlas.recognise(landmarks, count=_HYPOTHESES):
-            for anchor in self._near(view, Estimate(x_um, y_um, 0.0), count=1):
+            for anchor in self._near(view, Estimate(x_um, y_um), count=1):
                 found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
                 if found is not None and is_sure_anywhere(found):
                     claims.append((found.evidence, estimate(anchor, found)))

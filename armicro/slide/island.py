@@ -17,7 +17,7 @@ from armicro.align.agree import textured_blocks
 from armicro.align.look import Plane
 from armicro.slide.atlas import Anchor, Keyframe, MemoryStore
 from armicro.slide.choice import RegisterChoice
-from armicro.slide.encoder import Estimate
+from armicro.slide.encoder import Estimate, add_errors
 from armicro.slide.finder import LEAST_BLOCKS, STILL_UM, Finder, Steps, View
 from armicro.slide.tie import tie
 
@@ -99,9 +99,9 @@ class Islands:
         if found is None and textured_blocks(view.look) >= LEAST_BLOCKS:
             if self._main.finder.is_empty and view.is_rich:
                 # Here the slide's coordinates begin.
-                return Estimate(0.0, 0.0, 0.0)
+                return Estimate(0.0, 0.0)
             if worthy:
-                found = self._begin(view), Estimate(0.0, 0.0, 0.0)
+                found = self._begin(view), Estimate(0.0, 0.0)
         self._on_front = found is not None
         if found is None:
             return None
@@ -129,9 +129,10 @@ class Islands:
             elif new:
                 here = finder.recall(view)
             if here is not None:
-                error_um = math.hypot(here.standard_error_um, at.standard_error_um)
+                errors = here.standard_error_xy_um, at.standard_error_xy_um
                 offset = at.x_um - here.x_um, at.y_um - here.y_um
-                self._merge(island, self._main, Estimate(*offset, error_um))
+                moved = Estimate(*offset, add_errors(*errors))
+                self._merge(island, self._main, moved)
             else:
                 finder.lose()
         if new:
@@ -174,7 +175,7 @@ class Islands:
         # Its first field lies at its origin.
         if math.hypot(at.x_um, at.y_um) <= STILL_UM and island.fields < _STOOD:
             return None
-        self._merge(island, self._main, Estimate(0.0, 0.0, 0.0))
+        self._merge(island, self._main, Estimate(0.0, 0.0))
         return at
 
     def _keyframes(self) -> int:
@@ -215,7 +216,7 @@ class Islands:
     def _merge(self, moving: _Sheet, fixed: _Sheet, offset: Estimate) -> None:
         """Move an island's keyframes to where they lie on another map."""
         for frame, look in moving.finder.atlas.keyframes():
-            at = Estimate(frame.x_um, frame.y_um, frame.standard_error_um)
+            at = Estimate(frame.x_um, frame.y_um, frame.standard_error_xy_um)
             fixed.finder.adopt(_placed(frame, _moved(at, offset)), look)
         self._leave(moving, fixed, offset[:2])
 
@@ -235,10 +236,10 @@ def _sum(a: Point | None, b: Point | None) -> Point | None:
 
 
 def _moved(at: Estimate, offset: Estimate) -> Estimate:
-    error_um = math.hypot(at.standard_error_um, offset.standard_error_um)
+    error_um = add_errors(at.standard_error_xy_um, offset.standard_error_xy_um)
     return Estimate(at.x_um + offset.x_um, at.y_um + offset.y_um, error_um)
 
 
 def _placed(frame: Keyframe, at: Estimate) -> Keyframe:
     x_um, y_um, error_um = at
-    return replace(frame, x_um=x_um, y_um=y_um, standard_error_um=error_um)
+    return replace(frame, x_um=x_um, y_um=y_um, standard_error_xy_um=error_um)

@@ -61,7 +61,8 @@ class MapFile(Database):
         row = (
             keyframe.x_um,
             keyframe.y_um,
-            keyframe.standard_error_um,
+            # Along which axis is not kept: the larger is right for both.
+            max(keyframe.standard_error_xy_um),
             *keyframe.size_um,
             keyframe.landmarks.xy_um.astype(np.float32).tobytes(),
             keyframe.landmarks.words.astype(np.float16).tobytes(),
@@ -112,4 +113,4 @@ class MapFile(Database):
                 if not np.isfinite(landmarks.xy_um).all():
                     raise ValueError("landmarks that lie nowhere")
                 size_um = width_um, height_um
-                yield Keyframe(x_um, y_um, error_um, size_um, landmarks)
+                yield Keyframe(x_um, y_um, (error_um, error_um), size_um, landmarks)

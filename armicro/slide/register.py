@@ -64,6 +64,8 @@ class Register:
         """Where dirt was learnt last; None where that had no place."""
         self._dirt_look: Look | None = None
         self._exposure_s = exposure_us * 1e-6
+        self.last: Estimate | None = None
+        """Of the last field that was looked at; None where it is lost."""
 
     def update(self, field: Field) -> Field:
         """Return the field with its place and motion; place None where it is lost."""
@@ -89,6 +91,7 @@ class Register:
             self._finder.lose()
             worthy = self._is_worthy(field.sight or Sight())
             at = seen = self._islands.track(view, worthy=worthy)
+        self.last = at
         if at is None:
             self._learn_dirt(texture, look, at)
             return replace(field, place=None)
@@ -97,7 +100,9 @@ class Register:
         self._islands.join(view, at, new=new)
         self._learn_dirt(texture, look, at)
         origin: PlaceOrigin = "image_registration" if seen else "stage_encoder"
-        return replace(field, place=Place(*at, origin), sight=sight)
+        return replace(
+            field, place=Place(*at[:2], at.standard_error_um, origin), sight=sight
+        )
 
     def _find(self, view: View) -> Estimate | None:
         """Place of a field by its picture."""
@@ -110,7 +115,7 @@ class Register:
         stage's play leaves open there is no error between a finding and its field.
         """
         begins = self._finder.is_empty and textured_blocks(look) >= LEAST_BLOCKS
-        return told._replace(standard_error_um=0.0) if begins else told
+        return told._replace(standard_error_xy_um=(0.0, 0.0)) if begins else told
 
     def _sight(self, field: Field, view: View, at: Estimate) -> Sight:
         sight = field.sight or Sight()

@@ -43,7 +43,7 @@ def tie(
             found = fit(there.look, here.look, shift)
             if found is None or not is_near(found):
                 continue
-            offset = Estimate(*place_by(anchor, found), found.standard_error_px)
+            offset = Estimate(*place_by(anchor, found))
             if any(way(offset, known) < _SAME_UM for _, known in claims):
                 continue
             claim = _claim(fixed, moving, offset)
@@ -58,7 +58,7 @@ def _claim(
     heard: list[Fit] = []
     links: list[tuple[Anchor, Fit]] = []
     for anchor, found in _meetings(fixed, moving, offset):
-        agrees = way(Estimate(*place_by(anchor, found), 0.0), offset) < _SAME_UM
+        agrees = way(Estimate(*place_by(anchor, found)), offset) < _SAME_UM
         heard.append(found if agrees else _contrary(found))
         if agrees and is_near(found):
             links.append((anchor, found))
@@ -72,7 +72,7 @@ def _meetings(
     fixed: Atlas, moving: Atlas, offset: Estimate
 ) -> Iterator[tuple[Anchor, Fit]]:
     for frame, look in moving.keyframes():
-        here = Anchor(frame.x_um, frame.y_um, frame.standard_error_um, look)
+        here = Anchor(frame.x_um, frame.y_um, frame.standard_error_xy_um, look)
         corner_um = here.x_um + offset.x_um, here.y_um + offset.y_um
         for there in fixed.near(
             corner_um, frame.size_um, count=_BESIDE, least_overlap=_LEAST_OVERLAP

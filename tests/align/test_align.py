@@ -114,7 +114,7 @@ def test_straight_edge_fits_nowhere_wherever_it_is_slid(
 
 
 @pytest.mark.parametrize("cells", [20, 60])
-@pytest.mark.parametrize("kind", ["edge", "hair"])
+@pytest.mark.parametrize("kind", ["edge", "hair", "arc of 3 mm"])
 def test_cells_beside_an_edge_say_where_or_nothing_does(kind: str, cells: int) -> None:
     placed = 0
     for seed in range(4):
@@ -142,3 +142,43 @@ def test_plain_noise_does_not_disagree(noise: float) -> None:
     assert is_found(found)
     assert not is_edge(found)
     assert np.hypot(found.dx_px - 90, found.dy_px - 40) < 1.0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_error_is_larger_along_an_edge_and_honest_on_each_axis(axis: int) -> None:
+    ratios = []
+    for seed in range(6):
+        scene = draw_cells(seed, cells=60)
+        # A pen's stroke, along x or along y.
+        stroke = (slice(540, 600), slice(None)) if axis == 0 else np.s_[:, 680:740]
+        scene[stroke] = scene[stroke] // 3
+        a, b = (
+            look_at(cut(scene, x, y, noise=4.0, seed=seed), 1.0)
+            for x, y in ((500, 400), (537, 421))
+        )
+        found = fit(a, b, (36.0, 22.0))
+        assert found is not None
+        if not is_near(found):
+            continue
+        errors = np.array(found.standard_error_xy_px)
+        assert errors[axis] > errors[1 - axis]
+        assert found.standard_error_px == errors.max()
+        ratios.append(np.array([found.dx_px - 37, found.dy_px - 21]) / errors)
+    assert len(ratios) >= 3
+    assert np.sqrt(np.mean(np.square(ratios), axis=0)).max() < 2.0
+
+
+@pytest.mark.parametrize("away_px", [8, 14, 20])
+def test_guess_far_off_ends_at_the_truth_or_nowhere(away_px: int) -> None:
+    # Large and smooth things still agree a little beside their place.
+    scene = cv2.GaussianBlur(draw_cells(3, cells=1500), (0, 0), 6.0)
+    a, b = (
+        look_at(cut(np.asarray(scene, np.uint8), *at), 1.0)
+        for at in ((300, 300), (340, 330))
+    )
+    for shift in ((40.0 + away_px, 30.0), (40.0, 30.0 - away_px)):
+        found = fit(a, b, shift)
+        if found is None or not is_near(found):
+            continue
+        assert abs(found.dx_px - 40) < 0.3
+        assert abs(found.dy_px - 30) < 0.3

@@ -54,7 +54,8 @@ class Tally:
     """What came out of one run."""
 
     errors: list[tuple[float, float]] = field(default_factory=list)
-    claimed: list[float] = field(default_factory=list)
+    claimed: list[tuple[float, float]] = field(default_factory=list)
+    """Standard errors along x and y."""
     placed_at: list[int] = field(default_factory=list)
     allowed: int = 0
     missed: int = 0
@@ -68,20 +69,20 @@ class Tally:
         errors = np.array(self.errors)
         away = np.hypot(*errors.T)
         claimed = np.maximum(np.array(self.claimed), 0.02)
-        z = float(np.sqrt(np.mean(errors[1:] ** 2 / (2 * claimed[1:, None] ** 2)) * 2))
+        x, y = np.sqrt(np.mean((errors[1:] / claimed[1:]) ** 2, axis=0))
         share = 1 - self.missed / max(1, self.allowed)
         baseline = np.array(self.baseline)
         return (
             f"{name:34s} {self.fields:5d} {len(errors):6d} {100 * share:7.1f} "
             f"{np.sqrt((away**2).mean()):6.2f} {away.max():6.2f} {away[-1]:6.2f} "
-            f"{self.unflagged:5d} {z:5.2f} {np.median(self.cpu_ms):5.1f} "
+            f"{self.unflagged:5d} {x:4.2f} {y:4.2f} {np.median(self.cpu_ms):5.1f} "
             f"{np.sqrt((baseline**2).mean()):9.1f}"
         )
 
 
 HEAD = (
     f"{'slide, path, overlap':34s} fields placed allow_% rms_um max_um end_um wrong "
-    "   z   ms baseline_rms_um"
+    "  z_x  z_y   ms baseline_rms_um"
 )
 
 
@@ -156,7 +157,8 @@ class _Trial:
             self._origin = at - claimed
         error = self._origin + claimed - at
         tally.errors.append((float(error[0]), float(error[1])))
-        tally.claimed.append(found.standard_error_um)
+        assert self._register.last is not None
+        tally.claimed.append(self._register.last.standard_error_xy_um)
         tally.placed_at.append(index)
         flagged = found.standard_error_um > WRONG_UM
         tally.unflagged += bool(np.hypot(*error) > WRONG_UM and not flagged)
@@ -401,7 +403,7 @@ def _fill(
         look = look_at(light, 1.0)
         x, y = number % 50 * 360.0, number // 50 * 300.0
         box = float(look.fine.shape[1]), float(look.fine.shape[0])
-        store.add(Keyframe(x, y, 0.1, box, find_landmarks(look)), look)
+        store.add(Keyframe(x, y, (0.1, 0.1), box, find_landmarks(look)), look)
         if number % 67 == 5:
             kept.append(light)
     return kept
@@ -499,22 +501,29 @@ def edges(folder: Path, count: int) -> None:
     Every proposal of the search is judged, and the shift 0, as a guess would be.
     """
     del folder
-    print("kind, cells: fits, believed, of these wrong; their least aperture")
+    print(
+        "kind, cells: fits, believed, of these wrong; least aperture; z along x and y"
+    )
     kinds = ("edge", "hair", "two hairs", "fringes", "arc of 3 mm")
     for kind, cells in itertools.product(kinds, (0, 20, 60)):
         made = [f for k in range(min(count, 60)) for f in _slid(kind, cells, k)]
-        sure = [(found, wrong) for found, wrong in made if is_near(found)]
+        sure = [(found, away) for found, away in made if is_near(found)]
         ends = [found.slopes.ends for found, _ in sure]
         least = min((low / high for low, high, _ in ends), default=0.0)
+        wrong = sum(np.hypot(*away) > WRONG_UM for _, away in sure)
+        ratios = [away / found.standard_error_xy_px for found, away in sure]
+        x, y = np.sqrt(np.mean(np.square(ratios or [(0.0, 0.0)]), axis=0))
         print(
-            f"{kind}, {cells}: {len(made)}, {len(sure)}, "
-            f"{sum(wrong for _, wrong in sure)}; {least:.3f}",
+            f"{kind}, {cells}: {len(made)}, {len(sure)}, {wrong}; {least:.3f}; "
+            f"{x:.2f} {y:.2f}",
             flush=True,
         )
 
 
-def _slid(kind: str, cells: int, seed: int) -> Iterator[tuple[Fit, bool]]:
-    """Fits of two fields along an edge, and whether they are wrong."""
+def _slid(
+    kind: str, cells: int, seed: int
+) -> Iterator[tuple[Fit, NDArray[np.float64]]]:
+    """Fits of two fields along an edge, and how far from the truth along x and y."""
     rng = np.random.default_rng(seed)
     scene, along = draw_line(seed, kind, cells=cells)
     dx, dy = (round(rng.uniform(-150, 150) * part) for part in along)
@@ -524,8 +533,7 @@ def _slid(kind: str, cells: int, seed: int) -> Iterator[tuple[Fit, bool]]:
     for shift in [(0.0, 0.0), *search(a, b)]:
         found = fit(a, b, shift)
         if found is not None:
-            away = np.hypot(found.dx_px - dx, found.dy_px - dy)
-            yield found, bool(away > WRONG_UM)
+            yield found, np.array([found.dx_px - dx, found.dy_px - dy])
 
 
 PARTS = {

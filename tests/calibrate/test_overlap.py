@@ -97,6 +97,40 @@ def test_unreadable_picture_is_bad_input(
 
 
 @pytest.mark.data
+def test_unstained_tissue_is_found_through_noise_of_rows_and_lens(
+    data_folder: Path,
+) -> None:
+    names = ("tissue-a.png", "tissue-b.png")
+    paths = [data_folder.parent / "cases" / name for name in names]
+    if not all(path.is_file() for path in paths):
+        pytest.skip("needs the cases beside the data")
+    a, b = (read(path) for path in paths)
+    found = find_overlap(a, b)
+    assert found.dx_px is not None
+    assert found.standard_error_px is not None
+    assert abs(found.dx_px - 453) < 2 * found.standard_error_px < 3
+    assert found.dy_px == pytest.approx(0, abs=2 * found.standard_error_px)
+    # Other tissue of the same slide and camera, with the same noise.
+    assert not find_overlap(a[256:, :220], b[150:, 300:]).found
+    assert not find_overlap(a[:, :220], b[:, 100:320]).found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pale_noisy_fields_of_different_places_are_not_found(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stripes = rng.normal(0, 2, (1, 700, 1))
+    pale = (
+        236 + (draw_cells(other)[100:600, 200:900] - 236.0) * 0.12 + stripes
+        for other in (2 * seed, 2 * seed + 1)
+    )
+    a, b = (
+        np.clip(each + rng.normal(0, 4, each.shape[:2])[..., None], 0, 255)
+        for each in pale
+    )
+    assert not find_overlap(a.astype(np.uint8), b.astype(np.uint8)).found
+
+
+@pytest.mark.data
 @pytest.mark.slow
 def test_real_pairs_are_found_and_others_are_not(data_folder: Path) -> None:
     folder = data_folder / "overlap_chain"

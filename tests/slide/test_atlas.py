@@ -28,7 +28,7 @@ def test_field_is_recognised_in_whatever_part_of_the_map_it_lies(
     atlas = Atlas(MemoryStore())
     for number in range(7):
         place = 1000.0 * number, 500.0
-        atlas.add(Keyframe(*place, 0.1, (600.0, 500.0), landmarks(number)), LOOK)
+        atlas.add(Keyframe(*place, (0.1, 0.1), (600.0, 500.0), landmarks(number)), LOOK)
     (found, *_) = atlas.recognise(landmarks(seen), count=3)
     assert found == pytest.approx((1000.0 * seen, 500.0), abs=0.01)
 
@@ -36,5 +36,5 @@ def test_field_is_recognised_in_whatever_part_of_the_map_it_lies(
 def test_landmarks_that_nobody_saw_are_recognised_nowhere() -> None:
     atlas = Atlas(MemoryStore())
     assert atlas.recognise(landmarks(1), count=3) == []
-    atlas.add(Keyframe(0.0, 0.0, 0.1, (600.0, 500.0), landmarks(1)), LOOK)
+    atlas.add(Keyframe(0.0, 0.0, (0.1, 0.1), (600.0, 500.0), landmarks(1)), LOOK)
     assert atlas.recognise(landmarks(2), count=3) == []

@@ -19,7 +19,9 @@ SCENE = draw_cells(7)
 def test_what_was_added_is_there_after_a_crash(tmp_path: Path) -> None:
     store = MapFile(tmp_path / "map.sqlite")
     look = look_at(cut(SCENE, 100, 100), 1.0)
-    store.add(Keyframe(1.5, -2.0, 0.1, (400.0, 320.0), find_landmarks(look)), look)
+    store.add(
+        Keyframe(1.5, -2.0, (0.1, 0.1), (400.0, 320.0), find_landmarks(look)), look
+    )
     # The first is still open, as it would be in a process that was killed.
     again = MapFile(tmp_path / "map.sqlite")
     (kept,) = again.keyframes()
