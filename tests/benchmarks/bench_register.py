@@ -466,20 +466,25 @@ def chance(folder: Path, count: int) -> None:
 def strangers(folder: Path, count: int) -> None:
     """Pairs of real fields of different places, live and by find_overlap: any found?
 
-    ``count`` pairs (1,000 take some twenty minutes): of CRIC fields, or of one with a
-    field of another preparation; half of them small pictures as a user may give.
+    ``count`` pairs (1,000 take some twenty minutes): by turns of CRIC fields, of one
+    with a field of another preparation, and of parts of two of that preparation; half
+    of them small pictures as a user may give.
     """
     del folder
     data = Path(os.environ.get("ARMICRO_DATA", ""))
-    here, other = (
-        sorted((data / n / "images").glob("*")) for n in ("cric", "lbc_nilm")
-    )
+    cric, lbc = (sorted((data / n / "images").glob("*")) for n in ("cric", "lbc_nilm"))
+    # It shows a part of nl-1-1.
+    lbc = [file for file in lbc if file.name != "nl-1-2.jpg"]
     rng = np.random.default_rng(CHOSEN.seed)
     live = found = 0
     for number in range(count):
-        one, two = rng.choice(len(here), 2, replace=False)
-        pair = here[one], other[two % len(other)] if number % 2 else here[two]
-        a, b = (_read(file, small=number % 4 < 2) for file in pair)
+        kinds = ((cric, cric), (cric, lbc), (lbc, lbc))[number % 3]
+        # Where there are two kinds, the second has few.
+        one, two = rng.choice(len(kinds[1]), 2, replace=False)
+        if kinds[0] is not kinds[1]:
+            one = rng.integers(len(kinds[0]))
+        side = 600 if number % 4 < 2 else 1280
+        a, b = (_part(kinds[0][one], side, rng), _part(kinds[1][two], side, rng))
         scale = min(1.0, 700 / max(*a.shape, *b.shape))
         look_a, look_b = look_at(a, scale), look_at(b, scale)
         fits = [fit(look_a, look_b, shift) for shift in search(look_a, look_b)]
@@ -488,11 +493,11 @@ def strangers(folder: Path, count: int) -> None:
     print(f"{count} pairs: {live} believed live, {found} by find_overlap")
 
 
-def _read(file: Path, *, small: bool) -> Pixels:
+def _part(file: Path, side_px: int, rng: np.random.Generator) -> Pixels:
     bgr = cv2.imread(str(file))
     assert bgr is not None
-    side = 600 if small else max(bgr.shape)
-    return np.asarray(bgr[:side, :side, ::-1], np.uint8)
+    y, x = (int(rng.integers(max(1, size - side_px))) for size in bgr.shape[:2])
+    return np.asarray(bgr[y : y + side_px, x : x + side_px, ::-1], np.uint8)
 
 
 def edges(folder: Path, count: int) -> None:
@@ -511,8 +516,8 @@ def edges(folder: Path, count: int) -> None:
         ends = [found.slopes.ends for found, _ in sure]
         least = min((low / high for low, high, _ in ends), default=0.0)
         wrong = sum(np.hypot(*away) > WRONG_UM for _, away in sure)
-        ratios = [away / found.standard_error_xy_px for found, away in sure]
-        x, y = np.sqrt(np.mean(np.square(ratios or [(0.0, 0.0)]), axis=0))
+        ratios = np.array([away / found.standard_error_xy_px for found, away in sure])
+        x, y = np.sqrt((ratios.reshape(-1, 2) ** 2).sum(axis=0) / max(1, len(sure)))
         print(
             f"{kind}, {cells}: {len(made)}, {len(sure)}, {wrong}; {least:.3f}; "
             f"{x:.2f} {y:.2f}",
