@@ -31,6 +31,8 @@ TimeNs = Annotated[int, Meta(ge=0, le=2**62)]
 DurationMs = Annotated[float, Meta(ge=0, le=1e12)]
 SidePx = Annotated[int, Meta(ge=1, le=65_535)]
 UmPerPx = Annotated[float, Meta(ge=1e-6, le=1e3)]
+PictureUmPerPx = Annotated[float, Meta(gt=0, le=1e6)]
+"""Of an overview or a map, which may be far coarser than a field."""
 Share = Annotated[float, Meta(ge=0, le=1)]
 PlaceUm = Annotated[float, Meta(ge=-FURTHEST_UM, le=FURTHEST_UM)]
 ExtentUm = Annotated[float, Meta(ge=0, le=FURTHEST_UM)]

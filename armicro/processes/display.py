@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -171,30 +172,19 @@ class WireFeed:
         """The newest known state, at once."""
         view, slide = self._view.newest(), self._slide.newest()
         now_ns = time.monotonic_ns()
-        before = self._snapshot
-        field, source, problem = before.field, before.source, before.problem
-        heard_ns, warning = before.heard_ns, before.warning
+        news: dict[str, Any] = {}
         if isinstance(view, View):
-            source, problem, heard_ns = view.source, view.problem, now_ns
-            warning = view.warning
-            if view.shot is not None and _is_news(view.shot.head, field):
-                field = self._field(view.shot)
-        state = before.slide
+            news |= {"source": view.source, "problem": view.problem}
+            news |= {"warning": view.warning, "heard_ns": now_ns}
+            if view.shot and _is_news(view.shot.head, self._snapshot.field):
+                news["field"] = self._field(view.shot)
         if isinstance(slide, Slide):
             told = msgspec.structs.asdict(slide.report)
-            state = SlideState(**told, heard_ns=now_ns)
-        if view is not None or slide is not None:
-            finished = (
-                slide.report.finished if isinstance(slide, Slide) else before.finished
-            )
-            self._snapshot = Snapshot(
-                *(field, state, source, problem, heard_ns, before.overview, finished),
-                warning,
-                before.analysis,
-            )
+            news["slide"] = SlideState(**told, heard_ns=now_ns)
+            news["finished"] = slide.report.finished
         analysis = self._analysis()
-        if analysis != self._snapshot.analysis:
-            self._snapshot = replace(self._snapshot, analysis=analysis)
+        if news or analysis != self._snapshot.analysis:
+            self._snapshot = replace(self._snapshot, **news, analysis=analysis)
         return self._snapshot
 
     def painted(self, seq: int, painted_ns: int) -> None:

@@ -22,7 +22,7 @@ from armicro.errors import SourceError
 from armicro.field import Overview
 from armicro.picture import check_header
 from armicro.report import FieldReport, Finding, SlideScore
-from armicro.rule import PlaceUm
+from armicro.rule import PictureUmPerPx, PlaceUm
 from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.journal import Event, Journal
 from armicro.slide.track import FindingSet, top
@@ -39,7 +39,6 @@ Facts = dict[str, Any]
 
 MOST_OVERVIEW_PX = 1 << 24
 """Of the small picture of a slide: its longest side has some 2,000."""
-Scale = Annotated[float, Meta(gt=0, le=1e6)]
 Level = Annotated[int, Meta(ge=0, le=255)]
 SlidePx = Annotated[int, Meta(ge=0, le=2**31)]
 
@@ -52,14 +51,14 @@ class SlideCard(msgspec.Struct, frozen=True):
     """The file's name without its folder: a path tells too much of a patient."""
     sha256: str = ""
     """Of its content, as ``slide_sha256`` makes it; empty for a camera."""
-    pixel_um: Scale | None = None
-    """Scale of the slide file's own pixels; None for a camera."""
+    pixel_um: PictureUmPerPx | None = None
+    """PictureUmPerPx of the slide file's own pixels; None for a camera."""
     shown_xywh_px: tuple[SlidePx, SlidePx, SlidePx, SlidePx] | None = None
     """What viewers show of the slide file: they cut it to what was scanned."""
-    pixel_xy_um: tuple[Scale, Scale] | None = None
+    pixel_xy_um: tuple[PictureUmPerPx, PictureUmPerPx] | None = None
     """``pixel_um`` along x and along y."""
-    um_per_px: Scale | None = None
-    """Scale of the fields."""
+    um_per_px: PictureUmPerPx | None = None
+    """PictureUmPerPx of the fields."""
     width_px: SlidePx | None = None
     height_px: SlidePx | None = None
     """Size of the fields."""
@@ -73,7 +72,7 @@ class OverviewCard(msgspec.Struct, frozen=True):
     """A small picture of the slide; kept under ``overview``."""
 
     png: bytes
-    um_per_px: Scale
+    um_per_px: PictureUmPerPx
     x_um: PlaceUm = 0.0
     y_um: PlaceUm = 0.0
     """Slide coordinates of its top left corner."""
@@ -99,7 +98,7 @@ class MapCard(msgspec.Struct, frozen=True):
     """The slide stitched from the fields; kept under ``map``."""
 
     file: str
-    um_per_px: Scale
+    um_per_px: PictureUmPerPx
     x_um: PlaceUm
     y_um: PlaceUm
     """Slide coordinates of its top left corner."""

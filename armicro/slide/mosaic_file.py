@@ -8,7 +8,6 @@ goes on from there. One thread at a time may use it.
 
 import sqlite3
 from pathlib import Path
-from typing import Annotated
 
 import cv2
 import msgspec
@@ -17,13 +16,13 @@ import numpy as np
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.picture import check_header
+from armicro.rule import PictureUmPerPx
 from armicro.slide.database import Database, Schema
 from armicro.slide.mosaic import Spot, Tile
 from armicro.slide.pyramid import TILE_PX
 
 MOST_TILES = 2048
 """A row or column of a mosaic: half a metre of the finest pixels is 1,000."""
-_Scale = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 MOSAIC = "mosaic.sqlite"
 """Its name in a session folder."""
 _MOSAIC = Schema(
@@ -75,7 +74,7 @@ class MosaicFile(Database):
         """The grid's scale; None before the first field."""
         with self._told():
             row = self._database.execute("SELECT um_per_px FROM scale").fetchone()
-            return None if row is None else msgspec.convert(row[0], _Scale)
+            return None if row is None else msgspec.convert(row[0], PictureUmPerPx)
 
     def spots(self) -> list[Spot]:
         """Every tile that is there, row by row."""

@@ -6,31 +6,41 @@ truth. A vendor SDK is imported in its own driver file only.
 """
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from armicro.field import Field, Overview
+from armicro.rule import PictureUmPerPx, SidePx, Text, UmPerPx
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Card:
-    """What a source says of itself before the first field."""
+class CardHead(msgspec.Struct, frozen=True):
+    """What of a card is kept with a recording as it is."""
 
-    name: str
+    name: Text
     """Slide file's stem, or camera model and serial number."""
-    um_per_px: float
-    width_px: int
-    height_px: int
+    um_per_px: UmPerPx
+    width_px: SidePx
+    height_px: SidePx
     """Size of its fields."""
-    fields_planned: int | None = None
-    """Fields that will come; 0 of a film that does not say; None for a camera."""
-    overview: Overview | None = None
-    pixel_um: float | None = None
+    pixel_um: PictureUmPerPx | None = None
     """Scale of the slide file's own pixels (for QuPath); None without a file."""
     shown_xywh_px: tuple[int, int, int, int] | None = None
     """What viewers show of the slide file: they cut it to what was scanned."""
-    pixel_xy_um: tuple[float, float] | None = None
+    pixel_xy_um: tuple[PictureUmPerPx, PictureUmPerPx] | None = None
     """``pixel_um`` along x and along y."""
+
+    def told(self) -> dict[str, Any]:
+        """The head's values by name, for what is made of it."""
+        return {name: getattr(self, name) for name in CardHead.__struct_fields__}
+
+
+class Card(CardHead, frozen=True, kw_only=True, eq=False):
+    """What a source says of itself before the first field."""
+
+    fields_planned: int | None = None
+    """Fields that will come; 0 of a film that does not say; None for a camera."""
+    overview: Overview | None = None
     binning: int = 1
     simulated: bool = False
     """A file or an emulator plays the camera: its scale is given, not measured."""

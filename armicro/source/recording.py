@@ -31,8 +31,8 @@ from armicro.file import (
     write_whole,
 )
 from armicro.picture import MOST_PX, check_header
-from armicro.rule import SidePx, UmPerPx, cut_texts
-from armicro.source import Card
+from armicro.rule import PictureUmPerPx, PlaceUm, cut_texts
+from armicro.source import Card, CardHead
 from armicro.verdict import state_text
 
 VERSION = 2
@@ -55,20 +55,13 @@ _PNG = (
 
 
 class _Corner(msgspec.Struct, frozen=True):
-    um_per_px: float
-    x_um: float
-    y_um: float
+    um_per_px: PictureUmPerPx
+    x_um: PlaceUm
+    y_um: PlaceUm
 
 
-class _Header(msgspec.Struct, frozen=True):
+class _Header(CardHead, frozen=True, kw_only=True):
     armicro_recording: int
-    name: str
-    um_per_px: UmPerPx
-    width_px: SidePx
-    height_px: SidePx
-    pixel_um: float | None = None
-    shown_xywh_px: tuple[int, int, int, int] | None = None
-    pixel_xy_um: tuple[float, float] | None = None
     overview: _Corner | None = None
 
 
@@ -147,15 +140,9 @@ class RecordingSource:
         header = _read_header(folder)
         self._heads, _ = _read_index(folder)
         self.card = Card(
-            name=header.name,
-            um_per_px=header.um_per_px,
-            width_px=header.width_px,
-            height_px=header.height_px,
+            **header.told(),
             fields_planned=len(self._heads),
             overview=_read_overview(folder, header.overview),
-            pixel_um=header.pixel_um,
-            shown_xywh_px=header.shown_xywh_px,
-            pixel_xy_um=header.pixel_xy_um,
             simulated=True,
         )
 
@@ -210,17 +197,7 @@ def _write_header(folder: Path, card: Card) -> None:
         corner = _Corner(
             card.overview.um_per_px, card.overview.x_um, card.overview.y_um
         )
-    header = _Header(
-        armicro_recording=VERSION,
-        name=card.name,
-        um_per_px=card.um_per_px,
-        width_px=card.width_px,
-        height_px=card.height_px,
-        pixel_um=card.pixel_um,
-        shown_xywh_px=card.shown_xywh_px,
-        pixel_xy_um=card.pixel_xy_um,
-        overview=corner,
-    )
+    header = _Header(**card.told(), armicro_recording=VERSION, overview=corner)
     # Renamed into place: a header is there whole or not at all.
     content = msgspec.json.format(msgspec.json.encode(header))
     write_whole(folder / _HEADER, content)

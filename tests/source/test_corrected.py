@@ -1,11 +1,11 @@
 """Fields made even and white as they come."""
 
 from collections.abc import Container, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from armicro.calibrate.certificate import Colour, Instrument, Light
 from armicro.calibrate.light import gains_of

@@ -65,7 +65,8 @@ def test_fields_come_back_exactly(folder: Path) -> None:
 
 def test_overview_comes_back(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
-    card = Card("slide", 0.25, 64, 48, 9, Overview(pixels, 8.0, 100.0, 50.5), 0.243)
+    seen = Overview(pixels, 8.0, 100.0, 50.5)
+    card = Card("slide", 0.25, 64, 48, 0.243, fields_planned=9, overview=seen)
     RecordingWriter(tmp_path / "r", card).close()
     played = RecordingSource(tmp_path / "r").card
     assert played.overview is not None
