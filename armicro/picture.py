@@ -40,7 +40,7 @@ _UNLIKE_LIGHT = {
 _CAMERA_BITS = (10, 12, 14, 16)
 """Bits of light that cameras store in pixels of 16."""
 _REMEDY = "save it as 8-bit RGB (PNG, TIFF or JPEG)"
-_COPY = "the file is truncated or damaged, copy it again"
+_PICTURE_COPY = "the file is truncated or damaged, copy it again"
 
 Levels = NDArray[Any]
 """(height, width) or (height, width, 3 or 4) as OpenCV decodes it."""
@@ -136,12 +136,12 @@ def decode_picture(content: bytes, name: str) -> Pixels:
     if header.mode in _UNLIKE_LIGHT:
         _refuse(name, f"its pixels are {_UNLIKE_LIGHT[header.mode]}")
     if _is_cut_short(content, header.format or ""):
-        _refuse(name, "its end is missing", _COPY)
+        _refuse(name, "its end is missing", _PICTURE_COPY)
     alpha = header.mode in ("RGBA", "LA", "PA") or "transparency" in header.info
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     levels = _decode(content, cv2.IMREAD_UNCHANGED if alpha else flags)
     if levels is None:
-        _refuse(name, "it cannot be decoded", _COPY)
+        _refuse(name, "it cannot be decoded", _PICTURE_COPY)
     return _rgb_of(_to_8_bits(levels, _bits_of_png(content), name))
 
 
@@ -159,7 +159,7 @@ def _header(content: bytes, name: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             header = Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError:
-        _refuse(name, "it claims more pixels than any camera has", _COPY)
+        _refuse(name, "it claims more pixels than any camera has", _PICTURE_COPY)
     # A plug-in of Pillow raises what it likes on bytes of strangers.
     except Exception as error:
         kind = next(
@@ -270,7 +270,7 @@ def _read_tiff(path: Path, pages: Sequence[tiff.Page], index: int) -> Pixels:
         page = pages[at]
         broken = tiff.why_broken(page, size_bytes)
         if broken:
-            _refuse(str(path), broken, _COPY)
+            _refuse(str(path), broken, _PICTURE_COPY)
         _check_size((page.width, page.height), str(path))
         why = tiff.why_unlike_light(page) or tiff.why_not_read(page)
         if not why and page.planes_apart and page.bits > 8:
@@ -310,3 +310,46 @@ def _flat(picture: Image.Image) -> Pixels:
         ground = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(ground, picture.convert("RGBA"))
     return np.array(picture.convert("RGB"))
+
+
+# ---------------------------------------------------------------------------
+# Pictures as a camera sends them, made RGB.
+
+
+_COPY = -1
+# Best first: raw Bayer is a third of the bytes on the cable. GenICam names a Bayer
+# pattern by its first row from the first pixel, and so do OpenCV's four-letter names.
+CONVERSIONS = {
+    "BayerRG8": cv2.COLOR_BayerRGGB2RGB,
+    "BayerGR8": cv2.COLOR_BayerGRBG2RGB,
+    "BayerGB8": cv2.COLOR_BayerGBRG2RGB,
+    "BayerBG8": cv2.COLOR_BayerBGGR2RGB,
+    "RGB8": _COPY,
+    "RGB8Packed": _COPY,
+    "BGR8": cv2.COLOR_BGR2RGB,
+    "BGR8Packed": cv2.COLOR_BGR2RGB,
+    "Mono8": cv2.COLOR_GRAY2RGB,
+}
+
+
+def to_rgb(raw: Pixels, pixel_format: str) -> Pixels:
+    """Convert a camera's picture to RGB.
+
+    Args:
+        raw: (height, width) or (height, width, 3), as the camera sent it.
+        pixel_format: its GenICam name, one of those that ``basler`` asks for.
+
+    Returns:
+        (height, width, 3) RGB, a copy.
+    """
+    code = CONVERSIONS[pixel_format]
+    return (
+        raw.copy() if code == _COPY else np.asarray(cv2.cvtColor(raw, code), np.uint8)
+    )
+
+
+def apply_gains(pixels: Pixels, gains: tuple[float, float, float]) -> Pixels:
+    """Multiply red, green and blue by gains, as a camera's white balance does."""
+    levels = np.arange(256)[:, None] * np.asarray(gains)[None, :]
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None]
+    return np.asarray(cv2.LUT(pixels, table), np.uint8)

@@ -17,7 +17,7 @@ from armicro.processes.session import prove, run_job
 from armicro.rig import Rig, read_rig
 from armicro.session.record import Session
 from armicro.session.summary import encode_summary, summarise
-from armicro.source.dicom import once_each
+from armicro.source.slide import once_each
 
 EXAMPLE = """\
 examples:

@@ -10,20 +10,259 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from armicro.errors import SourceError, SourceLostError, missing_extra
 from armicro.field import Field, Place
+from armicro.picture import CONVERSIONS, apply_gains, picture_size, to_rgb
 from armicro.rig import Camera
 from armicro.source import Card
-from armicro.source.drawn import drawn
-from armicro.source.node import pace, set_up
-from armicro.source.pan import pan_xy
-from armicro.source.raw import apply_gains, to_rgb
-from armicro.source.shutter import Shutter
-from armicro.stage.limit import Limits
-from armicro.stage.pylon import PylonStage
+from armicro.source.simulated import drawn, pan_xy
+from armicro.source.stage import Limits, require_inside
 from armicro.verdict import state_text
+
+# ---------------------------------------------------------------------------
+# The virtual stage of pylon's emulated camera: a window that pans over a picture.
+
+
+class PylonStage:
+    """Moves the window of an open emulated camera; its unit is µm, its step a pixel."""
+
+    def __init__(
+        self,
+        device: Any,
+        *,
+        um_per_px: float,
+        range_wh_px: tuple[int, int],
+        limits: Limits | None = None,
+    ) -> None:
+        """Take the camera, which stays its source's to close.
+
+        Args:
+            device: a pylon ``InstantCamera``.
+            um_per_px: of the picture.
+            range_wh_px: how far the window can move to the right and down.
+            limits: in µm; narrowed to the picture.
+        """
+        self._device = device
+        self._um_per_px = um_per_px
+        left, top, right, bottom = limits or (0.0, 0.0, 1e9, 1e9)
+        most_x, most_y = (um_per_px * px for px in range_wh_px)
+        self.limits: Limits | None = (
+            max(left, 0.0), max(top, 0.0), min(right, most_x), min(bottom, most_y),
+        )  # fmt: skip
+
+    def position(self) -> tuple[float, float]:
+        """Where the window's corner lies on the picture, in µm.
+
+        Raises:
+            SourceLostError: the camera is gone.
+        """
+        self._require_there()
+        x_px, y_px = self._device.OffsetX.Value, self._device.OffsetY.Value
+        return x_px * self._um_per_px, y_px * self._um_per_px
+
+    def move_to(self, x: float, y: float) -> None:
+        """Go to the nearest whole pixel.
+
+        Raises:
+            CalibrationError: the place lies outside the soft limits.
+            SourceLostError: the camera is gone.
+        """
+        require_inside(x, y, self.limits)
+        self._require_there()
+        self._device.OffsetX.Value = round(x / self._um_per_px)
+        self._device.OffsetY.Value = round(y / self._um_per_px)
+
+    def _require_there(self) -> None:
+        if self._device.IsCameraDeviceRemoved() or not self._device.IsOpen():
+            raise SourceLostError("virtual stage: its camera is gone; open it again")
+
+    def close(self) -> None:
+        """Nothing to give back: the camera is its source's."""
+
+
+# ---------------------------------------------------------------------------
+# When a frame's exposure ended, on the computer's own clock.
+
+
+class Shutter:
+    """Turns a camera's time stamps into times of the computer's clock.
+
+    A frame waits in buffers before anybody takes it, so the time at which it is taken
+    is late by a changing amount. The camera's stamps are even but count from
+    elsewhere: the least difference ever seen is that of a frame that did not wait.
+    """
+
+    _DRIFT = 1e-4
+    """The two clocks part by less than this; older differences count for less."""
+
+    def __init__(self, *, transfer_ns: int = 0) -> None:
+        """Take the time that a frame needs from the sensor to here."""
+        self._transfer_ns = transfer_ns
+        self._difference_ns: float | None = None
+        self._last_ns = 0
+
+    def taken_ns(self, stamp_ns: int, now_ns: int) -> int:
+        """End of the exposure of the frame that was taken out of its buffer now.
+
+        Args:
+            stamp_ns: the camera's; 0 when it gives none.
+            now_ns: of the computer's clock.
+        """
+        if stamp_ns <= 0:
+            return now_ns - self._transfer_ns
+        difference_ns = float(now_ns - stamp_ns)
+        if self._difference_ns is not None:
+            slack_ns = self._DRIFT * (now_ns - self._last_ns)
+            difference_ns = min(difference_ns, self._difference_ns + slack_ns)
+        self._difference_ns, self._last_ns = difference_ns, now_ns
+        return min(now_ns, round(stamp_ns + difference_ns)) - self._transfer_ns
+
+
+# ---------------------------------------------------------------------------
+# Sets a camera's GenICam nodes to what the rig says.
+#
+# Models differ in the names of nodes and in which they have; a setting that the rig
+# asks for and the camera lacks is an error, since it must not pass in silence.
+
+
+_NODE_EMULATED = ("RGB8Packed", "Mono8")
+"""The emulated camera shows a picture: no colour filter between it and us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a camera was set to."""
+
+    pixel_format: str
+    gains: tuple[float, float, float] | None
+    """White balance that is left to us, since the camera has none."""
+    stage_wh_px: tuple[int, int] | None
+    """How far the window of the emulated stage can move; None for a real camera."""
+
+
+def set_up(device: Any, camera: Camera) -> Setting:
+    """Set size, format, exposure, colour and trigger of an open camera.
+
+    Args:
+        device: a pylon ``InstantCamera``.
+        camera: the rig's.
+
+    Raises:
+        SourceError: the camera lacks a setting, or the emulated image does not fit.
+    """
+    stage = _show(device, camera) if camera.emulated_image else None
+    _size(device, camera)
+    wanted = _NODE_EMULATED if camera.emulated_image else tuple(CONVERSIONS)
+    offered = device.PixelFormat.Symbolics
+    chosen = next((name for name in wanted if name in offered), None)
+    if chosen is None:
+        raise SourceError(
+            f"camera {camera.device}: offers {', '.join(offered)}; "
+            f"expected one of {', '.join(wanted)}"
+        )
+    device.PixelFormat.Value = chosen
+    _expose(device, camera)
+    gains = _balance(device, camera)
+    pace(device, camera)
+    return Setting(pixel_format=chosen, gains=gains, stage_wh_px=stage)
+
+
+def _show(device: Any, camera: Camera) -> tuple[int, int]:
+    """Put an image under the emulated camera; return how far the window can go."""
+    image = Path(camera.emulated_image)
+    width, height = picture_size(image)
+    if width < camera.width_px or height < camera.height_px:
+        raise SourceError(
+            f"emulated image {image}: {width}×{height} px, smaller than the "
+            f"camera's {camera.width_px}×{camera.height_px}; "
+            "give a larger image or a smaller camera"
+        )
+    device.WidthMax.Value = max(width, device.WidthMax.Min)
+    device.HeightMax.Value = max(height, device.HeightMax.Min)
+    device.ImageFilename.Value = str(image)
+    device.ImageFileMode.Value = "On"
+    device.TestImageSelector.Value = "Off"
+    return width - camera.width_px, height - camera.height_px
+
+
+def _size(device: Any, camera: Camera) -> None:
+    # The offset first, or the full width would not fit.
+    for offset in (device.OffsetX, device.OffsetY):
+        if offset.IsWritable():
+            offset.Value = offset.Min
+    for node, size in (
+        (device.Width, camera.width_px),
+        (device.Height, camera.height_px),
+    ):
+        if not node.Min <= size <= node.Max:
+            raise SourceError(
+                f"camera {camera.device}: {size} px asked, it has {node.Min} to "
+                f"{node.Max}; correct width_px and height_px of the rig"
+            )
+        node.Value = size - (size - node.Min) % node.Inc
+
+
+def _expose(device: Any, camera: Camera) -> None:
+    if camera.exposure_us is not None:
+        _choose(device, ("ExposureAuto",), "Off")
+        names = "ExposureTime", "ExposureTimeAbs"
+        _require(device, "exposure_us", names, camera.exposure_us)
+    if camera.gain_db is not None:
+        _choose(device, ("GainAuto",), "Off")
+        _require(device, "gain_db", ("Gain", "GainAbs"), camera.gain_db)
+
+
+def _balance(device: Any, camera: Camera) -> tuple[float, float, float] | None:
+    """Set the white balance; return the gains if the camera cannot."""
+    if camera.white_balance is None or not device.BalanceRatioSelector.IsWritable():
+        return camera.white_balance
+    _choose(device, ("BalanceWhiteAuto",), "Off")
+    for colour, gain in zip(
+        ("Red", "Green", "Blue"), camera.white_balance, strict=True
+    ):
+        device.BalanceRatioSelector.Value = colour
+        names = "BalanceRatio", "BalanceRatioAbs"
+        _require(device, "white_balance", names, gain)
+    return None
+
+
+def pace(device: Any, camera: Camera) -> None:
+    """Set the trigger and the rate of frames."""
+    _choose(device, ("TriggerSelector",), "FrameStart")
+    if camera.trigger == "software":
+        _require(device, "trigger", ("TriggerMode",), "On")
+        _require(device, "trigger", ("TriggerSource",), "Software")
+    else:
+        _choose(device, ("TriggerMode",), "Off")
+    _choose(device, ("AcquisitionFrameRateEnable",), value=True)
+    names = "AcquisitionFrameRate", "AcquisitionFrameRateAbs"
+    _require(device, "frames_per_second", names, camera.frames_per_second)
+
+
+def _choose(device: Any, names: tuple[str, ...], value: object) -> bool:
+    """Set the first of these nodes that the camera has; return whether it has any."""
+    for name in names:
+        node = getattr(device, name)
+        if node.IsWritable():
+            node.Value = value
+            return True
+    return False
+
+
+def _require(device: Any, key: str, names: tuple[str, ...], value: object) -> None:
+    if not _choose(device, names, value):
+        raise SourceError(
+            f"camera: has no {' or '.join(names)}; remove {key} from the rig"
+        )
+
+
+# ---------------------------------------------------------------------------
+# The camera.
+
 
 _EMULATED = "BaslerCamEmu"
 _POLL_MS = 100

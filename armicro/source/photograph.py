@@ -21,10 +21,9 @@ import numpy as np
 
 from armicro.errors import SourceError, one_line
 from armicro.field import Field, Pixels, Place
-from armicro.picture import picture_sizes, read_picture
+from armicro.picture import apply_gains, picture_sizes, read_picture
 from armicro.rig import Camera
 from armicro.source import Card
-from armicro.source.raw import apply_gains
 from armicro.verdict import state_text
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})

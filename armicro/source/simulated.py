@@ -5,24 +5,105 @@ Play, scatter and rotation are the stage's; blur, vignetting and noise come from
 of the camera; its middle lies in the view's middle when the stage stands at (0, 0).
 """
 
+import contextlib
+import math
+import tempfile
 import time
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.errors import SourceError
 from armicro.field import Field, Pixels
 from armicro.picture import read_picture
-from armicro.rig import Rig
+from armicro.rig import Camera, Rig
 from armicro.source import Card
-from armicro.source.degrade import Degrader, draw_chance
-from armicro.source.drawn import DRAWN, paint_slide
-from armicro.source.pan import pan_xy
-from armicro.stage.place import Point, place_of
-from armicro.stage.simulated import SimulatedStage
+from armicro.source.phantom import UM_PER_PX, lesions_that_fit, paint_field
+from armicro.source.scan import Degrader, draw_chance
+from armicro.source.stage import Point, SimulatedStage, place_of
+
+# ---------------------------------------------------------------------------
+# The path of the emulated stage: smooth, endless, and over the whole image.
+
+
+_ROWS_PER_WINDOW = 0.7
+"""Share of the window's height that a row of the path lies below the last."""
+
+_NEVER_CLOSES = 0.0618
+"""Makes the next round run beside the last, so that in time all is seen."""
+
+
+def pan_xy(
+    travelled_px: float, range_wh_px: tuple[int, int], window_h_px: int
+) -> tuple[int, int]:
+    """Where the window's corner is after so long a way.
+
+    It swings from side to side like a pendulum, each swing a row further down and in
+    the end up again, so neither place nor speed ever jumps. In the middle of a row it
+    moves as fast as ``travelled_px`` grows, elsewhere slower.
+
+    Args:
+        travelled_px: speed times time.
+        range_wh_px: how far the corner can move to the right and down.
+        window_h_px: height of the window.
+
+    >>> pan_xy(0.0, (1000, 500), 200)
+    (0, 0)
+    >>> pan_xy(math.pi / 2 * 1000, (1000, 500), 200)[0]
+    1000
+    """
+    width, height = range_wh_px
+    swings = travelled_px / (math.pi / 2 * max(width, height, 1))
+    rows = max(1.0, height / (_ROWS_PER_WINDOW * window_h_px)) + _NEVER_CLOSES
+    x = width * (1 - math.cos(math.pi * swings)) / 2
+    y = height * (1 - math.cos(math.pi * swings / rows)) / 2
+    return round(x), round(y)
+
+
+# ---------------------------------------------------------------------------
+# Draws the slide that an emulated camera or simulated microscope looks at.
+
+
+DRAWN = "drawn"
+"""In place of a path: draw one."""
+_LESIONS = 40
+
+
+@contextlib.contextmanager
+def drawn(camera: Camera) -> Iterator[Camera]:
+    """Draw the picture where the camera asks for it, and name its file in the camera.
+
+    The file is there until the block ends.
+    """
+    if camera.emulated_image != DRAWN:
+        yield camera
+        return
+    with tempfile.TemporaryDirectory(prefix="armicro-drawn-") as folder:
+        path = Path(folder) / "drawn.bmp"
+        cv2.imwrite(str(path), cv2.cvtColor(paint_slide(camera), cv2.COLOR_RGB2BGR))
+        yield msgspec.structs.replace(camera, emulated_image=str(path))
+
+
+def paint_slide(camera: Camera) -> Pixels:
+    """A drawn slide at the camera's scale, twice as wide and high as its field."""
+    side_px = 2 * max(camera.width_px, camera.height_px)
+    drawn_px = max(1, round(side_px * camera.um_per_px / UM_PER_PX))
+    pixels, _ = paint_field(
+        seed=1,
+        width_px=side_px,
+        height_px=side_px,
+        um_per_px=camera.um_per_px,
+        lesions=min(_LESIONS, lesions_that_fit(drawn_px, drawn_px)),
+    )
+    return pixels
+
+
+# ---------------------------------------------------------------------------
+# The simulated microscope.
 
 
 class SimulatedSource:

@@ -7,7 +7,7 @@ not what was planned. Pixel coordinates count from the outer edge of the first p
 
 import math
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,18 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.errors import SourceError
-from armicro.field import Field, Pixels, Place
+from armicro.field import Field, Overview, Pixels, Place
 from armicro.rig import Rig
 from armicro.source import Card
-from armicro.source.degrade import (
-    Chance,
-    Degrader,
-    draw_chance,
-    numerical_aperture,
-)
-from armicro.source.dicom import slide_file
-from armicro.source.jpeg import JpegTiles
-from armicro.source.overview import read_overview
 from armicro.source.reader import open_reader
 from armicro.source.sampling import (
     Box,
@@ -37,8 +28,14 @@ from armicro.source.sampling import (
     resample,
     turned_window,
 )
-from armicro.source.scan import scan_path
-from armicro.source.tile import RegionTiles, TileCache
+from armicro.source.scan import (
+    Chance,
+    Degrader,
+    draw_chance,
+    numerical_aperture,
+    scan_path,
+)
+from armicro.source.tile import JpegTiles, RegionTiles, TileCache
 from armicro.verdict import state_text
 
 _STANDARD_ERROR_PX = 0.1
@@ -197,3 +194,141 @@ def _direction(path: NDArray[np.int64], seq: int) -> tuple[float, float]:
     dx, dy = (float(v) for v in path[max(seq, 1)] - path[max(seq, 1) - 1])
     length = math.hypot(dx, dy)
     return dx / length, dy / length
+
+
+# ---------------------------------------------------------------------------
+# A small picture of the region that will be scanned.
+
+
+_LEAST_UM_PER_PX = 4.0
+_MOST_PX = 4_000_000
+_MOST_READ_PX = 500_000_000
+"""A slide without a pyramid that needs more than this gets no overview."""
+_STRIP_ROWS, _BLOCK_COLUMNS = 1024, 16_384
+"""Of the slide, read at once, so that memory stays bounded."""
+
+
+def read_overview(cache: TileCache, shape: Shape, region: Box) -> Overview | None:
+    """Shrink a region of level 0 to 4 µm/px, or coarser to stay under 4 Mpx.
+
+    Returns:
+        None when that would mean reading a huge slide in full.
+    """
+    um_x, um_y = shape.um_per_px
+    area_um2 = region[2] * um_x * region[3] * um_y
+    scale = max(_LEAST_UM_PER_PX, math.sqrt(area_um2 / _MOST_PX), um_x, um_y)
+    whole = math.ceil(region[2] * um_x / scale), math.ceil(region[3] * um_y / scale)
+    plan = plan_sampling(shape, region, whole, um_per_px=scale)
+    x, y, width, height = plan.region
+    if width * height > _MOST_READ_PX:
+        return None
+    across, down = plan.step
+    spans = list(_spans(plan.field_wh_px[0], across, _BLOCK_COLUMNS, width))
+    strips = []
+    for rows, top, tall in _spans(plan.field_wh_px[1], down, _STRIP_ROWS, height):
+        blocks = []
+        for columns, left, wide in spans:
+            block, _ = cache.read(plan.level, (x + left, y + top, wide, tall))
+            blocks.append(resample(block, plan.step, (columns, rows)))
+        strips.append(np.hstack(blocks))
+    return Overview(
+        pixels=np.vstack(strips),
+        um_per_px=plan.um_per_px,
+        x_um=x * plan.level_um_per_px[0],
+        y_um=y * plan.level_um_per_px[1],
+    )
+
+
+def _spans(
+    count: int, step: float, at_once_px: int, most_px: int
+) -> Iterator[tuple[int, int, int]]:
+    """Cut one side of the overview: how many pixels, and where in the slide they lie.
+
+    Args:
+        count: pixels of the overview.
+        step: pixels of the slide that one spans.
+        at_once_px: of the slide, about what is read at once.
+        most_px: of the slide.
+    """
+    at_once = max(1, int(at_once_px / step))
+    for first in range(0, count, at_once):
+        many = min(at_once, count - first)
+        start = round(first * step)
+        yield many, start, min(math.ceil(many * step), most_px - start)
+
+
+# ---------------------------------------------------------------------------
+# A DICOM slide is a folder: one file a level, all of one series.
+#
+# OpenSlide, given one of them, finds the others beside it. So a slide may be named by
+# its folder or by any of its files, and is read once however often it is named.
+
+
+_HEAD_BYTES = 1 << 16
+"""The series stands in the first elements, long before the pixels."""
+_SERIES = b"\x20\x00\x0e\x00"
+"""Series Instance UID (0020,000E), little-endian as every slide is stored."""
+
+
+def series_of(path: Path) -> str | None:
+    """The series of a DICOM file; None for any other file."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError:
+        return None
+    at = head.find(_SERIES, 132)
+    if head[128:132] != b"DICM" or at < 0:
+        return None
+    # Explicit VR has its two letters and a short length, implicit a long one.
+    explicit = head[at + 4 : at + 6] == b"UI"
+    length = head[at + 6 : at + 8] if explicit else head[at + 4 : at + 8]
+    uid = head[at + 8 : at + 8 + min(int.from_bytes(length, "little"), 64)]
+    return uid.rstrip(b"\0 ").decode("ascii", "replace")
+
+
+def slide_file(path: Path) -> Path:
+    """The file by which a slide is opened: itself, or the largest of a DICOM folder.
+
+    Raises:
+        SourceError: it is a folder that holds no DICOM slide, or several.
+    """
+    if not path.is_dir():
+        return path
+    series: dict[str, Path] = {}
+    files = [file for file in path.iterdir() if file.is_file()]
+    for file in sorted(files, key=lambda file: file.stat().st_size):
+        uid = series_of(file)
+        if uid is not None:
+            series[uid] = file
+    if not series:
+        raise SourceError(
+            f"slide {path}: a folder, expected a slide's file or a folder of DICOM "
+            "files; check the path"
+        )
+    if len(series) > 1:
+        names = ", ".join(sorted(file.name for file in series.values())[:4])
+        raise SourceError(
+            f"slide {path}: a folder of {len(series)} DICOM slides, expected one; name "
+            f"a file of each: {names}"
+        )
+    return next(iter(series.values()))
+
+
+def once_each(paths: Sequence[Path]) -> list[Path]:
+    """The paths without further files of a DICOM slide that was named before."""
+    met: set[tuple[Path, str]] = set()
+    kept = []
+    for path in paths:
+        is_folder = path.is_dir()
+        uids = {series_of(file) for file in (path.iterdir() if is_folder else (path,))}
+        keys = {
+            ((path if is_folder else path.parent).resolve(), uid)
+            for uid in uids
+            if uid is not None
+        }
+        if keys and keys <= met:
+            continue
+        met |= keys
+        kept.append(path)
+    return kept

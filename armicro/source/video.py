@@ -21,10 +21,10 @@ import structlog
 from armicro.calibrate.shift import measure_shift
 from armicro.errors import SourceError, SourceLostError, one_line
 from armicro.field import Field, Pixels
+from armicro.picture import apply_gains
 from armicro.rig import Camera
 from armicro.source import Card
 from armicro.source.photograph import own_ground
-from armicro.source.raw import apply_gains
 from armicro.verdict import state_text
 
 _FIRST_S = 15.0

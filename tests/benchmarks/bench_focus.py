@@ -22,7 +22,7 @@ from armicro.cascade.tile import cut_centred, resample
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.field import Field, Pixels, Place
 from armicro.slide.focus import measure_focus
-from armicro.source.degrade import motion_kernel
+from armicro.source.scan import motion_kernel
 
 BLURS_UM = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 SMEARS_UM = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)

@@ -42,7 +42,7 @@ from armicro.calibrate.walk import Walk, walk
 from armicro.field import Field, Pixels
 from armicro.rig import Camera, Matrix, Mechanics, Rig, Scan, Stage, read_rig
 from armicro.source import Card
-from armicro.source.instrument import Instrument, carry_out, open_instrument
+from armicro.source.open import Instrument, carry_out, open_instrument
 
 RIGS = Path(__file__).parents[2] / "hardware/rigs"
 IDENTITY: Matrix = ((1.0, 0.0), (0.0, 1.0))

@@ -19,7 +19,7 @@ from armicro.calibrate.stage_plot import draw_stage
 from armicro.calibrate.walk import walk
 from armicro.errors import CalibrationError
 from armicro.rig import Mechanics
-from armicro.stage.simulated import SimulatedStage
+from armicro.source.stage import SimulatedStage
 
 UM_PER_PX = 0.243
 FIELD_WH_PX = 800, 600

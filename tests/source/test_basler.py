@@ -19,7 +19,7 @@ from armicro.rig import Camera
 pytest.importorskip("pypylon", reason="pypylon is not installed")
 
 from armicro.source.basler import BaslerSource
-from armicro.source.drawn import paint_slide
+from armicro.source.simulated import paint_slide
 
 Draw = Callable[[int, int], Pixels]
 

@@ -7,7 +7,7 @@ import pytest
 
 from armicro.field import Pixels
 from armicro.rig import Camera, Scan
-from armicro.source.degrade import (
+from armicro.source.scan import (
     Chance,
     Degrader,
     blur_sigma_um,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from armicro.errors import SourceError
-from armicro.source.dicom import once_each, series_of, slide_file
+from armicro.source.slide import once_each, series_of, slide_file
 
 
 def write_instance(

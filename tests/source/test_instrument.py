@@ -11,9 +11,9 @@ from armicro.calibrate.walk import Walk, walk
 from armicro.errors import SourceLostError
 from armicro.field import Field
 from armicro.rig import Camera, Mechanics, Rig, Stage
-from armicro.source.instrument import Instrument, carry_out
+from armicro.source.open import Instrument, carry_out
 from armicro.source.simulated import SimulatedSource
-from armicro.stage.simulated import SimulatedStage
+from armicro.source.stage import SimulatedStage
 
 LIMITS = (-100.0, -100.0, 100.0, 100.0)
 START = 4.0, -3.0

@@ -12,9 +12,8 @@ from PIL import Image
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
-from armicro.source.jpeg import JpegTiles
 from armicro.source.reader import open_reader
-from armicro.source.tile import RegionTiles
+from armicro.source.tile import JpegTiles, RegionTiles
 
 Photometric = Literal["rgb", "ycbcr"]
 TILE_PX = 128

@@ -21,10 +21,14 @@ from armicro.calibrate.shift import measure_shift
 from armicro.errors import CalibrationError, SourceError, SourceLostError
 from armicro.field import Field
 from armicro.rig import Camera, MicroManager, Rig, Stage, read_rig
-from armicro.source.instrument import open_micromanager
-from armicro.source.micromanager import MicroManagerSource, to_rgb
-from armicro.source.open import open_source
-from armicro.stage.micromanager import MicroManagerStage, close_core, open_core
+from armicro.source.micromanager import (
+    MicroManagerSource,
+    MicroManagerStage,
+    close_core,
+    open_core,
+    to_rgb,
+)
+from armicro.source.open import open_micromanager, open_source
 
 DEMO = Path(__file__).parents[2] / "hardware/rigs/micromanager-demo.toml"
 
@@ -157,7 +161,7 @@ import os, sys, time
 from armicro.errors import SourceLostError
 from armicro.rig import read_rig
 from armicro.source.micromanager import MicroManagerSource
-from armicro.stage.micromanager import open_core
+from armicro.source.micromanager import open_core
 from pathlib import Path
 rig = read_rig(Path(sys.argv[1]))
 core = open_core(rig.micromanager)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from armicro.source.pan import pan_xy
+from armicro.source.simulated import pan_xy
 
 
 def test_stage_never_jumps_nor_leaves_the_image_nor_outruns_its_speed() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from armicro.source.shutter import Shutter
+from armicro.source.basler import Shutter
 
 
 def test_frame_that_waited_in_a_buffer_keeps_its_time() -> None:

@@ -5,9 +5,7 @@ import pytest
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.errors import CalibrationError
 from armicro.rig import Mechanics
-from armicro.stage.limit import Limits
-from armicro.stage.place import go_to, place_of
-from armicro.stage.simulated import SimulatedStage
+from armicro.source.stage import Limits, SimulatedStage, go_to, place_of
 
 TURNED = ((0.0, -2.0), (2.0, 0.0))
 """A step to the right moves the view 2 µm down."""

@@ -12,7 +12,7 @@ pytest.importorskip("pypylon", reason="pypylon is not installed")
 from armicro.errors import CalibrationError, RigError, SourceError, SourceLostError
 from armicro.field import Pixels
 from armicro.rig import Camera, Rig, Stage
-from armicro.source.instrument import Instrument, open_instrument
+from armicro.source.open import Instrument, open_instrument
 
 
 @pytest.fixture(autouse=True)

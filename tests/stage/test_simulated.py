@@ -12,7 +12,7 @@ from armicro.errors import CalibrationError, SourceError
 from armicro.rig import Camera, Mechanics, Rig, Stage, read_rig
 from armicro.source.open import open_source
 from armicro.source.simulated import SimulatedSource
-from armicro.stage.simulated import SimulatedStage
+from armicro.source.stage import SimulatedStage
 
 
 def test_play_is_lost_when_an_axis_turns() -> None:

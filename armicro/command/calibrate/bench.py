@@ -27,8 +27,7 @@ from armicro.processes.reader import Reader
 from armicro.rig import Rig
 from armicro.source import Card, Source
 from armicro.source.identity import instrument_of
-from armicro.source.instrument import carry_out, open_instrument
-from armicro.source.open import open_source
+from armicro.source.open import carry_out, open_instrument, open_source
 from armicro.source.specimen import DISPLAY_WH_PX, draw_specimen
 
 if TYPE_CHECKING:

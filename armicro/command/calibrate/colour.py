@@ -43,9 +43,9 @@ from armicro.command.calibrate.picture import (
 )
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
+from armicro.picture import apply_gains
 from armicro.rig import read_rig
 from armicro.source import Card
-from armicro.source.raw import apply_gains
 
 _MOST_PATCHES = 1000
 

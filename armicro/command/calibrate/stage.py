@@ -23,8 +23,8 @@ from armicro.certificate import begun_for, now
 from armicro.command.calibrate.picture import keep, write_picture
 from armicro.rig import Rig, read_rig
 from armicro.source.identity import instrument_of
-from armicro.source.instrument import Instrument, carry_out, open_instrument
-from armicro.stage.limit import Limits
+from armicro.source.open import Instrument, carry_out, open_instrument
+from armicro.source.stage import Limits
 
 FIRST_STEP = 0.02
 """Share of the field's smaller side that the first step moves, by the rig's scale."""
