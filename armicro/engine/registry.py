@@ -85,6 +85,17 @@ class NetworkSet:
     rnn_shape: tuple[int, ...] = (30, 2048)
     """Findings and features of one slide."""
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What every figure says of its networks: enough to find the same again."""
+        return {
+            "set": self.manifest.name,
+            "version": self.manifest.version,
+            "hash": self.sha256,
+            "backend": self.backend,
+            "precision": self.precision,
+        }
+
     def __enter__(self) -> "NetworkSet":
         return self
 

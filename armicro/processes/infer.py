@@ -206,7 +206,7 @@ class _Session:
         """The last analysed field and its inference, ns."""
         self._finished = self._closed = False
         _refuse_other_networks(job, journal, networks)
-        journal.set("engine", provenance(networks))
+        journal.set("engine", networks.provenance)
         self._seen = SeenFields(self._pipeline)
         kept = _resume(journal, self._pipeline, self._seen)
         self._score = self._pipeline.score()
@@ -391,17 +391,6 @@ def begun_ns(before: Spent, run: str, now_ns: int) -> int:
     898
     """
     return before.begun_ns if before.run == run else now_ns - round(before.wall_s * 1e9)
-
-
-def provenance(networks: NetworkSet) -> dict[str, str]:
-    """What ran: enough to find the same networks again."""
-    return {
-        "set": networks.manifest.name,
-        "version": networks.manifest.version,
-        "hash": networks.sha256,
-        "backend": networks.backend,
-        "precision": networks.precision,
-    }
 
 
 def _refuse_other_networks(job: Job, journal: Journal, networks: NetworkSet) -> None:

@@ -47,7 +47,6 @@ from armicro.validate.fields import (
     screen_field,
 )
 from armicro.validate.folder import (
-    engine_of,
     plot_features,
     require_plots,
     write_folder,
@@ -231,7 +230,7 @@ def run_sources(args: argparse.Namespace) -> dict[str, Any]:
         looked = join(sources)
         figures = judge(looked.judged) | {"by_source": source_tables(sources)}
         metrics = write_folder(
-            args, engine_of(networks), looked.judged, {"name": looked.name}, figures
+            args, networks.provenance, looked.judged, {"name": looked.name}, figures
         )
     if not args.no_plots:
         draw_sources(sources, args.out / "features_tsne.png")
@@ -274,7 +273,7 @@ def write_fields(
         if name == "auc" or name.startswith("auc_")
     }
     names = {"name": [field.name for field in seen]}
-    return write_folder(args, engine_of(networks), judged, names, figures | extra)
+    return write_folder(args, networks.provenance, judged, names, figures | extra)
 
 
 def write_cells(
@@ -289,7 +288,7 @@ def write_cells(
     }
     figures = judge(looked.judged) | extra
     metrics = write_folder(
-        args, engine_of(networks), looked.judged, {"name": looked.name}, figures
+        args, networks.provenance, looked.judged, {"name": looked.name}, figures
     )
     if args.tsne:
         path = args.out / "features_tsne.png"

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro import __version__
-from armicro.engine.registry import NetworkSet
 from armicro.errors import SourceError, missing_extra
 from armicro.metrics import Judged, auc, calibration, curve, share_bounds
 
@@ -191,16 +190,6 @@ CHOSEN_BY = ("split", "held_out_percent")
 """Options that choose what is judged: figures mean nothing without them."""
 
 
-def engine_of(networks: NetworkSet) -> dict[str, str]:
-    """Return what the figures will say about the set that made them."""
-    return {
-        "set": networks.manifest.name,
-        "hash": networks.sha256,
-        "backend": networks.backend,
-        "precision": networks.precision,
-    }
-
-
 def write_folder(
     args: argparse.Namespace,
     engine: Mapping[str, str],
@@ -214,7 +203,7 @@ def write_folder(
 
     Args:
         args: of the command.
-        engine: what made the scores, from ``engine_of``.
+        engine: what made the scores, from ``NetworkSet.provenance``.
         judged: what was scored; without any there is nothing to plot.
         columns: of ``scores.csv``: ``name``, and what its kind adds at the end.
         figures: of ``metrics.json``.

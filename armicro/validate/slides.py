@@ -36,7 +36,7 @@ from armicro.slide.crop import decode_crop, encode_crop
 from armicro.source.identity import refuse_void, slide_sha256
 from armicro.source.open import open_source
 from armicro.source.table import read_rows
-from armicro.validate.folder import engine_of, write_folder
+from armicro.validate.folder import write_folder
 from armicro.verdict import SUSPICIOUS, coverage_text
 
 TOP_SHOWN = 10
@@ -211,7 +211,7 @@ def read_slide(task: SlideTask) -> str:
                 crops |= crops_of(step.account) | crops_of(step.late)
         crops |= crops_of(pipeline.flush())
         score = pipeline.score()
-        engine = engine_of(networks)
+        engine = networks.provenance
     best = pipeline.top(TOP_SHOWN)
     shown = [decode_crop(crops[each]) for each in best if each in crops]
     write_sheet(shown, task.result.with_suffix(".jpg"))
