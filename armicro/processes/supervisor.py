@@ -184,7 +184,7 @@ class Supervisor:
             if self._has_finished():
                 self.stop(FINISHED)
                 return
-            child.look()
+            child.look(now)
             if why := child.illness(now):
                 child.kill(why)
             return

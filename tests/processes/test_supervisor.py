@@ -45,7 +45,7 @@ class Bench:
         beat = Beat("infer", self.child.process.pid, 0, state)
         self.supervisor._hear(beat)
         # As in each turn.
-        self.child.look()
+        self.child.look(self.now)
 
     def watch(self) -> None:
         self.supervisor._watch(self.child, self.folder, NO_RING)
