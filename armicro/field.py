@@ -32,9 +32,13 @@ Pixels = NDArray[np.uint8]
 WIDEST_UM = 1e6
 """Of a field: what is wider than a metre is no slide."""
 
-PlaceOrigin = Literal["slide_file", "stage_encoder", "image_registration", "own_ground"]
+PlaceOrigin = Literal[
+    "slide_file", "stage_encoder", "image_registration", "own_ground", "turned_camera"
+]
 """``own_ground``: a photograph of which nobody knows where it lies to the others. Its
-place keeps it apart from them, and distances between two such mean nothing."""
+place keeps it apart from them, and distances between two such mean nothing.
+``turned_camera``: by its picture, on a map that began when the camera was turned. It
+lies apart from the map before, and distances between the two mean nothing either."""
 
 
 class Place(msgspec.Struct, frozen=True):

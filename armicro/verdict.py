@@ -198,6 +198,7 @@ StateName = Literal[
     "stage_angle_drifted",
     "light_drifted",
     "white_drifted",
+    "camera_turned",
 ]
 AnalysisState = Literal["", "loading", "restarting", "slow"]
 """What a supervisor knows of infer: it runs, is started, is started again, or works
@@ -298,6 +299,9 @@ STATES: Mapping[StateName, State] = {
     "white_drifted": State(
         "glass has {share} {way} {colour} than at the calibration",
         "check lamp voltage and filters",
+    ),
+    "camera_turned": State(
+        "the camera was turned: a new map began", "turn it back for the old one"
     ),
 }
 """Every state in which boxes are missing or old, or may soon be, for window, terminal

@@ -69,6 +69,29 @@ def cut(scene: Pixels, x: int, y: int, *, noise: float = 2.0, seed: int = 0) -> 
     return np.clip(window, 0, 255).astype(np.uint8)
 
 
+def cut_turned(
+    scene: Pixels, middle: tuple[float, float], turn_deg: float, *, seed: int = 0
+) -> Pixels:
+    """A field about a point of the scene, of a camera that shows it turned clockwise.
+
+    Beyond the scene its picture is mirrored.
+    """
+    width, height = FIELD_WH_PX
+    matrix = cv2.getRotationMatrix2D(
+        (middle[0] - 0.5, middle[1] - 0.5), -turn_deg, scale=1.0
+    )
+    matrix[:, 2] += np.array((width / 2 - middle[0], height / 2 - middle[1]))
+    window = cv2.warpAffine(
+        scene,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    noise = np.random.default_rng(seed).normal(0, 2.0, window.shape)
+    return np.asarray(np.clip(window + noise, 0, 255), np.uint8)
+
+
 def field_at(
     scene: Pixels, x: int, y: int, seq: int = 0, *, fps: float = 30.0
 ) -> Field:

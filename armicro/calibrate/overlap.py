@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from armicro.align.look import (
     reduce_light,
 )
 from armicro.align.search import search
+from armicro.align.turn import match_features, room_of, turn_plane, whole_part
 from armicro.field import Pixels
 
 _SIDE_PX = 700
@@ -39,18 +40,11 @@ scale, where noise is half as loud, all agrees: of different places 0.43 there a
 _SAME_PX = 2.0
 _STILL_PX = 16.0
 """Dirt on the sensor agrees with itself about so far from no shift at all."""
-_RATIO = 0.8
-"""Of a feature's distance to its match and to the second best (Lowe 2004)."""
-_LEAST_MATCHES = 6
-_NEAR_PX = 3.0
 _UPRIGHT_DEG = 0.5
 """A smaller turn by features is left to the parts of the overlap to show."""
 _UPRIGHT_SCALE = 0.01
 """A scale by features nearer to 1 is 1: fields of one camera have no other."""
 _MOST_SCALE = 0.1
-_SMALL_TURN_DEG = 15.0
-"""By more a turned picture needs room, and has corners that nothing is known of."""
-_CORNER_PX = 13
 _TURN_STEPS = 4
 _LEAST_TURN_DEG = 0.01
 _SURE = 5.0
@@ -92,13 +86,13 @@ class _Seen(NamedTuple):
     def look(self, turn_deg: float = 0.0, scale: float = 1.0) -> Look:
         """The texture of the field turned clockwise and resized about its middle."""
         upright = self.light.shape
-        size = _room(upright, turn_deg, scale)
-        light = _turned(self.light, turn_deg, scale, size)
+        size = room_of(upright, turn_deg, scale)
+        light = turn_plane(self.light, turn_deg, size, scale=scale)
         small = (
             size[0] * self.noise.shape[0] // upright[0],
             (size[1] * self.noise.shape[1] // upright[1]),
         )
-        noise = _turned(self.noise, turn_deg, scale, small)
+        noise = turn_plane(self.noise, turn_deg, small, scale=scale)
         look = normalise(band_pass(light), np.maximum(noise, 0.0))
         clean = self.inside(turn_deg, scale)
         return look if clean is None else look.masked(clean)
@@ -117,13 +111,12 @@ class _Seen(NamedTuple):
     def inside(self, turn_deg: float, scale: float) -> Plane | None:
         """0 in the corners that nothing is known of, else 1; None without corners."""
         upright = self.light.shape
-        size = _room(upright, turn_deg, scale)
+        size = room_of(upright, turn_deg, scale)
         if size == upright:
             return None
         whole = np.ones(upright, np.float32)
-        inside = _turned(whole, turn_deg, scale, size, border=cv2.BORDER_CONSTANT)
-        kernel = np.ones((_CORNER_PX, _CORNER_PX), np.uint8)
-        return np.asarray(cv2.erode(inside, kernel) > 0.5, np.float32)
+        border = cv2.BORDER_CONSTANT
+        return whole_part(turn_plane(whole, turn_deg, size, scale=scale, border=border))
 
 
 class _Answer(NamedTuple):
@@ -171,7 +164,7 @@ def _see(pixels: Pixels, scale: float) -> _Seen:
 
 def _proposals(look_a: Look, seen_b: _Seen) -> Iterator[_Proposal]:
     upright = seen_b.look()
-    by_features = _match_features(look_a, upright)
+    by_features = _by_features(look_a, upright)
     if by_features is not None:
         yield by_features
     for turn_deg in (0.0, 1.5, -1.5, 3.0, -3.0):
@@ -180,43 +173,20 @@ def _proposals(look_a: Look, seen_b: _Seen) -> Iterator[_Proposal]:
             yield _Proposal(turn_deg, 1.0, _middle(shift, look_b))
 
 
-def _match_features(a: Look, b: Look) -> _Proposal | None:
-    sift: Any = cv2.SIFT.create(nfeatures=3000, contrastThreshold=0.02)
-    (points_a, words_a), (points_b, words_b) = (
-        sift.detectAndCompute(_grey(look), None) for look in (a, b)
+def _by_features(a: Look, b: Look) -> _Proposal | None:
+    found = match_features(a.fine, b.fine)
+    if found is None or abs(found.scale - 1.0) > _MOST_SCALE:
+        return None
+    upright = abs(found.turn_deg) < _UPRIGHT_DEG
+    alike = abs(found.scale - 1.0) < _UPRIGHT_SCALE
+    return _Proposal(
+        0.0 if upright else found.turn_deg, 1.0 if alike else found.scale, found.middle
     )
-    if min(len(points_a), len(points_b)) < _LEAST_MATCHES:
-        return None
-    pairs = cv2.BFMatcher().knnMatch(words_b, words_a, k=2)
-    good = [m for m, second in pairs if m.distance < _RATIO * second.distance]
-    if len(good) < _LEAST_MATCHES:
-        return None
-    here = np.array([points_b[m.queryIdx].pt for m in good])
-    there = np.array([points_a[m.trainIdx].pt for m in good])
-    matrix, inside = cv2.estimateAffinePartial2D(
-        here, there, method=cv2.RANSAC, ransacReprojThreshold=_NEAR_PX, maxIters=5000
-    )
-    if not np.any(inside) or inside.sum() < _LEAST_MATCHES:
-        return None
-    turn_deg = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
-    if abs(turn_deg) < _UPRIGHT_DEG:
-        turn_deg = 0.0
-    scale = math.hypot(matrix[0, 0], matrix[1, 0])
-    if abs(scale - 1.0) > _MOST_SCALE:
-        return None
-    if abs(scale - 1.0) < _UPRIGHT_SCALE:
-        scale = 1.0
-    x, y = matrix[:, :2] @ _middle((0.0, 0.0), b) + matrix[:, 2]
-    return _Proposal(turn_deg, scale, (float(x), float(y)))
 
 
 def _middle(shift: tuple[float, float], look: Look) -> tuple[float, float]:
     height, width = look.fine.shape
     return shift[0] + width / 2, shift[1] + height / 2
-
-
-def _grey(look: Look) -> NDArray[np.uint8]:
-    return np.clip(128 - 32 * look.fine, 0, 255).astype(np.uint8)
 
 
 def _refine(
@@ -314,38 +284,6 @@ def _parts(
             places.append((x - dx + width / 2, y - dy + height / 2))
             moves.append((found.dx_px, found.dy_px))
     return np.array(places, float).reshape(-1, 2), np.array(moves, float).reshape(-1, 2)
-
-
-def _room(shape: tuple[int, ...], turn_deg: float, scale: float) -> tuple[int, int]:
-    """Height and width that a turned picture needs, whole fours; as it is if little."""
-    height, width = shape
-    if abs(turn_deg) <= _SMALL_TURN_DEG and scale == 1.0:
-        return height, width
-    turn = math.radians(turn_deg)
-    cos, sin = abs(scale * math.cos(turn)), abs(scale * math.sin(turn))
-    high, wide = cos * height + sin * width, cos * width + sin * height
-    return math.ceil(high / 4) * 4, math.ceil(wide / 4) * 4
-
-
-def _turned(
-    light: Plane,
-    turn_deg: float,
-    scale: float,
-    size: tuple[int, int],
-    *,
-    border: int = cv2.BORDER_REPLICATE,
-) -> Plane:
-    """Turn a picture clockwise about its middle, which is that of the new size."""
-    height, width = light.shape
-    if turn_deg == 0.0 and scale == 1.0:
-        return light
-    middle = (width - 1) / 2, (height - 1) / 2
-    matrix = cv2.getRotationMatrix2D(middle, -turn_deg, scale)
-    matrix[:, 2] += (size[1] - width) / 2, (size[0] - height) / 2
-    turned = cv2.warpAffine(
-        light, matrix, size[::-1], flags=cv2.INTER_CUBIC, borderMode=border
-    )
-    return np.asarray(turned, np.float32)
 
 
 def _origin(shape: tuple[int, ...], best: _Answer) -> tuple[float, float]:

@@ -218,6 +218,7 @@ ORIGINS = {
     "stage_encoder": "stage encoder",
     "image_registration": "image registration",
     "own_ground": "this picture alone",
+    "turned_camera": "picture, camera turned",
 }
 
 Tone = Literal["plain", "muted", "warn", "alarm"]
@@ -294,7 +295,10 @@ def banner(
     ) or analysis_state(snapshot, now_ns, setting)
     if reason:
         return Banner(reason)
-    return Banner(snapshot.warning) if snapshot.warning else None
+    if snapshot.warning:
+        return Banner(snapshot.warning)
+    turned = shown.place is not None and shown.place.origin == "turned_camera"
+    return Banner(state_text("camera_turned")) if turned else None
 
 
 def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWords:

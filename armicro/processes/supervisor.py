@@ -169,7 +169,9 @@ class Supervisor:
         if child is None or child.process is None or child.process.pid != beat.pid:
             return
         child.hear(beat, time.monotonic())
-        if beat.text and child.kind.is_noted:
+        # What capture waits for is told by those that wait with it.
+        runs = beat.process == "capture" and beat.state == "running"
+        if beat.text and (child.kind.is_noted or runs):
             self._note_once(f"{beat.process}: {beat.text}")
         self.on_beat(beat)
 

@@ -26,6 +26,7 @@ from armicro.verdict import (
     SUSPICIOUS,
     percent_text,
     probability_text,
+    said_text,
 )
 
 CROP_BYTES = 80_000
@@ -92,9 +93,7 @@ def _notices(session: Session) -> list[str]:
             f"{session.coverage_text}; {session.why_so_far}. Cells elsewhere may "
             "change the score."
         )
-    if session.pictures_apart:
-        notices.append(f"{len(session.reports)} pictures. {PICTURES_APART}")
-    notices += _shown_notices(session)
+    notices += _place_notices(session)
     unreadable = session.count("unreadable")
     if unreadable:
         notices.append(
@@ -113,9 +112,14 @@ def _notices(session: Session) -> list[str]:
     return notices
 
 
-def _shown_notices(session: Session) -> list[str]:
-    """What was shown and is in no analysis."""
+def _place_notices(session: Session) -> list[str]:
+    """How its fields lie to each other, and what was shown and is in no analysis."""
     notices = []
+    if session.pictures_apart:
+        notices.append(f"{len(session.reports)} pictures. {PICTURES_APART}")
+    if session.camera_turned:
+        said = said_text("camera_turned")
+        notices.append(f"{said[0].upper()}{said[1:]}. Cells on both count twice.")
     passed_mm2 = sum(w * h for _, _, w, h in session.passed.boxes()) / 1e6
     if passed_mm2:
         notices.append(

@@ -19,7 +19,7 @@ from armicro.cascade.locate import TOP_COUNT
 from armicro.cascade.screen import MergeUm
 from armicro.cascade.tile import find_cells, pack_cells
 from armicro.errors import SourceError
-from armicro.field import Overview
+from armicro.field import Overview, PlaceOrigin
 from armicro.picture import check_header
 from armicro.report import FieldReport, Finding, SlideScore
 from armicro.rule import PictureUmPerPx, PlaceUm
@@ -194,10 +194,16 @@ class Session:
     @property
     def pictures_apart(self) -> bool:
         """Whether its fields are photographs, each on a ground of its own."""
-        return any(
-            report.place is not None and report.place.origin == "own_ground"
-            for report in self.reports
-        )
+        return self._has_place("own_ground")
+
+    @property
+    def camera_turned(self) -> bool:
+        """Whether the camera was turned, so that its fields lie on several maps."""
+        return self._has_place("turned_camera")
+
+    def _has_place(self, origin: PlaceOrigin) -> bool:
+        places = (report.place for report in self.reports)
+        return any(place is not None and place.origin == origin for place in places)
 
     def count(self, state: str) -> int:
         """How many fields ended in this state."""

@@ -101,6 +101,12 @@ class Atlas:
     def __len__(self) -> int:
         return len(self._boxes.rows)
 
+    @property
+    def right_um(self) -> float:
+        """The right end of all that is known."""
+        boxes = self._boxes.rows
+        return float((boxes[:, 0] + boxes[:, 2]).max(initial=0.0))
+
     def add(self, keyframe: Keyframe, look: Look) -> None:
         """Fix a field for good."""
         self._store.add(keyframe, look)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from armicro.align.agree import Fit, fit, is_cell, is_found
 from armicro.align.look import FINE_UM_PER_PX, Look
 from armicro.align.search import search
+from armicro.align.turn import is_upright, rest_of_turn
 from armicro.slide.atlas import Anchor
 from armicro.slide.encoder import Estimate, add_errors
 
@@ -54,12 +55,27 @@ def search_one(anchor: Anchor, look: Look, is_sure: Test) -> Estimate | None:
     claims = []
     for shift in search(anchor.look, look):
         found = fit(anchor.look, look, shift)
-        if found is None or not is_sure(found):
+        if found is None or not is_straight(anchor, look, found, is_sure):
             continue
         claims.append((found.evidence, estimate(anchor, found)))
         if found.beyond > _UNDOUBTED:
             break
     return unrivalled(claims)
+
+
+def is_straight(anchor: Anchor, look: Look, found: Fit, is_sure: Test) -> bool:
+    """Whether a fit is sure, and its pictures are not turned against each other.
+
+    Where a field may lie anywhere, a camera may have been turned on the way: what does
+    not tell is not believed then.
+    """
+    if not is_sure(found):
+        return False
+    turn = rest_of_turn(anchor.look, look, found)
+    if is_sure is is_sure_anywhere:
+        return is_upright(turn)
+    # Of one cell little is known, but one that only looks alike may seem turned by 7°.
+    return is_upright(turn, known_deg=math.inf)
 
 
 def is_sure_near(found: Fit) -> bool:

@@ -22,13 +22,23 @@ from armicro.align.agree import (
     textured_blocks,
     without_still,
 )
-from armicro.align.look import Look, Plane
+from armicro.align.look import COARSE_UM_PER_PX, FINE_UM_PER_PX, Look, Plane
+from armicro.align.turn import (
+    Turn,
+    is_turned,
+    match_by_rest,
+    match_features,
+    pooled_turn,
+    rest_of_turn,
+    undo_turn,
+)
 from armicro.slide.atlas import Anchor, Atlas, Keyframe, KeyframeStore
 from armicro.slide.choice import RegisterChoice
 from armicro.slide.claim import (
     Test,
     estimate,
     fuse,
+    is_straight,
     is_sure_anywhere,
     is_sure_around,
     is_sure_near,
@@ -50,6 +60,14 @@ LEAST_BLOCKS = 4
 _HYPOTHESES = 6
 _BESIDE = 2
 """Keyframes beyond those that the last place overlaps, to search when lost."""
+_CONCLUSIVE_DEG = 0.05
+"""A turn known so well needs no second fit to tell it: it takes a tenth of a fit."""
+_UNPROVED = 3
+_MOST_SCALE = 0.05
+"""By features; other fields are not of this slide."""
+APART_UM = 5_000.0
+"""Between two maps of one slide: as far as the older may grow when the camera is turned
+back, and not so far that a picture of both shows nothing of either."""
 _STEPS = 3
 _MEMORY = 40
 _STEADY_UM = 3.0
@@ -143,6 +161,16 @@ class Finder:
         self._doubtful = False
         """Whether some texture of the last fit did not agree."""
         self._lost = len(self.atlas) > 0
+        self._twisted: tuple[Look, Fit, Turn] | None = None
+        """What the last field fitted but for a turn."""
+        self._unproved = 0
+        """For so many fields more every fit is asked: one was placed that might be
+        turned."""
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether what fitted the last field is turned against it."""
+        return self._twisted is not None
 
     @property
     def is_empty(self) -> bool:
@@ -151,6 +179,7 @@ class Finder:
 
     def find(self, view: View) -> Estimate | None:
         """Find a field that comes right after the last one."""
+        self._twisted = None
         for guess, is_sure in self._guesses(view):
             found = self._fit_near(view, guess, is_sure)
             if found is not None:
@@ -286,7 +315,27 @@ class Finder:
         if not links or not is_sure(pooled([found for _, found in links])):
             links = self._fit_last(view, (x_um, y_um), is_sure)
         self._doubtful = any(found.share < _DOUBTLESS for _, found in links)
-        return fuse(links)
+        return self._upright(fuse(links), links, view.look)
+
+    def _upright(
+        self, at: Estimate | None, links: list[tuple[Anchor, Fit]], look: Look
+    ) -> Estimate | None:
+        """A place, unless the fits that tell it are turned: it is none then."""
+        turns: list[Turn] = []
+        for anchor, found in links:
+            turns.append(rest_of_turn(anchor.look, look, found))
+            known = turns[-1].error_deg < _CONCLUSIVE_DEG and not self._unproved
+            if known or is_turned(turns[-1]):
+                break
+        told = pooled_turn(turns)
+        if not any(is_turned(turn) for turn in (*turns[-1:], told)):
+            if links:
+                unproved = told.error_deg >= _CONCLUSIVE_DEG
+                self._unproved = _UNPROVED if unproved else max(0, self._unproved - 1)
+            return at
+        anchor, found = links[len(turns) - 1]
+        self._twisted = anchor.look, found, pooled_turn(turns)
+        return None
 
     def _fit_last(
         self, view: View, guess: tuple[float, float], is_sure: Test
@@ -318,8 +367,15 @@ class Finder:
                 is_sure = is_sure_anywhere
             place = search_one(anchor, view.look, is_sure)
             if place is not None:
-                return self._fit_near(view, place) or place
+                return self._settled(view, place)
         return None
+
+    def _settled(self, view: View, place: Estimate) -> Estimate | None:
+        """The place of a search, fitted to all that is near; None where turned."""
+        found = self._fit_near(view, place)
+        if found is not None or self.is_turned:
+            return found
+        return place
 
     def _unstick(self, look: Look, at: Estimate | None) -> Estimate | None:
         """Ask whether only dirt on the sensor stands still, and the slide moved.
@@ -347,10 +403,50 @@ class Finder:
         for x_um, y_um in self.atlas.recognise(landmarks, count=_HYPOTHESES):
             for anchor in self._near(view, Estimate(x_um, y_um), count=1):
                 found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
-                if found is not None and is_sure_anywhere(found):
+                if found is not None and is_straight(
+                    anchor, view.look, found, is_sure_anywhere
+                ):
                     claims.append((found.evidence, estimate(anchor, found)))
         best = unrivalled(claims)
-        return best and (self._fit_near(view, best) or best)
+        return best and self._settled(view, best)
+
+    def turn_of(self, view: View) -> float | None:
+        """By how much a field is turned against the last, in degrees clockwise.
+
+        Returns:
+            None where nothing proves that it is.
+        """
+        last = self._last
+        if last is None or textured_blocks(view.look) < LEAST_BLOCKS:
+            return None
+        if self._twisted is not None:
+            known, found, turn = self._twisted
+            match = match_by_rest(known, view.look, found, turn.deg)
+            turn_deg = undo_turn(known, view.look, match, is_sure_anywhere)
+            if turn_deg is not None:
+                return turn_deg
+        for anchor in [_anchor_of(last), *self._near(view, last.at)]:
+            turn_deg = _turn_by_features(anchor.look, view.look)
+            if turn_deg is not None:
+                return turn_deg
+        return None
+
+    def ground_beside(self) -> Estimate:
+        """Where a new map may begin: right of all that is known."""
+        right_um, last = self.atlas.right_um, self._last
+        if last is not None:
+            right_um = max(right_um, last.at.x_um + last.size_um[0])
+        return Estimate(right_um + APART_UM, last.at.y_um if last else 0.0)
+
+
+def _turn_by_features(known: Look, look: Look) -> float | None:
+    match = match_features(known.coarse, look.coarse)
+    if match is None or abs(match.scale - 1.0) > _MOST_SCALE:
+        return None
+    step = COARSE_UM_PER_PX / FINE_UM_PER_PX
+    x, y = match.middle
+    match = match._replace(middle=(step * x, step * y))
+    return undo_turn(known, look, match, is_sure_anywhere)
 
 
 def _anchor_of(seen: _Seen) -> Anchor:

@@ -24,11 +24,14 @@ from armicro.slide.choice import RegisterChoice
 from armicro.slide.claim import way
 from armicro.slide.dirt import Dirt
 from armicro.slide.encoder import Encoder, Estimate
-from armicro.slide.finder import LEAST_BLOCKS, Finder, Steps, View
+from armicro.slide.finder import APART_UM, LEAST_BLOCKS, Finder, Steps, View
 from armicro.slide.island import Islands
 
 _LONGEST_GAP_S = 1.0
 """Over a longer time a velocity says nothing."""
+_LOOKS_FOR_TURN, _LOOK_AGAIN = 3, 5
+"""Of lost fields in a row, a turn of the camera is looked for in the first so many and
+in each so-many-th after them: it takes some 25 ms, and one that overlaps shows it."""
 _DIRT_STEP_UM = 30.0
 _DIRT_STEP_BLOCKS = 2 * LEAST_BLOCKS
 """Of texture that is elsewhere, where a field has no place for the dirt."""
@@ -66,6 +69,10 @@ class Register:
         self._exposure_s = exposure_us * 1e-6
         self.last: Estimate | None = None
         """Of the last field that was looked at; None where it is lost."""
+        self._turned_from_um = math.inf
+        """Right of here lie the maps that began when the camera was turned."""
+        self._lost_fields = 0
+        """Since the last one that had a place."""
 
     def update(self, field: Field) -> Field:
         """Return the field with its place and motion; place None where it is lost."""
@@ -73,40 +80,77 @@ class Register:
             return field
         if field.fault:
             return field
+        texture, view = self._look_at(field)
+        at, by_picture = self._locate(view)
+        if at is None:
+            self._finder.lose()
+            worthy = self._is_worthy(field.sight or Sight())
+            at, by_picture = self._islands.track(view, worthy=worthy), True
+        self.last = at
+        if at is None:
+            self._learn_dirt(texture, view.look, at)
+            return replace(field, place=None)
+        self._lost_fields = 0
+        sight = self._sight(field, view, at)
+        new = self._finder.keep(view, at, worthy=self._is_worthy(sight))
+        self._islands.join(view, at, new=new)
+        self._learn_dirt(texture, view.look, at)
+        origin = self._origin(at, by_picture=by_picture)
+        place = Place(*at[:2], at.standard_error_um, origin)
+        return replace(field, place=place, sight=sight)
+
+    def _look_at(self, field: Field) -> tuple[Plane, View]:
+        """Texture of a field with its dirt, and what is known of it without."""
         light = reduce_light(field.pixels, field.um_per_px)
         texture = band_pass(light)
         noise = noise_power(light, field.um_per_px)
         clean = self._dirt.clean(texture)
         bare = texture if clean is None else band_pass(light, clean)
         look = normalise(bare, noise, clean)
-        told = self._encoder.guess(field.place) if field.place is not None else None
-        view = View(look, field.size_um, field.taken_ns, told, is_rich(bare))
-        seen = self._find(view)
-        at = seen
-        if seen is not None and told is not None:
-            at = self._encoder.learn(told, seen)
-        elif told is not None:
-            at = self._begun(look, told)
-        if at is None:
-            self._finder.lose()
-            worthy = self._is_worthy(field.sight or Sight())
-            at = seen = self._islands.track(view, worthy=worthy)
-        self.last = at
-        if at is None:
-            self._learn_dirt(texture, look, at)
-            return replace(field, place=None)
-        sight = self._sight(field, view, at)
-        new = self._finder.keep(view, at, worthy=self._is_worthy(sight))
-        self._islands.join(view, at, new=new)
-        self._learn_dirt(texture, look, at)
-        origin: PlaceOrigin = "image_registration" if seen else "stage_encoder"
-        return replace(
-            field, place=Place(*at[:2], at.standard_error_um, origin), sight=sight
-        )
+        told = None
+        if field.place is not None and math.isinf(self._turned_from_um):
+            told = self._encoder.guess(field.place)
+        return texture, View(look, field.size_um, field.taken_ns, told, is_rich(bare))
 
-    def _find(self, view: View) -> Estimate | None:
-        """Place of a field by its picture."""
-        return None if self._finder.is_empty else self._finder.find(view)
+    def _locate(self, view: View) -> tuple[Estimate | None, bool]:
+        """Place of a field, and whether its picture tells it or the encoder alone."""
+        seen = None if self._finder.is_empty else self._finder.find(view)
+        if seen is None and self._is_turned(view):
+            return self._begin_beside(), True
+        if view.told is None:
+            return seen, True
+        if seen is not None:
+            return self._encoder.learn(view.told, seen), True
+        if self._finder.is_turned:
+            # Its word would be right of the middle only.
+            return None, False
+        return self._begun(view.look, view.told), False
+
+    def _is_turned(self, view: View) -> bool:
+        """Whether the camera was turned since the last field that had a place."""
+        if self._finder.is_empty:
+            return False
+        self._lost_fields += 1
+        seldom = self._lost_fields > _LOOKS_FOR_TURN
+        if seldom and self._lost_fields % _LOOK_AGAIN and not self._finder.is_turned:
+            return False
+        return self._finder.turn_of(view) is not None
+
+    def _begin_beside(self) -> Estimate:
+        """A new map: what the camera shows is turned against the one before.
+
+        The encoder's axes are no longer the picture's, and by how much the stage's
+        own error hides: its word is not heard again.
+        """
+        at = self._finder.ground_beside()
+        self._finder.lose()
+        self._turned_from_um = min(self._turned_from_um, at.x_um - APART_UM / 2)
+        return at
+
+    def _origin(self, at: Estimate, *, by_picture: bool) -> PlaceOrigin:
+        if at.x_um >= self._turned_from_um:
+            return "turned_camera"
+        return "image_registration" if by_picture else "stage_encoder"
 
     def _begun(self, look: Look, told: Estimate) -> Estimate:
         """Where only the stage knows a place: it, and no error where the map begins.

@@ -7,7 +7,9 @@ in many fields, and at a true offset all of them agree: they are heard together.
 from collections.abc import Iterable, Iterator
 
 from armicro.align.agree import Fit, fit, is_near, pooled
+from armicro.align.look import Look
 from armicro.align.search import search
+from armicro.align.turn import Turn, is_turned, is_upright, pooled_turn, rest_of_turn
 from armicro.slide.atlas import Anchor, Atlas
 from armicro.slide.claim import (
     fuse,
@@ -57,20 +59,24 @@ def _claim(
     """The evidence of an offset, and the offset, by all keyframes that meet."""
     heard: list[Fit] = []
     links: list[tuple[Anchor, Fit]] = []
-    for anchor, found in _meetings(fixed, moving, offset):
+    turns: list[Turn] = []
+    for anchor, look, found in _meetings(fixed, moving, offset):
         agrees = way(Estimate(*place_by(anchor, found)), offset) < _SAME_UM
         heard.append(found if agrees else _contrary(found))
         if agrees and is_near(found):
             links.append((anchor, found))
+            turns.append(rest_of_turn(anchor.look, look, found))
     place = fuse(links)
     if place is None or not is_sure_anywhere(pooled(heard)):
+        return None
+    if any(map(is_turned, turns)) or not is_upright(pooled_turn(turns)):
         return None
     return pooled(heard).evidence, place
 
 
 def _meetings(
     fixed: Atlas, moving: Atlas, offset: Estimate
-) -> Iterator[tuple[Anchor, Fit]]:
+) -> Iterator[tuple[Anchor, Look, Fit]]:
     for frame, look in moving.keyframes():
         here = Anchor(frame.x_um, frame.y_um, frame.standard_error_xy_um, look)
         corner_um = here.x_um + offset.x_um, here.y_um + offset.y_um
@@ -80,7 +86,7 @@ def _meetings(
             anchor = _seen_from(there, here)
             found = fit(anchor.look, look, shift_of(anchor, *offset[:2]))
             if found is not None:
-                yield anchor, found
+                yield anchor, look, found
 
 
 def _contrary(found: Fit) -> Fit:

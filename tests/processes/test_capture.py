@@ -27,7 +27,7 @@ from armicro.rule import MOST_SEQ, MOST_TEXT
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
 from armicro.source import Card, Source
-from armicro.verdict import state_text
+from armicro.verdict import said_text, state_text
 from armicro.wire.codec import HEADER
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
 from armicro.wire.ring import Ring
@@ -472,3 +472,16 @@ def test_ranges_that_are_many_are_searched_quickly() -> None:
     assert time.monotonic() - begun < 1.0
     assert 2 * MOST_RANGES not in ranges
     assert -1 not in ranges
+
+
+def test_turned_camera_is_told_with_every_beat(make_bench: Make) -> None:
+    bench = make_bench("live", CountingSource(1))
+    shot = bench.ask(done=())
+    assert isinstance(shot, Shot)
+    place = Place(6000.0, 0.0, 0.1, "turned_camera")
+    head = msgspec.structs.replace(shot.head, place=place)
+    bench.capture._newest = msgspec.structs.replace(shot, head=head)
+    bench.capture._tell()
+    beat = cast(FakeLife, bench.capture._life).beats[-1]
+    assert beat["state"] == "running"
+    assert beat["text"] == said_text("camera_turned")

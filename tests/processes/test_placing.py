@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,17 +11,26 @@ import numpy as np
 import pytest
 
 from armicro.field import Field, Place
+from armicro.overlay.setting import Setting
+from armicro.overlay.snapshot import Snapshot
+from armicro.overlay.words import Banner, banner
 from armicro.processes.job import Job
 from armicro.processes.placing import MAP_NAME, Placing
 from armicro.processes.reader import open_job_source
 from armicro.processes.session import begin, run_job
 from armicro.processes.supervisor import Supervisor
+from armicro.report import FieldReport
 from armicro.rig import Rig
 from armicro.session.output import write_outputs
+from armicro.session.page import render_page
+from armicro.session.record import read_session
 from armicro.slide.choice import RegisterChoice
 from armicro.slide.journal import Journal
+from armicro.verdict import state_text
 from armicro.wire.topic import Beat
-from tests.cells import draw_cells, field_at
+from tests.cells import cut_turned, draw_cells, field_at
+from tests.overlay.scene import SECOND_NS, place_at, slide_with
+from tests.overlay.scene import field_at as field_of_scene
 
 pytestmark = pytest.mark.timeout(300)
 SCENE = draw_cells(7)
@@ -103,3 +113,35 @@ def test_capture_killed_in_a_replay_with_hidden_places_finds_its_way_again(
     assert len(offsets) > 0.9 * len(truth)
     # A second origin after the kill would show here.
     assert np.ptp(offsets, axis=0).max() < 2.0
+
+
+def test_turned_camera_is_told_over_the_picture_and_in_the_report(
+    tmp_path: Path,
+) -> None:
+    scene, fields = draw_cells(7, cells=330), []
+    with contextlib.closing(Placing(job_at(tmp_path))) as placing:
+        for seq in range(6):
+            middle = 300.0 + 90 * seq, 300.0
+            pixels = cut_turned(scene, middle, 0.0 if seq < 3 else 3.0, seed=seq)
+            fields.append(placing.place(Field(1.0, seq, seq, pixels=pixels)))
+    origins = [field.place and field.place.origin for field in fields]
+    assert origins == ["image_registration"] * 3 + ["turned_camera"] * 3
+
+    said = state_text("camera_turned")
+    shown = replace(field_of_scene(place_at(0, 0)), place=fields[-1].place)
+    snapshot = Snapshot(shown, slide_with(), heard_ns=SECOND_NS)
+    assert banner(snapshot, shown, SECOND_NS, Setting()) == Banner(said)
+
+    with Journal(tmp_path / "session.sqlite") as journal:
+        for field in fields:
+            width_um, height_um = field.size_um
+            report = FieldReport(
+                field.seq,
+                "analysed",
+                place=field.place,
+                width_um=width_um,
+                height_um=height_um,
+            )
+            journal.write(report, [], {})
+        page = render_page(read_session(journal))
+    assert "The camera was turned: a new map began" in page

@@ -1,6 +1,6 @@
 """Paths over drawn cells with hidden truth."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from armicro.field import Field, Pixels, Place
 from armicro.slide.atlas import MemoryStore
 from armicro.slide.choice import RegisterChoice
 from armicro.slide.register import Register
-from tests.cells import FIELD_WH_PX, cut, draw_cells, field_at
+from tests.cells import FIELD_WH_PX, cut, cut_turned, draw_cells, field_at
 
 Point = tuple[int, int]
 SCENE = draw_cells(7)
@@ -315,3 +315,133 @@ def test_play_of_the_stage_is_no_error_of_a_map_that_begins_with_it() -> None:
         assert found is not None
         assert found.standard_error_um < 1.5
         assert (found.x_um, found.y_um) == pytest.approx(at, abs=1.5)
+
+
+Seen = list[tuple[Field, Point]]
+
+
+def turned_at(path: list[Point], turns: list[float], scene: Pixels = SCENE) -> Seen:
+    """Fields whose corners lie on a path, each of a camera turned about its middle."""
+    width, height = FIELD_WH_PX
+    made = []
+    for seq, ((x, y), turn_deg) in enumerate(zip(path, turns, strict=True)):
+        middle = x + width / 2, y + height / 2
+        pixels = cut_turned(scene, middle, turn_deg, seed=seq)
+        made.append((Field(1.0, seq, seq, pixels=pixels), (x, y)))
+    return made
+
+
+def judged(register: Register, seen: Seen, turn_deg: float) -> list[tuple[str, float]]:
+    """Origin of each place ("lost" where there is none), and its error on its map."""
+    began: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+    judged = []
+    for field, at in seen:
+        place = register.update(field).place
+        if place is None:
+            judged.append(("lost", 0.0))
+            continue
+        on_new = place.origin == "turned_camera"
+        here, there = np.array([place.x_um, place.y_um]), np.array(at, float)
+        first = began.setdefault(on_new, (here, there))
+        turn = np.deg2rad(turn_deg if on_new else 0.0)
+        cos, sin = np.cos(turn), np.sin(turn)
+        way = np.array([[cos, -sin], [sin, cos]]) @ (there - first[1])
+        judged.append((place.origin, float(np.hypot(*(here - first[0] - way)))))
+    return judged
+
+
+@pytest.mark.parametrize("step", [80, 270])
+@pytest.mark.parametrize("turn_deg", [1.5, -3.0, 10.0, 45.0, 90.0, 180.0])
+def test_camera_turned_in_mid_session_goes_on_in_a_new_map(
+    turn_deg: float, step: int
+) -> None:
+    scene = draw_cells(7, cells=330)
+    path = [(x, 100) for x in range(100, 960, step)]
+    path += [(x, 100 + step) for x in reversed(range(100, 960, step))]
+    half = len(path) // 2
+    turns = [0.0] * half + [turn_deg] * (len(path) - half)
+    said = judged(
+        Register(MemoryStore(), timed=False), turned_at(path, turns, scene), turn_deg
+    )
+    assert {origin for origin, _ in said[:half]} == {"image_registration"}
+    assert {origin for origin, _ in said[half:]} == {"turned_camera"}
+    assert max(error for _, error in said) < 1.5
+
+
+@pytest.mark.parametrize("cells", [70, 150])
+@pytest.mark.parametrize("turn_deg", [1.5, 3.0, 90.0])
+@pytest.mark.parametrize("step", [80, 270])
+def test_where_few_cells_tell_of_a_turn_nothing_is_placed_wrongly(
+    turn_deg: float, step: int, cells: int
+) -> None:
+    row = [(x, 60) for x in range(60, 960, step)]
+    path = row + [(x, 60 + step) for x, _ in reversed(row)]
+    half = len(path) // 2 - 2
+    turns = [0.0] * half + [turn_deg] * (len(path) - half)
+    seen = turned_at(path, turns, draw_cells(11, cells=cells))
+    said = judged(Register(MemoryStore(), timed=False), seen, turn_deg)
+    assert max(error for _, error in said) < 10.0
+
+
+def test_camera_turned_back_finds_the_old_map() -> None:
+    path = [(100 + 90 * k, 100) for k in range(9)]
+    turns = [0.0] * 3 + [3.0] * 3 + [0.0] * 3
+    seen = turned_at(path, turns, draw_cells(7, cells=330))
+    path_back = [(190, 110), (250, 120)]
+    seen += turned_at(path_back, [0.0, 0.0], draw_cells(7, cells=330))
+    said = judged(Register(MemoryStore(), timed=False), seen, 3.0)
+    assert [origin for origin, _ in said[3:6]] == ["turned_camera"] * 3
+    assert [origin for origin, _ in said[9:]] == ["image_registration"] * 2
+    assert max(error for _, error in said[:6] + said[9:]) < 1.5
+
+
+def speckled(pixels: np.ndarray) -> np.ndarray:
+    clear = np.ones(pixels.shape[:2], np.float32)
+    for x, y in np.random.default_rng(4).integers((0, 0), FIELD_WH_PX, (40, 2)):
+        cv2.circle(clear, (int(x), int(y)), 4, 0.5, -1)
+    return np.asarray(pixels * clear[..., None])
+
+
+def blurred(pixels: np.ndarray, sigma: float) -> np.ndarray:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma))
+
+
+def larger(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.resize(pixels[1:-1, 1:-1], FIELD_WH_PX))
+
+
+UNTURNED: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
+    "noise": lambda k, p: p + np.random.default_rng(k).normal(0, 12, p.shape),
+    "focus": lambda k, p: blurred(p, 0.3 + 0.25 * (k % 5)),
+    "brightness": lambda k, p: p * (0.7 + 0.06 * (k % 6)),
+    "larger by 0.5 %": lambda k, p: larger(p) if k % 2 else p,
+    "dirt": lambda _, p: speckled(p),
+}
+
+
+@pytest.mark.parametrize("what", UNTURNED)
+def test_nothing_else_is_told_as_a_turn(what: str) -> None:
+    register = Register(MemoryStore(), timed=False)
+    origins = []
+    for k, (field, _) in enumerate(shown(loop(110), draw_cells(7, cells=330))):
+        changed = UNTURNED[what](k, field.pixels.astype(np.float32))
+        pixels = np.clip(changed, 0, 255).astype(np.uint8)
+        place = register.update(replace(field, pixels=pixels)).place
+        origins.append(place and place.origin)
+    assert "turned_camera" not in origins
+    assert origins.count("image_registration") > 0.9 * len(origins)
+
+
+def test_encoder_is_not_heard_once_the_camera_was_turned() -> None:
+    register = Register(MemoryStore(), timed=False)
+    path = [(100 + 90 * k, 100) for k in range(8)]
+    turns = [0.0] * 4 + [3.0] * 4
+    origins = []
+    for field, (x, y) in turned_at(path, turns, draw_cells(7, cells=330)):
+        place = Place(float(x), float(y), 0.5, "stage_encoder")
+        found = register.update(replace(field, place=place)).place
+        origins.append(found and found.origin)
+    assert origins[4:] == ["turned_camera"] * 4
+    glass = Field(1.0, 9, 9, pixels=np.full((320, 400, 3), 236, np.uint8))
+    told = Place(900.0, 100.0, 0.5, "stage_encoder")
+    assert register.update(replace(glass, place=told)).place is None
