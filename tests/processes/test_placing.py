@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -29,7 +28,7 @@ from armicro.slide.journal import Journal
 from armicro.verdict import state_text
 from armicro.wire.topic import Beat
 from tests.cells import cut_turned, draw_cells, field_at
-from tests.overlay.scene import SECOND_NS, place_at, slide_with
+from tests.overlay.scene import SECOND_NS, slide_with
 from tests.overlay.scene import field_at as field_of_scene
 
 pytestmark = pytest.mark.timeout(300)
@@ -128,7 +127,7 @@ def test_turned_camera_is_told_over_the_picture_and_in_the_report(
     assert origins == ["image_registration"] * 3 + ["turned_camera"] * 3
 
     said = state_text("camera_turned")
-    shown = replace(field_of_scene(place_at(0, 0)), place=fields[-1].place)
+    shown = field_of_scene(fields[-1].place)
     snapshot = Snapshot(shown, slide_with(), heard_ns=SECOND_NS)
     assert banner(snapshot, shown, SECOND_NS, Setting()) == Banner(said)
 
