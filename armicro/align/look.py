@@ -36,6 +36,12 @@ _ABOVE_NOISE = 4.0
 _MOST_GAIN = 5.0
 _LEAST_WEIGHT = 0.02
 _LIMIT = 4.0
+_DARK = 0.25
+"""Of the light of glass: darker than that is no cell of any stain over so large a part
+of a field that touches its border."""
+_LEAST_DARK = 0.01
+_DARK_RIM = 7
+"""Small pixels a side by which a dark part grows: 12 µm, its blurred rim."""
 _LOG = np.log(np.arange(256, dtype=np.float32) + 8.0)
 
 
@@ -136,6 +142,34 @@ def _reduced(light: object, scale: float) -> Plane:
     # A whole number of the small pixels, or what is computed there would be stretched.
     height, width = (max(_SHRINK, side // _SHRINK * _SHRINK) for side in light.shape)
     return np.ascontiguousarray(light[:height, :width], np.float32)
+
+
+def lit_part(light: Plane) -> Plane | None:
+    """0 where a dark part reaches in from the border (an eyepiece's mask), else 1.
+
+    Its rim stays where it is while the slide moves, and would be what fields agree in.
+
+    Args:
+        light: (height, width), of ``reduce_light``.
+
+    Returns:
+        None where no dark part touches the border.
+    """
+    small = _small(light)
+    glass = float(np.exp(np.quantile(small[::2, ::2], 0.95))) - 8.0
+    dark = (small < np.log(_DARK * glass + 8.0)).astype(np.uint8)
+    rim = np.ones_like(dark)
+    rim[1:-1, 1:-1] = 0
+    if not (dark & rim).any():
+        return None
+    _, parts = cv2.connectedComponents(dark)
+    outside = np.isin(parts, np.unique(parts[(dark & rim) > 0])).astype(np.uint8)
+    if outside.mean() < _LEAST_DARK:
+        return None
+    around = np.ones((_DARK_RIM, _DARK_RIM), np.uint8)
+    lit = 1 - cv2.dilate(outside, around)
+    size = light.shape[1], light.shape[0]
+    return _plane(cv2.resize(lit, size, interpolation=cv2.INTER_NEAREST))
 
 
 def band_pass(light: Plane, clean: Plane | None = None) -> Plane:

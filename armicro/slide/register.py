@@ -14,6 +14,7 @@ from armicro.align.look import (
     Look,
     Plane,
     band_pass,
+    lit_part,
     noise_power,
     normalise,
     reduce_light,
@@ -104,7 +105,9 @@ class Register:
         light = reduce_light(field.pixels, field.um_per_px)
         texture = band_pass(light)
         noise = noise_power(light, field.um_per_px)
-        clean = self._dirt.clean(texture)
+        clean, lit = self._dirt.clean(texture), lit_part(light)
+        if lit is not None:
+            clean = lit if clean is None else clean * lit
         bare = texture if clean is None else band_pass(light, clean)
         look = normalise(bare, noise, clean)
         told = None

@@ -445,3 +445,38 @@ def test_encoder_is_not_heard_once_the_camera_was_turned() -> None:
     glass = Field(1.0, 9, 9, pixels=np.full((320, 400, 3), 236, np.uint8))
     told = Place(900.0, 100.0, 0.5, "stage_encoder")
     assert register.update(replace(glass, place=told)).place is None
+
+
+def behind(mask: str, pixels: Pixels) -> Pixels:
+    """A field as a camera shows it behind what is dark at the border."""
+    y, x = np.mgrid[:320, :400].astype(np.float32)
+    away = np.hypot(x - 200, y - 160)
+    dark = {
+        "round, sharp": away > 175,
+        "round, soft": np.clip((away - 165) / 20, 0, 1),
+        "one corner": x + y < 150,
+        "left side": x < 70,
+    }
+    light = 1.0 - 0.97 * np.asarray(dark[mask], np.float32)
+    return np.asarray(pixels * light[..., None], np.uint8)
+
+
+@pytest.mark.parametrize(
+    "mask", ["round, sharp", "round, soft", "one corner", "left side"]
+)
+def test_mask_of_an_eyepiece_neither_loses_fields_nor_places_strangers(
+    mask: str,
+) -> None:
+    register = Register(MemoryStore(), timed=False)
+    fields = [
+        (replace(field, pixels=behind(mask, field.pixels)), at)
+        for field, at in shown(loop(110)[:14], draw_cells(9, cells=300))
+    ]
+    errors = np.array(errors_of(register, fields))
+    assert np.isfinite(errors).mean() > 0.9
+    assert errors[np.isfinite(errors)].max() < 2.0
+    strangers = [draw_cells(100 + seed, cells=300) for seed in range(8)]
+    for seq, scene in enumerate(strangers):
+        field = field_at(scene, 100 + 60 * seq, 200, 50 + seq)
+        hidden = replace(field, pixels=behind(mask, field.pixels))
+        assert register.update(hidden).place is None
