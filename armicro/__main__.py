@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from armicro import __version__
-from armicro.errors import ArmicroError, missing_extra
+from armicro.errors import DISK_REMEDY, ArmicroError, missing_extra, one_line
 
 
 class Command(NamedTuple):
@@ -66,6 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (``| head``): that is its right.
         return 0
+    except OSError as error:
+        # A disk may fill up at any write; where more can be said, it was said.
+        place = f"{error.filename}: " if error.filename else ""
+        said = one_line(f"{place}{error.strerror or error}")
+        sys.stderr.write(f"armicro {name}: {said}; {DISK_REMEDY}\n")
+        return 1
 
 
 def _run(name: str, given: Sequence[str]) -> int:

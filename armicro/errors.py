@@ -17,18 +17,27 @@ EXTRAS = {
 }
 """What each extra of the installation brings, by the names that are imported."""
 
+DISK_REMEDY = (
+    "expected a disk with room and permission to write; free some space, or choose "
+    "another place for what is written"
+)
+
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, *, most: int | None = None) -> str:
     r"""Text that is one line and can be encoded, whatever a file's name holds.
+
+    Args:
+        text: of any origin.
+        most: letters of it that are kept; None: all.
 
     >>> print(one_line("a\nb\udcff.tif"))
     a\nb\xff.tif
     """
     # A byte of a name that is no UTF-8 comes as a surrogate: shown as that byte.
     return _BREAKS.sub(
-        lambda found: found[0].encode("unicode_escape").decode(), text
+        lambda found: found[0].encode("unicode_escape").decode(), text[:most]
     ).replace("\\udc", "\\x")
 
 

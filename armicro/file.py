@@ -5,6 +5,7 @@ no size. What is written takes a name; it never goes through a link that has the
 since whoever may put a link into a folder would choose what is overwritten elsewhere.
 """
 
+import contextlib
 import errno
 import math
 import os
@@ -79,7 +80,7 @@ def decode_toml(content: bytes, kind: type[Kind], *, free: Container[str] = ()) 
     )
 
 
-def create(path: Path) -> BinaryIO:
+def create(path: Path, *, mode: int = 0o666) -> BinaryIO:
     """Open a new file of this name for writing; a file or link that has it goes.
 
     Raises:
@@ -87,7 +88,46 @@ def create(path: Path) -> BinaryIO:
     """
     path.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
-    return os.fdopen(os.open(path, flags, 0o666), "wb")
+    return os.fdopen(os.open(path, flags, mode), "wb")
+
+
+@contextlib.contextmanager
+def beside(path: Path, *, mark: str = "") -> Iterator[Path]:
+    """Name a file to write, which is called ``path`` when the block ends well.
+
+    A link that has either name is replaced, and nothing half is left. Every file of
+    ours that must be whole is written in this way.
+
+    Args:
+        path: what it is to be called.
+        mark: in its name until then, where several processes may write it at once.
+
+    Raises:
+        OSError: it cannot be written; it names ``path`` where the system names none.
+    """
+    part = path.with_name(f".{path.name}{mark}.part")
+    try:
+        part.unlink(missing_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(part)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing, which is called ``path`` when the block ends well.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with beside(path) as part, create(part) as file:
+        yield file
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -96,13 +136,8 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with create(part) as file:
-            file.write(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with written(path) as file:
+        file.write(content)
 
 
 def make_own_folder(path: Path) -> None:

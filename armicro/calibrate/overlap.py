@@ -2,13 +2,16 @@
 
 Features (SIFT, matched both ways and fitted by RANSAC) and correlation propose; what
 they propose is undone, refined and judged by the same test as live registration
-(``align.agree``). So two fields that do not overlap are said not to.
+(``align.agree``). So two fields that do not overlap are said not to. A picture that
+repeats (dots, a grid, stripes) agrees a period off as well: one that agrees with itself
+somewhere else is refused, unless it is said where the second field is expected.
 """
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -24,8 +27,9 @@ from armicro.align.look import (
     normalise,
     reduce_light,
 )
-from armicro.align.search import search
+from armicro.align.search import score_shifts, search
 from armicro.align.turn import match_features, room_of, turn_plane, whole_part
+from armicro.errors import CalibrationError
 from armicro.field import Pixels
 
 _SIDE_PX = 700
@@ -52,6 +56,19 @@ _SURE = 5.0
 _PART_PX = 110
 _PART_EVIDENCE = 4.0
 _LEAST_PARTS = 4
+_MOST_PERIODS = 24
+_LEAST_PERIOD_PX = 12
+_LEAST_REPEATED = 0.25
+"""Share of a picture that is compared with its own shifted copy."""
+_DIP = 0.3
+_REPEATED_SHARE = 0.85
+_MOST_OFF = 0.3
+"""Of a period: so far from a place that fits may one be expected, to be that one."""
+_REPEATS = (
+    "ambiguous: the pictures repeat (dots, a grid, stripes), and agree a period off as "
+    "well; expected texture that does not repeat; use a field of cells or tissue, or "
+    "say about where B lies with --expect-px X Y"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +143,28 @@ class _Answer(NamedTuple):
     scale: float
     error_px: float
 
+    def proposal(self, beside: tuple[float, float]) -> _Proposal:
+        """To look for b beside this place, by x and y in fine pixels."""
+        middle = self.middle[0] + beside[0], self.middle[1] + beside[1]
+        return _Proposal(self.turn_deg, self.scale, middle)
 
-def find_overlap(a: Pixels, b: Pixels) -> Overlap:
+
+_Refine = Callable[[_Proposal], _Answer | None]
+
+
+def find_overlap(
+    a: Pixels, b: Pixels, *, expected_xy_px: tuple[float, float] | None = None
+) -> Overlap:
     """Find where field b lies against field a.
 
     Args:
         a: (height, width, 3) RGB.
         b: of the same scale within a tenth; its size and turn may be any.
+        expected_xy_px: about where b's origin lies in a; chooses where a picture
+            that repeats leaves several places.
+
+    Raises:
+        CalibrationError: the pictures repeat, and several places fit as well.
     """
     scale = min(1.0, _SIDE_PX / max(*a.shape[:2], *b.shape[:2]))
     seen_a, seen_b = _see(a, scale), _see(b, scale)
@@ -145,7 +177,16 @@ def find_overlap(a: Pixels, b: Pixels) -> Overlap:
         if best is not None and best.fit.beyond > _UNDOUBTED:
             break
     if best is None:
+        if _own_shifts(look_a) and _own_shifts(seen_b.look()):
+            raise CalibrationError(_REPEATS)
         return Overlap(found=False)
+    periods = _own_shifts(look_a)
+    refine = partial(_refine, seen_a, look_a, seen_b)
+    if _fits_elsewhere(refine, best, periods):
+        if expected_xy_px is None:
+            raise CalibrationError(_REPEATS)
+        near = expected_xy_px[0] * scale, expected_xy_px[1] * scale
+        best = _nearest(refine, seen_b.light.shape, best, periods, near)
     x, y = _origin(seen_b.light.shape, best)
     return Overlap(
         found=True,
@@ -155,6 +196,64 @@ def find_overlap(a: Pixels, b: Pixels) -> Overlap:
         scale=best.scale,
         standard_error_px=best.error_px / scale,
     )
+
+
+def _own_shifts(look: Look) -> list[tuple[float, float]]:
+    """Shifts other than none, in fine pixels, at which a picture agrees with itself.
+
+    A straight edge agrees with itself wherever it is slid along: that is one ridge
+    without a dip, and no period.
+    """
+    score = score_shifts(look, look, least_overlap=_LEAST_REPEATED)
+    middle = np.array(score.shape)[::-1] // 2
+    found = []
+    for shift in search(look, look, count=_MOST_PERIODS, least_overlap=_LEAST_REPEATED):
+        end = middle + np.array(shift) / 2
+        steps = int(np.hypot(*shift))
+        if steps < _LEAST_PERIOD_PX:
+            continue
+        x, y = np.linspace(middle, end, steps).round().astype(int).T
+        own = fit(look, look, shift)
+        dips = float(score[y, x].min()) < _DIP * float(score[y[-1], x[-1]])
+        if dips and own is not None and own.share >= _REPEATED_SHARE:
+            found.append((own.dx_px, own.dy_px))
+    return found
+
+
+def _fits_elsewhere(
+    refine: _Refine, best: _Answer, periods: list[tuple[float, float]]
+) -> bool:
+    """Whether b fits as surely a period off."""
+    return any(refine(best.proposal(period)) is not None for period in periods)
+
+
+def _nearest(
+    refine: _Refine,
+    shape: tuple[int, ...],
+    best: _Answer,
+    periods: list[tuple[float, float]],
+    near: tuple[float, float],
+) -> _Answer:
+    """The place, whole periods from one that fits, nearest to where b is expected.
+
+    Raises:
+        CalibrationError: none is plainly the nearest.
+    """
+    one, *more = sorted(periods, key=lambda period: math.hypot(*period))
+    least = math.hypot(*one)
+    across = (
+        period
+        for period in more
+        if abs(one[0] * period[1] - one[1] * period[0]) > 0.5 * least**2
+    )
+    lattice = np.array([one, *itertools.islice(across, 1)])
+    way = np.subtract(near, _origin(shape, best))
+    count = np.round(np.linalg.lstsq(lattice.T, way, rcond=None)[0])
+    x, y = count @ lattice
+    answer = refine(best.proposal((float(x), float(y))))
+    if answer is None or math.dist(_origin(shape, answer), near) > _MOST_OFF * least:
+        raise CalibrationError(_REPEATS)
+    return answer
 
 
 def _see(pixels: Pixels, scale: float) -> _Seen:

@@ -6,9 +6,10 @@ equally spaced lines in each, and believes the first that is a ruler beyond doub
 ``measure_grid`` asks for two such combs at right angles.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import combinations, islice
+from itertools import combinations
 from typing import NamedTuple
 
 import cv2
@@ -22,7 +23,7 @@ from armicro.calibrate.reading import (
     check_axes,
     check_expected,
 )
-from armicro.calibrate.ruler.comb import Comb, find_combs
+from armicro.calibrate.ruler.comb import NEAR, SAME_PITCH, Comb, find_combs
 from armicro.calibrate.ruler.direction import directions
 from armicro.calibrate.ruler.fit import OTHER_PITCH, Line, fit_line
 from armicro.calibrate.ruler.graduation import (
@@ -34,10 +35,12 @@ from armicro.calibrate.ruler.judge import (
     TWO_SCALES,
     not_a_comb,
     not_divisions,
+    not_finest,
     not_lines,
     not_one_kind,
+    not_whole,
 )
-from armicro.calibrate.ruler.prepare import Flat, flatten, turn
+from armicro.calibrate.ruler.prepare import Flat, flatten, is_dark, is_empty, turn
 from armicro.calibrate.ruler.tick import Ticks, measure_ticks
 from armicro.errors import CalibrationError
 
@@ -46,15 +49,30 @@ MOST_PX = 2500
 """Longer side of the picture that is measured: more costs time and tells no more."""
 SEARCH_PX = 1000
 """Longer side of the picture that is searched first."""
+FEW_PX = 1200
+"""One of no more is searched once, as it is."""
 UPRIGHT_DEG = 0.15
+UNEVEN = 0.06
+"""Of the pitch; marks that lie anyhow are a ninth of it beside a comb's places."""
+BESIDE_PITCHES, BESIDE_SIGMAS = 3.0, 12.0
+"""Room left and right of a comb that is turned: what filters and a lean reach."""
+SAME_DEG = 3.0
 FAR_DEG = 12.0
 """Lines that lean more are those of another direction."""
 MOST_DIRECTIONS = 8
-MOST_BANDS = 120
-MOST_COMBS = 8
+MOST_ALONG = 4
+MOST_COMBS = 6
 PLAIN_TICKS = 10
-MOST_RIVALS = 3
+MOST_RIVALS = 5
 
+_DARK = (
+    "no ruler found: the picture is dark; expected lines on a bright field or bright "
+    "lines; turn the light up, open the shutter, or expose longer"
+)
+_EMPTY = (
+    "no ruler found: the picture is empty but for noise and specks; expected the "
+    "micrometer's lines; bring them into view and focus on them"
+)
 _NOTHING = (
     "no ruler found: expected at least 5 ticks at equal distances; focus on the "
     "micrometer's lines, turn the light up, and fill the picture with the scale"
@@ -64,6 +82,15 @@ _NOTHING = (
 class _Doubt(NamedTuple):
     words: str
     score: float
+    angle: float = 0.0
+    pitch_px: float = 0.0
+    """Of lines that are even, and no divisions; else 0."""
+
+    def settles(self, candidate: "_Candidate") -> bool:
+        """Whether it was said of these very lines."""
+        turn = abs((candidate.angle - self.angle + 90) % 180 - 90)
+        pitch = candidate.comb.pitch_px * candidate.step
+        return turn < SAME_DEG and abs(pitch - self.pitch_px) < SAME_PITCH * pitch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +102,6 @@ class _Candidate:
     """From pixels of that picture to those of the turned one."""
     step: float
     """By how much smaller that picture was."""
-    rivals: tuple[Comb, ...]
-    """Others that run the same way, and may be those of another scale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,12 +137,16 @@ def measure_ruler(
     large = max(1.0, max(pixels.shape[:2]) / MOST_PX)
     flat = _shrink(flatten(pixels), large)
     doubts: list[_Doubt] = []
+    examine = partial(_examine, flat, division_um, expected and expected * large)
     for step in _steps(flat):
-        outcome = _search(flat, step, division_um, expected and expected * large)
-        if isinstance(outcome, Reading):
-            check_expected(outcome.um_per_px / large, expected)
-            return _enlarged(outcome, large)
-        doubts += outcome
+        found = _search(flat, step, examine, doubts)
+        if found:
+            check_expected(found.um_per_px / large, expected)
+            return _enlarged(found, large)
+    if is_dark(pixels):
+        raise CalibrationError(_DARK)
+    if is_empty(flat):
+        raise CalibrationError(_EMPTY)
     doubts.sort(key=lambda doubt: -doubt.score)
     raise CalibrationError(doubts[0].words if doubts else _NOTHING)
 
@@ -180,17 +209,25 @@ def _grid(one: _Lines, two: _Lines, division_um: float) -> Reading:
 def _steps(flat: Flat) -> list[float]:
     """How much smaller the picture is made to search it: first much, then not."""
     step = max(flat.contrast.shape) / SEARCH_PX
-    return [step, 1.0] if step > 1.2 else [1.0]
+    return [step, 1.0] if max(flat.contrast.shape) > FEW_PX else [1.0]
+
+
+def _is_second(flat: Flat, step: float) -> bool:
+    """Whether this picture was searched smaller before."""
+    return step == 1.0 and max(flat.contrast.shape) > FEW_PX
 
 
 def _search(
-    flat: Flat, step: float, division_um: float, expected: float | None
-) -> Reading | list[_Doubt]:
-    """A reading from the picture made ``step`` smaller, or all that spoke against."""
+    flat: Flat,
+    step: float,
+    examine: Callable[["_Candidate"], Reading | _Doubt],
+    doubts: list[_Doubt],
+) -> Reading | None:
+    """A reading from the picture made ``step`` smaller; doubts are added to."""
     small = _shrink(flat, step)
     # The second search is of six times the pixels.
-    share = 2 if step == 1.0 and max(flat.contrast.shape) > SEARCH_PX else 1
-    examine = cache(partial(_examine, flat, division_um, expected))
+    share = 2 if _is_second(small, step) else 1
+    examine = cache(examine)
     candidates: list[_Candidate] = []
     for angle in directions(small, most=MOST_DIRECTIONS // share):
         found = _combs_along(small, angle, step)
@@ -201,14 +238,16 @@ def _search(
             if isinstance(outcome, Reading) and outcome.every:
                 return outcome
     candidates.sort(key=lambda candidate: -candidate.comb.score)
-    doubts: list[_Doubt] = []
+    first = len(doubts)
     for candidate in candidates[: MOST_COMBS // share]:
+        if any(doubt.settles(candidate) for doubt in doubts):
+            continue
         outcome = examine(candidate)
-        if isinstance(outcome, str):
-            doubts.append(_Doubt(outcome, candidate.comb.score))
-        elif outcome.every or not doubts:
+        if isinstance(outcome, _Doubt):
+            doubts.append(outcome)
+        elif outcome.every or len(doubts) == first:
             return outcome
-    return doubts
+    return None
 
 
 def _candidates(flat: Flat, step: float) -> list[_Candidate]:
@@ -219,24 +258,19 @@ def _candidates(flat: Flat, step: float) -> list[_Candidate]:
     return sorted(found, key=lambda candidate: -candidate.comb.score)
 
 
-def _combs_along(small: Flat, angle: float, step: float) -> list[_Candidate]:
-    turned, matrix = turn(small, angle)
-    combs = find_combs(turned.contrast, turned.seen, most=MOST_BANDS)
-    kept: list[Comb] = []
-    every: list[Comb] = []
-    for comb in combs:
-        if not any(comb.resembles(other) for other in kept):
-            kept.append(comb)
-        if not any(comb.resembles(other, share=OTHER_PITCH) for other in every):
-            every.append(comb)
-    return [
-        _Candidate(angle, comb, matrix, step, _rivals(comb, every)) for comb in kept[:4]
-    ]
+def _combs_along(flat: Flat, angle: float, step: float) -> list[_Candidate]:
+    """The best combs in one direction of a picture made ``step`` smaller."""
+    kept: list[_Candidate] = []
+    for candidate in _every_comb(flat, angle, step):
+        if not any(candidate.comb.resembles(other.comb) for other in kept):
+            kept.append(candidate)
+    return kept[:MOST_ALONG]
 
 
-def _rivals(comb: Comb, others: list[Comb]) -> tuple[Comb, ...]:
-    likely = (other for other in others if other is not comb and comb.may_rival(other))
-    return tuple(islice(likely, MOST_RIVALS))
+def _every_comb(flat: Flat, angle: float, step: float) -> list[_Candidate]:
+    turned, matrix = turn(flat, angle)
+    combs = find_combs(turned.contrast, turned.seen, fine=_is_second(flat, step))
+    return [_Candidate(angle, comb, matrix, step) for comb in combs]
 
 
 def _shrink(flat: Flat, step: float) -> Flat:
@@ -251,73 +285,112 @@ def _shrink(flat: Flat, step: float) -> Flat:
     )
 
 
+def _stand(
+    flat: Flat, candidate: _Candidate
+) -> tuple[float, Flat, Doubles, Comb, Ticks]:
+    """A comb's lines in the full picture, of which only their columns are turned."""
+    comb, step = candidate.comb, candidate.step
+    beside = BESIDE_PITCHES * comb.pitch_px + BESIDE_SIGMAS * comb.sigma_px
+    turned, matrix = turn(
+        flat,
+        candidate.angle,
+        about=comb.points_xy_px(candidate.matrix, step),
+        margin_px=step * beside,
+    )
+    comb = comb.carried(candidate.matrix, matrix, step)
+    ticks = measure_ticks(turned.contrast, turned.seen, comb)
+    return candidate.angle, turned, matrix, comb, ticks
+
+
 def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
     """Measure a comb's lines in the full picture, turned until they stand upright."""
-    angle, comb, old = candidate.angle, candidate.comb, candidate.matrix
-    turned, matrix = turn(flat, angle)
-    comb = comb.carried(old, matrix, candidate.step)
-    ticks = measure_ticks(turned.contrast, turned.seen, comb)
+    angle, turned, matrix, comb, ticks = _stand(flat, candidate)
     for _ in range(2):
         lean = float(np.degrees(np.arctan(ticks.slope)))
-        if abs(lean) < UPRIGHT_DEG or abs(lean) > FAR_DEG:
+        if not UPRIGHT_DEG <= abs(lean) <= FAR_DEG or _is_hopeless(ticks):
             break
-        angle, old = angle - lean, matrix
-        turned, matrix = turn(flat, angle)
-        comb = comb.carried(old, matrix, 1.0)
-        ticks = measure_ticks(turned.contrast, turned.seen, comb)
+        leaning = _Candidate(angle - lean, comb, matrix, 1.0)
+        angle, turned, matrix, comb, ticks = _stand(flat, leaning)
     line = fit_line(ticks.index[ticks.seen], ticks.x_px[ticks.seen])
     doubt = not_a_comb(ticks, line, comb) or not_one_kind(ticks)
     parts = 1 if doubt else lines_between(turned.contrast, ticks)
     return _Lines(ticks, line, angle, matrix, turned, parts, doubt)
 
 
+def _is_hopeless(ticks: Ticks) -> bool:
+    """Whether places are so uneven that standing upright will not make them even."""
+    line = fit_line(ticks.index[ticks.seen], ticks.x_px[ticks.seen])
+    return line.rms_px > UNEVEN * line.pitch_px
+
+
 def _examine(
     flat: Flat, division_um: float, expected: float | None, candidate: _Candidate
-) -> Reading | str:
+) -> Reading | _Doubt:
     """A reading, or why this comb gives none.
 
     Raises:
         CalibrationError: another ruler runs beside it; no other comb is to be believed.
     """
+    comb = candidate.comb
+    if doubt := not_whole(len(comb.index), comb.missing, comb.extras):
+        return _Doubt(doubt, comb.score)
     lines = _measure(flat, candidate)
     ticks, line = lines.ticks, lines.line
     if lines.doubt:
-        return lines.doubt
-    doubt = not_lines(
-        ticks, line, again=repeats(lines.turned.contrast, lines.turned.seen, ticks)
-    )
-    if doubt:
-        return doubt
-    if lines.parts > 1:
-        return (
-            f"ambiguous pitch: lines {line.pitch_px:.1f} px apart with fainter ones at "
-            f"1/{lines.parts} of that between them; expected the finest division to be "
-            "plain; focus, raise the contrast, or use a higher magnification"
-        )
-    if _is_rivalled(flat, candidate, lines):
-        raise CalibrationError(TWO_SCALES)
+        return _Doubt(lines.doubt, comb.score)
     graduation = read_graduation(ticks)
-    doubt = not_divisions(ticks, line, graduation)
-    if doubt and not _fits(division_um / line.pitch_px, expected):
-        return doubt
+    again = repeats(lines.turned.contrast, lines.turned.seen, ticks)
+    if doubt := not_lines(ticks, line, again=again):
+        if again and graduation.every and _is_rivalled(flat, lines):
+            raise CalibrationError(TWO_SCALES)
+        return _Doubt(doubt, comb.score)
+    doubt = not_finest(line, lines.parts)
+    if not doubt and not _fits(division_um / line.pitch_px, expected):
+        doubt = not_divisions(ticks, line, graduation)
+    if doubt:
+        return _Doubt(doubt, comb.score, lines.angle, line.pitch_px)
+    if _is_rivalled(flat, lines):
+        raise CalibrationError(TWO_SCALES)
     return _reading(lines, graduation.every, division_um)
 
 
-def _is_rivalled(flat: Flat, candidate: _Candidate, lines: _Lines) -> bool:
+def _is_rivalled(flat: Flat, lines: _Lines) -> bool:
     """Whether another scale runs the same way as these lines."""
-    for comb in candidate.rivals:
-        other = _measure(flat, replace(candidate, comb=comb, rivals=()))
+    others = (
+        other
+        for step in _steps(flat)
+        for other in _rivals(_shrink(flat, step), lines, step)
+    )
+    for rival in others:
+        other = _measure(flat, rival)
         doubt = other.doubt or not_lines(other.ticks, other.line, again=False)
-        if not doubt and _differ(lines, other):
+        if doubt == TWO_SCALES or (not doubt and _differ(lines, other)):
             return True
     return False
+
+
+def _rivals(flat: Flat, lines: _Lines, step: float) -> list[_Candidate]:
+    """Combs of a picture made ``step`` smaller that may be those of another scale.
+
+    They are sought exactly along the lines that are known.
+    """
+    span = float(np.ptp(lines.ticks.x_px)) / step
+    own = lines.line.pitch_px / step
+    found: list[_Candidate] = []
+    for candidate in _every_comb(flat, lines.angle, step):
+        comb = candidate.comb
+        if abs(comb.pitch_px / own - 1) < OTHER_PITCH or not comb.may_rival(span):
+            continue
+        if not any(comb.repeats(other.comb) for other in found):
+            found.append(candidate)
+    return found[:MOST_RIVALS]
 
 
 def _differ(one: _Lines, two: _Lines) -> bool:
     """Whether lines are those of two rulers: no pitch is a multiple of the other.
 
-    A ruler's own fifths and tenths are; twice to four times as wide and with an order
-    of long and short is another ruler.
+    A ruler's own fifths and tenths are, and lie on its lines; wider ones that have an
+    order of long and short of their own are another ruler.
     """
     fine, coarse = sorted((one, two), key=lambda lines: lines.line.pitch_px)
     pitch, wide = fine.line.pitch_px, coarse.line.pitch_px
@@ -327,7 +400,37 @@ def _differ(one: _Lines, two: _Lines) -> bool:
     )
     if abs(wide / pitch / whole - 1) > OTHER_PITCH + AGREE_ERRORS * unsure:
         return True
-    return 1 < whole < 5 and read_graduation(coarse.ticks).every > 0
+    ordered = whole > 1 and read_graduation(coarse.ticks).every > 0
+    return ordered and (whole < 5 or not _lies_on(coarse, fine))
+
+
+def _lies_on(coarse: _Lines, fine: _Lines) -> bool:
+    """Whether some lines are among others: a ruler's own fifths or tenths."""
+    ticks, own = coarse.ticks, fine.ticks
+    back = np.linalg.inv(coarse.matrix[:, :2])
+    top, bottom = (
+        (
+            np.stack([ticks.x_px + ticks.slope * (y - ticks.row_px), y], 1)
+            - coarse.matrix[:, 2]
+        )
+        @ back.T
+        @ fine.matrix[:, :2].T
+        + fine.matrix[:, 2]
+        for y in (ticks.top_px, ticks.bottom_px)
+    )
+    # Short lines do not show how they lean: compared where they were measured.
+    way = (bottom - top)[:, 0] / np.maximum((bottom - top)[:, 1], 1.0)
+    x = top[:, 0] + way * (own.row_px - top[:, 1])
+    at = np.interp(x, own.x_px, own.index, left=np.nan, right=np.nan)
+    inside = ticks.seen & np.isfinite(at)
+    if inside.sum() < 0.5 * ticks.seen.sum():
+        return False
+    on = np.abs(at[inside] - np.round(at[inside])) < NEAR
+    low, high = np.median(own.top_px), np.median(own.bottom_px)
+    # Where long ones begin, short ones may be seen to end.
+    slack = fine.line.pitch_px
+    shared = ((top[:, 1] < high + slack) & (bottom[:, 1] > low - slack))[inside]
+    return bool(on.mean() > 0.5 and shared.mean() > 0.5)
 
 
 def _fits(um_per_px: float, expected: float | None) -> bool:

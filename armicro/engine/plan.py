@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from armicro.engine.cuda import Device
 from armicro.engine.manifest import Manifest, sha256_of
 from armicro.errors import EngineError
+from armicro.file import beside, create
 
 FORMAT = 1
 """Raised when plans are built differently by armicro itself."""
@@ -105,13 +105,14 @@ def write_plan(key: PlanKey, plan: bytes) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _require_private(folder)
-        # mkstemp gives mode 0600 and a name that nobody can foresee.
-        number, name = tempfile.mkstemp(dir=folder, suffix=".part")
-        with os.fdopen(number, "wb") as file:
+        # Two processes may build the same plan.
+        with (
+            beside(path, mark=f".{os.getpid()}") as part,
+            create(part, mode=0o600) as file,
+        ):
             file.write(hashlib.sha256(plan).hexdigest().encode() + b"\n" + plan)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
     except OSError as error:
         raise EngineError(
             f"TensorRT cache {folder}: {error.strerror or error}; "

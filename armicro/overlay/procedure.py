@@ -28,6 +28,7 @@ from armicro.errors import ArmicroError
 from armicro.field import Field, Pixels
 from armicro.overlay import paint
 from armicro.overlay.application import application
+from armicro.overlay.window import save_widget
 from armicro.overlay.words import RESEARCH_ONLY
 
 # ---------------------------------------------------------------------------
@@ -232,8 +233,12 @@ class ProcedureWindow(QWidget):
         self._guide.accept()
 
     def screenshot(self, path: Path) -> None:
-        """Save the window as it stands, as a PNG."""
-        self.grab().save(str(path))
+        """Save the window as it stands, as a PNG.
+
+        Raises:
+            DiskError: the file cannot be written.
+        """
+        save_widget(self, path)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 (Qt's name)
         """Stop; what was accepted is in the certificate already."""

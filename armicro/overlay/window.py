@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QBuffer, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from armicro.errors import ArmicroError
+from armicro.errors import DISK_REMEDY, ArmicroError, DiskError
+from armicro.file import write_whole
 from armicro.overlay import Feed, paint
 from armicro.overlay.canvas import Canvas, Eyepiece
 from armicro.overlay.guide import Goal, guide
@@ -50,6 +51,24 @@ _SAID_NS = 4_000_000_000
 _TREND_FROM_PX = 800
 
 Target = Finding | Revisit
+
+
+def save_widget(widget: QWidget, path: Path) -> None:
+    """Write a picture of a widget as it stands, as a PNG of its device pixels.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    widget.grab().save(buffer, "PNG")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, bytes(buffer.data().data()))
+    except OSError as error:
+        raise DiskError(
+            f"screenshot {path}: {error.strerror or error}; {DISK_REMEDY}"
+        ) from error
 
 
 class Window(QWidget):
@@ -171,16 +190,9 @@ class Window(QWidget):
         """Save the window as it stands, as a PNG of its device pixels.
 
         Raises:
-            ArmicroError: the file cannot be written.
+            DiskError: the file cannot be written.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArmicroError(
-                f"screenshot {path}: {error.strerror or error}; choose another folder"
-            ) from error
-        if not self.grab().save(str(path), "PNG"):
-            raise ArmicroError(f"screenshot {path}: not written; is the disk full?")
+        save_widget(self, path)
         return path
 
     def _show_canvas(self, newer: LiveField | None, now_ns: int) -> None:

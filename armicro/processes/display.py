@@ -22,6 +22,7 @@ import numpy as np
 
 from armicro.calibrate.certificate import Certificate
 from armicro.field import FieldHead, Overview, Pixels
+from armicro.file import write_whole
 from armicro.overlay.setting import Optics, Setting
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.overlay.view import Cut, cut_out
@@ -86,7 +87,7 @@ def run(job: Job, life: Life) -> None:
         rows = "".join(f"{span_ms:.3f}\n" for span_ms in feed.painted_ms)
         with contextlib.suppress(OSError):
             # A full disk has been told of elsewhere.
-            (job.folder / PAINTED).write_text(f"grab_to_painted_ms\n{rows}")
+            write_whole(job.folder / PAINTED, f"grab_to_painted_ms\n{rows}".encode())
 
 
 def setting_of(rig: Rig) -> Setting:

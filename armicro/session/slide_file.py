@@ -7,6 +7,7 @@ import numpy as np
 
 from armicro.errors import DiskError, SourceError
 from armicro.field import Pixels
+from armicro.file import beside
 from armicro.session.record import MapCard
 from armicro.slide.journal import Journal
 from armicro.slide.mosaic import Spot
@@ -155,9 +156,5 @@ def _write(
         um_per_px=card.um_per_px,
         tiles=there,
     )
-    part = target.with_name(f".{target.name}.part")
-    try:
+    with beside(target) as part:
         write_pyramid_file(part, sheet, draw, told)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from typing import Self
 
 import msgspec
 
-from armicro.errors import DiskError, SourceError
+from armicro.errors import DiskError, SourceError, one_line
 
 LONGEST_VALUE = 1 << 26
 """Bytes of one value: an overview or a tile is far smaller."""
@@ -28,6 +28,8 @@ _LEAST_STEPS = 100_000_000
 """Of SQLite's machine, which does some hundred million a second."""
 _STEPS_A_BYTE = 8
 """A check of all pages takes about one."""
+SAID = 160
+"""Letters of an error's words, some of which a stranger may have written."""
 _TABLE = re.compile(r"CREATE TABLE (\w+)")
 
 
@@ -62,15 +64,6 @@ _BROKEN = (
     RecursionError,
 )
 """What a value that is not what we wrote raises: SQLite keeps any type in a column."""
-
-
-def one_line(error: BaseException) -> str:
-    r"""What an error says, at most a line long: a stranger may have written some of it.
-
-    >>> one_line(ValueError("a\nb" + 200 * "c"))[:6]
-    'a bccc'
-    """
-    return " ".join(str(error).split())[:160]
 
 
 class Database:
@@ -242,7 +235,7 @@ class Database:
         except _BROKEN as error:
             raise SourceError(
                 f"{self._path}: damaged or not a {self._schema.noun} "
-                f"({one_line(error)}); {self._schema.damaged}"
+                f"({one_line(str(error), most=SAID)}); {self._schema.damaged}"
             ) from error
 
     @contextlib.contextmanager

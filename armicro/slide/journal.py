@@ -23,12 +23,12 @@ from typing import Any, NamedTuple, Self, TypeVar
 import msgspec
 import numpy as np
 
-from armicro.errors import SourceError
+from armicro.errors import SourceError, one_line
 from armicro.report import Account, FieldReport, Finding, Observation, Shown
 from armicro.rule import Count, ExtentUm, Share, cut_texts
 from armicro.slide.coverage import Ground, broken_ground
 from armicro.slide.crop import check_crop, decode_crop, encode_crop
-from armicro.slide.database import Database, one_line
+from armicro.slide.database import SAID, Database
 from armicro.slide.schema import JOURNAL
 
 Kind = TypeVar("Kind")
@@ -213,7 +213,8 @@ class Journal(Database):
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
             raise SourceError(
                 f"{self._path}: its entry {key!r} is not what this version writes "
-                f"({one_line(error)}); use the version of armicro that wrote it"
+                f"({one_line(str(error), most=SAID)}); use the version of armicro that "
+                "wrote it"
             ) from error
 
     def done(self) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from armicro.cascade.locate import (
+    LEAST_CANDIDATES,
     MOST_CANDIDATES,
     TOP_APART_UM,
     Point,
@@ -30,9 +31,10 @@ from armicro.report import Observation
 from armicro.slide.focus import is_sharp
 from armicro.verdict import SUSPICIOUS
 
-_BINS_A_CELL = 8
-"""Bins held for each finding kept: merging leaves one of at most 16 (those that a disc
-of ``merge_um`` touches), so that of 1200 findings at least 600 stay."""
+_BINS_MERGED = 16
+"""Merging leaves one of at most so many bins: those that a disc of it touches."""
+_BINS_A_CELL = _BINS_MERGED * LEAST_CANDIDATES // MOST_CANDIDATES
+"""Bins held for each finding kept, so that at least the least number stays."""
 
 SAME_LOOK = 0.95
 """Cosine of two feature vectors above which two views show one cell. With the shipped

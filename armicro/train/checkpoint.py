@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from armicro.errors import EngineError
+from armicro.errors import DiskError, EngineError
+from armicro.file import beside
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 """A training's last state and, with early stopping, its best running mean."""
@@ -39,12 +40,22 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint in one step."""
+    """Write a checkpoint in one step.
+
+    Raises:
+        DiskError: it could not be written; the last one stands.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     tensors = {key: value.contiguous() for key, value in checkpoint.tensors.items()}
-    save_file(tensors, part, {"facts": json.dumps(dict(checkpoint.facts))})
-    part.replace(path)
+    facts = {"facts": json.dumps(dict(checkpoint.facts))}
+    try:
+        with beside(path) as part:
+            save_file(tensors, part, facts)
+    except SafetensorError as error:
+        # A full disk comes as an error of the library's own.
+        raise DiskError(
+            f"{path}: {error}; free some space and go on with --resume"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

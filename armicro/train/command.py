@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 import torch
 
+from armicro import file
 from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError, SourceError
 from armicro.train.assemble import (
@@ -221,7 +222,7 @@ def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
         dataset, args.init, fovea_px=FOVEA_PX, backbone=args.backbone
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "baseline.json").write_text(json.dumps(table, indent=2), "utf-8")
+    file.write_whole(args.out / "baseline.json", json.dumps(table, indent=2).encode())
     sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
 
 

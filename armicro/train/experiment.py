@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from armicro.errors import SourceError
+from armicro.file import write_whole, written
 from armicro.metrics import Judged, auc, interval, judge, sensitivity_at
 from armicro.train.assemble import look_through
 from armicro.train.checkpoint import CHECKPOINT, read_checkpoint
@@ -159,7 +160,7 @@ def run_ablation(
             train_row(train, unseen(samples, train), start(), folder, used)
         runs.setdefault(name, []).append(dict(np.load(done)))
         table = judge_rows(runs, samples)
-        (out / "ablation.json").write_text(json.dumps(table, indent=2), "utf-8")
+        write_whole(out / "ablation.json", json.dumps(table, indent=2).encode())
     return table
 
 
@@ -216,7 +217,8 @@ def train_row(
     for group, own in held.items():
         alone = [replace(one, source=group) for one in own]
         logits[group] = logits_of(trained, cut_validation(alone, plan)[group][0])
-    np.savez(folder / "logits.npz", **logits)  # type: ignore[arg-type]
+    with written(folder / "logits.npz") as file:
+        np.savez(file, **logits)  # type: ignore[arg-type]
     (folder / CHECKPOINT).unlink()
 
 
@@ -301,7 +303,7 @@ def measure_fovea(
             {"view_px": view_px, "cells": len(val)}
             | {f"auc_{name}": round(value, 4) for name, value in scores.items()}
         )
-        (out / "fovea.json").write_text(json.dumps(table, indent=2), "utf-8")
+        write_whole(out / "fovea.json", json.dumps(table, indent=2).encode())
     return table
 
 

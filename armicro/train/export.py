@@ -25,6 +25,7 @@ from torch import nn
 
 from armicro.errors import EngineError
 from armicro.field import Pixels
+from armicro.file import write_whole
 from armicro.source.phantom import UM_PER_PX, paint_field
 from armicro.train.networks import HighResolution, LowResolution, SlideRnn
 from armicro.verdict import HR_TILE_PX
@@ -307,9 +308,9 @@ def keep_finished(folder: Path, done: Finished) -> None:
     """Write a finished network; its figures last, so that half a one has none."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES).unlink(missing_ok=True)
-    (folder / "fp32.onnx").write_bytes(done.fp32.SerializeToString())
-    (folder / "shipped.onnx").write_bytes(done.shipped.SerializeToString())
-    (folder / FIGURES).write_text(json.dumps(dict(done.figures)), "utf-8")
+    write_whole(folder / "fp32.onnx", done.fp32.SerializeToString())
+    write_whole(folder / "shipped.onnx", done.shipped.SerializeToString())
+    write_whole(folder / FIGURES, json.dumps(dict(done.figures)).encode())
 
 
 def is_finished(folder: Path, trained: Path) -> bool:

@@ -8,6 +8,7 @@ group, as a laboratory would.
 """
 
 import csv
+import io
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -25,6 +26,7 @@ from armicro.engine import Array, Engine
 from armicro.engine.manifest import Manifest
 from armicro.errors import EngineError
 from armicro.field import Field, Pixels, Place
+from armicro.file import written
 from armicro.train.augment import augment
 from armicro.train.data import AnnotatedField, Crop, Dataset
 from armicro.train.networks import Head
@@ -281,8 +283,10 @@ def samples_of(finds: Finds, pictures: Sequence[AnnotatedField]) -> list[Sample]
 
 def write_found(path: Path, samples: Sequence[Sample]) -> None:
     """Write the samples, so that a resumed training draws the same ones."""
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        written(path) as whole,
+        io.TextIOWrapper(whole, "utf-8", newline="") as stream,
+    ):
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for one in samples:
@@ -290,7 +294,6 @@ def write_found(path: Path, samples: Sequence[Sample]) -> None:
             source = one.picture.source
             row = (source, one.picture.name, f"{x:.1f}", f"{y:.1f}", int(one.lesion))
             writer.writerow(row)
-    part.replace(path)
 
 
 def read_found(path: Path, pictures: Sequence[AnnotatedField]) -> list[Sample]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError
+from armicro.file import write_whole, written
 from armicro.train.checkpoint import Checkpoint
 from armicro.train.data import Dataset
 from armicro.train.locate import LocationSettings
@@ -46,9 +47,10 @@ def write_set(
     folder.mkdir(parents=True, exist_ok=True)
     files = [f"{network}.onnx" for network in models]
     for network, model in models.items():
-        (folder / f"{network}.onnx").write_bytes(model.SerializeToString())
+        write_whole(folder / f"{network}.onnx", model.SerializeToString())
     arrays: dict[str, Any] = dict(golden)
-    np.savez_compressed(folder / "golden.npz", **arrays)
+    with written(folder / "golden.npz") as file:
+        np.savez_compressed(file, **arrays)
     files.append("golden.npz")
     size = sum((folder / file).stat().st_size for file in files)
     # Only an INT8 set is ever committed, so only it has to be small.
@@ -72,7 +74,7 @@ def write_manifest(
         "description": DESCRIPTION,
     }
     text = to_toml({**head, "files": digests, **tables})
-    (folder / "manifest.toml").write_text(text, encoding="utf-8")
+    write_whole(folder / "manifest.toml", text.encode())
 
 
 def to_toml(table: Mapping[str, Any], path: str = "") -> str:
@@ -119,7 +121,7 @@ def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> No
             if isinstance(value, int | float) or key == "command"
         }
         table["metrics"][name] = kept
-    path.write_text(to_toml(table), encoding="utf-8")
+    write_whole(path, to_toml(table).encode())
 
 
 def without_paths(command: str, data: Path, folder: Path) -> str:

@@ -159,9 +159,10 @@ def summary(metrics: Mapping[str, Any]) -> str:
     lines.append(f"{metrics['n_positive']} positive, {metrics['n_negative']} negative")
     if "scored_over" in metrics:
         lines.append(metrics["scored_over"])
-        lines.append(f"{metrics['n_not_scored']} not scored")
+    if "n_not_scored" in metrics:
+        lines.append(f"{metrics['n_not_scored']} not scored, and in no figure")
     lines += [
-        f"  {one_line(each['slide'])}: {each['reason']}"
+        f"  {one_line(each.get('slide') or each['field'])}: {each['reason']}"
         for each in metrics.get("not_scored", ())
     ]
     for source, figures in metrics.get("by_source", {}).items():
@@ -265,14 +266,25 @@ def write_fields(
     seen: Sequence[SeenField], args: argparse.Namespace, networks: NetworkSet
 ) -> dict[str, Any]:
     """Write the folder of fields that went through the cascade."""
-    judged = judge_fields(seen)
+    looked = [field for field in seen if not field.refused]
+    missing = [
+        {"field": field.name, "reason": field.refused}
+        for field in seen
+        if field.refused
+    ]
+    judged = judge_fields(looked)
     figures = judge(judged)
-    extra = field_figures(seen) | {
+    extra = field_figures(looked) | {
+        "fields": len(seen),
+        "n_not_scored": len(missing),
+        "not_scored": missing,
+    }
+    extra |= {
         f"field_{name}": value
         for name, value in figures.items()
         if name == "auc" or name.startswith("auc_")
     }
-    names = {"name": [field.name for field in seen]}
+    names = {"name": [field.name for field in looked]}
     return write_folder(args, networks.provenance, judged, names, figures | extra)
 
 

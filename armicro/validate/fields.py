@@ -1,8 +1,10 @@
 """The whole cascade on single fields: does it find each lesion cell, and what else?
 
 Every field is taken for a slide of its own, so that findings of different fields do not
-meet. A lesion is found when its nucleus lies inside the HR tile (62 µm) of a finding
-with HR probability 0.5 or above (DESIGN.md).
+meet. One that the cascade refuses to look at is in no figure, since a score of 0 would
+flatter normal fields; it is listed with its reason. A lesion is found when its nucleus
+lies inside the HR tile (62 µm) of a finding with HR probability 0.5 or above
+(DESIGN.md).
 """
 
 from collections.abc import Sequence
@@ -46,8 +48,8 @@ class SeenField:
     """(n,) HR probability."""
     lesions_xy_um: NDArray[np.float64]
     """(m, 2)"""
-    refused: bool = False
-    """The cascade did not look: scale, light or focus. It counts as no finding."""
+    refused: str = ""
+    """Why the cascade did not look (scale, light, focus); empty: it did."""
 
     @property
     def found(self) -> NDArray[np.bool_]:
@@ -117,7 +119,7 @@ def seen_picture(
         np.array([(f.x_um, f.y_um) for f in ranked], float).reshape(-1, 2),
         np.array([f.hr_probability for f in ranked], float),
         lesions_xy_um,
-        refused=report.state not in LOOKED_AT,
+        refused="" if report.state in LOOKED_AT else report.reason or report.state,
     )
 
 
@@ -132,7 +134,7 @@ def judge_fields(seen: Sequence[SeenField]) -> Judged:
 
 
 def field_figures(seen: Sequence[SeenField]) -> dict[str, Any]:
-    """Return the cascade's figures with intervals over fields."""
+    """Return the cascade's figures with intervals over the fields it looked at."""
     names = np.array([field.name for field in seen])
     found = [field.found for field in seen]
     called = [int((field.probability >= SUSPICIOUS).sum()) for field in seen]
@@ -143,7 +145,7 @@ def field_figures(seen: Sequence[SeenField]) -> dict[str, Any]:
         return sum(int(found[row].sum()) for row in rows) / total if total else np.nan
 
     def per_field(rows: NDArray[np.int64]) -> float:
-        return float(np.mean([called[row] for row in rows]))
+        return float(np.mean([called[row] for row in rows])) if len(rows) else np.nan
 
     def top_rate(rows: NDArray[np.int64]) -> float:
         held = [rate for row in rows if (rate := rates[row]) is not None]
@@ -162,10 +164,7 @@ def field_figures(seen: Sequence[SeenField]) -> dict[str, Any]:
         basis = basis_of(counted, np.ones(len(counted), bool))
         limits = wider(interval(figure, names), value, basis, bounds)
         table |= told(name, value, limits, basis)
-    table["fields"] = len(seen)
-    table["fields_refused"] = sum(field.refused for field in seen)
     table["lesions"] = sum(len(field.lesions_xy_um) for field in seen)
-    table["candidates_per_field"] = round(
-        float(np.mean([len(field.probability) for field in seen])), 3
-    )
+    candidates = sum(len(field.probability) for field in seen)
+    table["candidates_per_field"] = round(candidates / len(seen), 3) if seen else None
     return table

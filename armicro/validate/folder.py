@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from armicro import __version__
 from armicro.errors import SourceError, missing_extra
+from armicro.file import write_whole, written
 from armicro.metrics import Judged, auc, calibration, curve, share_bounds
 
 # ---------------------------------------------------------------------------
@@ -54,6 +56,12 @@ def open_figure(title: str) -> tuple[Any, Any]:
     return figure, axes
 
 
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG."""
+    with written(path) as file:
+        figure.savefig(file, dpi=120, format="png")
+
+
 def plot_roc(judged: Judged, path: Path, title: str) -> None:
     """Draw the ROC curve."""
     figure, axes = open_figure(title)
@@ -65,7 +73,7 @@ def plot_roc(judged: Judged, path: Path, title: str) -> None:
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity")
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_precision_recall(judged: Judged, path: Path, title: str) -> None:
@@ -75,7 +83,7 @@ def plot_precision_recall(judged: Judged, path: Path, title: str) -> None:
     axes.plot(true_rate, precision)
     axes.axhline(judged.lesion.mean(), linestyle="--", color="grey", linewidth=0.8)
     axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_calibration(judged: Judged, path: Path, title: str) -> None:
@@ -92,7 +100,7 @@ def plot_calibration(judged: Judged, path: Path, title: str) -> None:
     axes.errorbar(shown, share, yerr=beyond, fmt="o-", elinewidth=0.8)
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8)
     axes.set(xlabel="probability shown", ylabel="share of lesions")
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_histogram(judged: Judged, path: Path, title: str) -> None:
@@ -104,7 +112,7 @@ def plot_histogram(judged: Judged, path: Path, title: str) -> None:
         axes.hist(own, bins=bins, alpha=0.6, label=label)
     axes.set(xlabel="score", ylabel="count")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_features(
@@ -146,7 +154,7 @@ def plot_features(
     figure.legend(loc="outside lower center", ncols=3, fontsize=7)
     axes.set_xticks([])
     axes.set_yticks([])
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def choose_evenly(label: NDArray[np.str_], most: int) -> NDArray[np.int64]:
@@ -220,8 +228,11 @@ def write_folder(
         "command": " ".join(["armicro", "validate", *sys.argv[2:]]),
     }
     text = json.dumps(metrics, indent=2, ensure_ascii=False)
-    (args.out / "metrics.json").write_text(text, encoding="utf-8")
-    with (args.out / "scores.csv").open("w", newline="", encoding="utf-8") as stream:
+    write_whole(args.out / "metrics.json", text.encode())
+    with (
+        written(args.out / "scores.csv") as whole,
+        io.TextIOWrapper(whole, "utf-8", newline="") as stream,
+    ):
         writer = csv.writer(stream)
         writer.writerow([name, "group", "class", "lesion", "score", *others])
         for row in zip(

@@ -28,6 +28,7 @@ from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
 from armicro.errors import SourceError, missing_extra
 from armicro.field import Pixels
+from armicro.file import write_whole
 from armicro.metrics import Judged, judge, judge_figure
 from armicro.pipeline import Pipeline
 from armicro.report import Account, Finding
@@ -227,9 +228,7 @@ def read_slide(task: SlideTask) -> str:
         "engine": engine,
         "made_with": made,
     }
-    part = task.result.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2), "utf-8")
-    part.replace(task.result)
+    write_whole(task.result, json.dumps(content, indent=2).encode())
     return task.slide
 
 
@@ -247,7 +246,7 @@ def write_sheet(best: Iterable[Pixels], path: Path) -> None:
     side = (SHOWN_PX, SHOWN_PX)
     crops = [cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in best]
     crops += [np.full((*side, 3), 255, np.uint8)] * (TOP_SHOWN - len(crops))
-    cv2.imwrite(str(path), np.hstack(crops)[..., ::-1])
+    write_whole(path, cv2.imencode(".jpg", np.hstack(crops)[..., ::-1])[1].tobytes())
 
 
 Outcome = tuple[str, SourceError | None]

@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -74,19 +75,26 @@ def _print(
 
 def bench_refusals(each: int) -> None:
     taken: list[str] = []
-    count = 0
+    seconds: list[tuple[float, str]] = []
     for name, picture in _others(each):
-        count += 1
+        begun = time.process_time()
         try:
             reading = measure_ruler(picture, division_um=10)
         except CalibrationError:
+            seconds.append((time.process_time() - begun, name))
             continue
         taken.append(f"{name} ({reading.um_per_px:.3f} µm/px)")
+    count = len(seconds) + len(taken)
     print(f"no rulers                  {count}, taken for one: {len(taken)} {taken}")
+    slowest, name = max(seconds)
+    print(f"slowest refusal            {slowest:.1f} s of CPU: {name}")
 
 
 def _others(each: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     yield from not_rulers()
+    for name, picture in islice(not_rulers(), 0, None, 5):
+        # A camera's 12 megapixels, the pattern as fine as it was.
+        yield f"{name}, 4000x3000", np.tile(picture, (5, 5, 1))
     folder = os.environ.get("ARMICRO_DATA", "")
     for inner in ("cric/images", "focus_stack", "overlap_chain/images"):
         files = sorted((Path(folder) / inner).glob("*.*")) if folder else []

@@ -84,6 +84,34 @@ def draw(design: Design, view: View) -> NDArray[np.uint8]:
     return _photograph(ink, view, rng)
 
 
+def draw_pair(view: View, *, ratio: float, stacked: bool) -> NDArray[np.uint8]:
+    """Two rulers apart from each other in one picture, at any rotation.
+
+    Args:
+        view: of the first one.
+        ratio: µm per pixel of the second to that of the first.
+        stacked: one over the other; else one after the other.
+    """
+    px = DIVISION_UM / view.um_per_px
+    reach = 0.14 * min(view.width_px, view.height_px)
+    pictures = []
+    for turn, um_per_px in enumerate((view.um_per_px, view.um_per_px * ratio)):
+        px = DIVISION_UM / um_per_px
+        long = min(6.0, 2 * reach / px)
+        design = Design(
+            divisions=200, numerals=False, short=long / 2, middle=0.75 * long, long=long
+        )
+        if stacked:
+            # Turned, it still leaves the picture on both sides.
+            centre = (100.3, (2.5 * reach * turn - 0.1 * reach) / px)
+        else:
+            centre = (-20 / px, long / 2) if turn else (200 + 20 / px, long / 2)
+        seen = replace(view, um_per_px=um_per_px, centre=centre, seed=turn)
+        pictures.append(draw(design, seen))
+    dark = np.maximum if view.bright else np.minimum
+    return np.asarray(dark(*pictures), np.uint8)
+
+
 def _ruler_coordinates(view: View) -> tuple[Floats, Floats, float]:
     """Along and across the ruler in divisions, and the width of a pixel."""
     y, x = np.mgrid[: view.height_px, : view.width_px].astype(np.float32)

@@ -11,6 +11,7 @@ import pytest
 
 from armicro.__main__ import main
 from armicro.calibrate.overlap import find_overlap
+from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from tests.cells import draw_cells
 
@@ -85,6 +86,62 @@ def test_what_lies_on_the_sensor_places_no_field() -> None:
         for seed in (5, 6)
     )
     assert not find_overlap(a.astype(np.uint8), b.astype(np.uint8)).found
+
+
+def draw_repeating(kind: str, *, pitch_px: float, turn_deg: float) -> list[Pixels]:
+    """Two fields of a pattern, the second 250 px right of the first and 31 below."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:700, :1100].astype(np.float64)
+    cos, sin = np.cos(np.deg2rad(turn_deg)), np.sin(np.deg2rad(turn_deg))
+    u, v = (x * cos + y * sin) / pitch_px, (y * cos - x * sin) / pitch_px
+    ink = {
+        "dots": np.hypot(u % 1 - 0.5, v % 1 - 0.5) < 0.3,
+        "grid": (u % 1 < 0.12) | (v % 1 < 0.12),
+        "stripes": u % 1 < 0.5,
+        "checks": (np.floor(u) + np.floor(v)) % 2,
+        "one edge": u < 10,
+        "one line": np.abs(u - 10) < 0.1,
+    }[kind]
+    scene = cv2.GaussianBlur(0.85 - 0.6 * ink.astype(np.float32), (0, 0), 1.2)
+    fields = [scene[0:480, 0:640], scene[31:511, 250:890]]
+    noisy = [field + rng.normal(0, 0.015, field.shape) for field in fields]
+    grey = [(np.clip(field, 0, 1) * 255).astype(np.uint8) for field in noisy]
+    return [np.repeat(field[..., None], 3, axis=2) for field in grey]
+
+
+@pytest.mark.parametrize("kind", ["dots", "grid", "stripes", "checks"])
+@pytest.mark.parametrize(("pitch_px", "turn_deg"), [(40.0, 0.0), (25.0, 17.0)])
+def test_pictures_that_repeat_are_refused_with_the_remedy(
+    kind: str, pitch_px: float, turn_deg: float
+) -> None:
+    a, b = draw_repeating(kind, pitch_px=pitch_px, turn_deg=turn_deg)
+    with pytest.raises(CalibrationError, match=r"repeat.*cells or tissue.*--expect-px"):
+        find_overlap(a, b)
+
+
+@pytest.mark.parametrize("kind", ["one edge", "one line"])
+def test_what_runs_one_way_once_is_no_repeat_and_no_place(kind: str) -> None:
+    a, b = draw_repeating(kind, pitch_px=40.0, turn_deg=17.0)
+    assert not find_overlap(a, b).found
+
+
+@pytest.mark.parametrize("kind", ["dots", "grid"])
+def test_a_repeating_picture_lies_where_it_is_expected(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = draw_repeating(kind, pitch_px=40.0, turn_deg=5.0)
+    a, b = (
+        write(tmp_path / f"{name}.png", field)
+        for name, field in zip("ab", pair, strict=True)
+    )
+    command = ["calibrate", "overlap", a, b, "--json", "--expect-px"]
+    assert main([*command, "256", "25"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["dx_px"] == pytest.approx(250, abs=0.5)
+    assert told["dy_px"] == pytest.approx(31, abs=0.5)
+    # Half a period from everything that fits.
+    assert main([*command, "270", "31"]) == 2
+    assert "repeat" in capsys.readouterr().err
 
 
 def test_unreadable_picture_is_bad_input(

@@ -11,7 +11,7 @@ from armicro.calibrate.reading import combine
 from armicro.calibrate.scale import measure_ruler
 from armicro.command.calibrate.picture import read_pictures
 from armicro.errors import CalibrationError
-from tests.calibrate.micrometer import Design, View, case, draw
+from tests.calibrate.micrometer import Design, View, case, draw, draw_pair
 
 SMALL = View(um_per_px=0.5, width_px=800, height_px=600, noise=0.02)
 
@@ -100,6 +100,20 @@ def test_two_rulers_of_different_scale_are_told(other: float, way: str) -> None:
         measure_ruler(picture, division_um=10)
 
 
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize(
+    ("ratio", "rotation_deg"), [(1.03, 20.0), (1.5, 45.0), (2.0, 20.0), (10.0, 33.0)]
+)
+def test_two_rulers_are_told_at_any_rotation(
+    ratio: float, rotation_deg: float, stacked: bool
+) -> None:
+    um_per_px = 0.15 if ratio > 3 else 0.7
+    view = replace(SMALL, um_per_px=um_per_px, rotation_deg=rotation_deg, width_px=1100)
+    picture = draw_pair(view, ratio=ratio, stacked=stacked)
+    with pytest.raises(CalibrationError, match="two scales"):
+        measure_ruler(picture, division_um=10)
+
+
 def test_long_ticks_alone_are_not_taken_for_divisions() -> None:
     # Only the far ends of every tenth tick reach into the picture.
     design = Design(numerals=False, fifths=False, long=40)
@@ -121,6 +135,31 @@ def test_scale_that_the_objective_cannot_make_is_refused() -> None:
     picture = draw(Design(), SMALL)
     with pytest.raises(CalibrationError, match="implausible"):
         measure_ruler(picture, division_um=10, expected=0.25)
+
+
+@pytest.mark.parametrize(
+    ("level", "noise", "specks", "words"),
+    [
+        (200, 0.0, 0, "no ruler found: the picture is empty"),
+        (200, 1.0, 0, "no ruler found: the picture is empty"),
+        (200, 4.0, 0, "no ruler found: the picture is empty"),
+        (120, 2.0, 12, "no ruler found: the picture is empty"),
+        (2, 1.0, 0, "no ruler found: the picture is dark"),
+    ],
+)
+def test_empty_glass_is_refused_as_such(
+    level: int, noise: float, specks: int, words: str
+) -> None:
+    rng = np.random.default_rng(specks)
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    light = level * (1 - 0.1 * (x * x + y * y))[..., None]
+    picture = np.clip(light + rng.normal(0, noise, (300, 400, 3)), 0, 255)
+    picture = picture.astype(np.uint8)
+    for _ in range(specks):
+        centre = int(rng.integers(400)), int(rng.integers(300))
+        cv2.circle(picture, centre, int(rng.integers(1, 3)), (60, 60, 60), -1)
+    with pytest.raises(CalibrationError, match=words):
+        measure_ruler(picture, division_um=10)
 
 
 def test_nothing_and_noise_are_refused() -> None:

@@ -83,8 +83,8 @@ def test_drawn_fields_are_drawn_and_judged(tiny_set: Path, tmp_path: Path) -> No
     assert metrics["lesion_recall"] > 0.5
 
 
-def test_fields_that_the_cascade_refuses_are_counted_and_still_judged(
-    drawn: Path, tiny_set: Path, tmp_path: Path
+def test_fields_that_the_cascade_refuses_are_listed_and_in_no_figure(
+    drawn: Path, tiny_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(drawn, tmp_path / "data")
     cv2.imwrite(str(tmp_path / "data" / "images" / "dark.png"), np.zeros((700, 900, 3)))
@@ -95,11 +95,29 @@ def test_fields_that_the_cascade_refuses_are_counted_and_still_judged(
     fields.write_text("\n".join([f"{header},bethesda", first, far, dark]))
     options = ["--out", str(tmp_path), "--engines", str(tiny_set), "--no-plots"]
     arguments = [str(tmp_path / "data" / "cells.csv"), "--fields", str(fields)]
-    assert main(["validate", "fields", *arguments, *options]) == 0
+    assert main(["validate", "fields", *arguments, *options]) == 1
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["fields_refused"] == 2
     assert metrics["fields"] == 3
-    assert metrics["n_negative"] == 2
+    assert metrics["n_not_scored"] == 2
+    assert {each["field"] for each in metrics["not_scored"]} == {"7.png", "dark.png"}
+    assert all(each["reason"] for each in metrics["not_scored"])
+    assert (metrics["n_positive"], metrics["n_negative"]) == (1, 0)
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 2
+    assert "2 not scored, and in no figure" in capsys.readouterr().out
+
+
+def test_fields_that_are_all_refused_have_no_figure(
+    drawn: Path, tiny_set: Path, tmp_path: Path
+) -> None:
+    far = tmp_path / "fields.csv"
+    far.write_text("image,um_per_px,split,slide_group\n3.png,2.0,val,3.png\n")
+    shutil.copytree(drawn / "images", tmp_path / "images")
+    arguments = [str(drawn / "cells.csv"), "--fields", str(far), "--no-plots"]
+    options = ["--out", str(tmp_path / "out"), "--engines", str(tiny_set)]
+    assert main(["validate", "fields", *arguments, *options]) == 1
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["n_not_scored"], metrics["auc"]) == (1, None)
+    assert metrics["findings_per_field"] is None
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,15 @@ a pitch too fine misses half its ticks, one too coarse leaves half the peaks ove
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.ruler.fit import OTHER_PITCH
 from armicro.calibrate.ruler.prepare import Floats
 
-BANDS_PX = (6, 20, 60)
-WIDTHS_PX = (1.0, 1.7, 3.0, 5.0, 9.0, 16.0, 28.0)
-"""Half widths of the lines sought."""
 NEAR = 0.2
 """A tick may lie this share of a pitch beside its place."""
 MAX_MISSES = 3
@@ -27,6 +26,21 @@ LEAST_RIVAL = 8
 SAME_PITCH = 0.05
 BEST_ROWS = 8
 """Bands of one height, line width and polarity that are looked at."""
+
+
+class _Grain(NamedTuple):
+    """What is sought in a picture."""
+
+    bands_px: tuple[int, ...]
+    """Heights of the bands."""
+    widths_px: tuple[float, ...]
+    """Half widths of the lines."""
+    most: int
+    """Bands that are looked at closely."""
+
+
+COARSE = _Grain((6, 20, 60), (1.0, 1.7, 3.0, 5.0, 9.0, 16.0, 28.0), 120)
+FINE = _Grain((10, 30), (1.0, 1.7, 3.0), 60)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,20 +65,43 @@ class Comb:
         """Teeth within its span that were not seen."""
         return int(self.index[-1]) + 1 - len(self.index)
 
-    def resembles(self, other: "Comb", *, share: float = SAME_PITCH) -> bool:
+    def resembles(self, other: "Comb") -> bool:
         """Whether another comb is of the same lines, or of others of their pitch."""
         ratio = self.pitch_px / other.pitch_px
-        return self.sign == other.sign and abs(ratio - 1) < share
+        return self.sign == other.sign and abs(ratio - 1) < SAME_PITCH
 
-    def may_rival(self, other: "Comb") -> bool:
-        """Whether another comb may be a scale of its own, no part of this one's."""
-        count = len(other.index)
+    def repeats(self, other: "Comb") -> bool:
+        """Whether another comb is of the same lines, in other rows perhaps."""
+        pitch = self.pitch_px
+        return bool(
+            abs(pitch / other.pitch_px - 1) < OTHER_PITCH
+            and abs(self.row_px - other.row_px) < pitch
+            and self.x_px[0] < other.x_px[-1]
+            and self.x_px[-1] > other.x_px[0]
+        )
+
+    def may_rival(self, span_px: float) -> bool:
+        """Whether it may be a scale of its own beside one of such a length."""
+        count = len(self.index)
         return bool(
             count >= LEAST_RIVAL
-            and other.missing <= 0.1 * count
-            and other.extras <= 0.3 * count
-            and np.ptp(other.x_px) > 0.25 * np.ptp(self.x_px)
+            and self.missing <= 0.1 * count
+            and self.extras <= 0.3 * count
+            and np.ptp(self.x_px) > 0.25 * span_px
         )
+
+    def points_xy_px(
+        self, matrix: NDArray[np.float64], step: float
+    ) -> NDArray[np.float64]:
+        """(n, 2): where its lines cross its row in a picture ``step`` larger.
+
+        Args:
+            matrix: 2x3, from pixels of the smaller picture to those it has here.
+            step: how many times larger.
+        """
+        points = np.stack([self.x_px, np.full_like(self.x_px, self.row_px)], axis=1)
+        flat = (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+        return np.asarray((flat + 0.5) * step - 0.5, np.float64)
 
     def carried(
         self, old: NDArray[np.float64], new: NDArray[np.float64], step: float
@@ -76,9 +113,7 @@ class Comb:
             new: 2x3, from pixels of the larger picture to those it will have.
             step: how many times larger.
         """
-        points = np.stack([self.x_px, np.full_like(self.x_px, self.row_px)], axis=1)
-        flat = (points - old[:, 2]) @ np.linalg.inv(old[:, :2]).T
-        moved = ((flat + 0.5) * step - 0.5) @ new[:, :2].T + new[:, 2]
+        moved = self.points_xy_px(old, step) @ new[:, :2].T + new[:, 2]
         return replace(
             self,
             x_px=moved[:, 0],
@@ -98,28 +133,30 @@ class _Band:
     promise: float
 
 
-def find_combs(turned: Floats, seen: Floats, *, most: int) -> list[Comb]:
+def find_combs(turned: Floats, seen: Floats, *, fine: bool = False) -> list[Comb]:
     """The best combs in a turned picture, best first.
 
     Args:
         turned: (height, width) local contrast, lines upright.
         seen: (height, width), 1 where the picture is.
-        most: how many bands are looked at closely.
+        fine: only what a picture made smaller does not show.
     """
-    bands = sorted(_bands(turned, seen), key=lambda band: -band.promise)
+    grain = FINE if fine else COARSE
+    most = grain.most
+    bands = sorted(_bands(turned, seen, grain), key=lambda band: -band.promise)
     combs = [comb for band in bands[:most] for comb in _tracks(band)]
     return sorted(combs, key=lambda comb: -comb.score)
 
 
-def _bands(turned: Floats, seen: Floats) -> Iterator[_Band]:
+def _bands(turned: Floats, seen: Floats, grain: _Grain) -> Iterator[_Band]:
     high = turned - cv2.GaussianBlur(turned, (0, 0), 2.0)
     noise = 1.3 * float(np.median(np.abs(high[seen > 0.5]))) + 1e-4
-    for height in BANDS_PX:
+    for height in grain.bands_px:
         step = max(2, height // 2)
         rows = np.arange(height // 2, turned.shape[0] - height // 2, step)
         mean = blur_rows(turned, height)[rows]
         whole = blur_rows(seen, height)[rows] > 0.99
-        for sigma in WIDTHS_PX:
+        for sigma in grain.widths_px:
             if sigma * 12 > turned.shape[1] or (sigma > 9 and height < 20):
                 continue
             inner = cv2.erode(whole.astype(np.uint8), np.ones((1, int(2 * sigma) | 1)))
@@ -253,23 +290,23 @@ def _longest_run(near: NDArray[np.bool_]) -> int:
 
 def _follow(x: NDArray[np.float64], start: int, pitch: float) -> dict[int, int]:
     """Tooth number to peak number, from ``start`` to the right."""
+    # Numbers of Python's own: a million steps of numpy's would take seconds.
+    places: list[float] = x.tolist()
     found = {0: start}
-    last, tooth, misses = float(x[start]), 0, 0
+    last, tooth, misses = places[start], 0, 0
     while misses <= MAX_MISSES:
         tooth += 1
         expected = last + pitch * (misses + 1)
-        if expected > x[-1] + NEAR * pitch:
+        if expected > places[-1] + NEAR * pitch:
             break
-        at = bisect_left(x, expected)
-        at = min(
-            (i for i in (at - 1, at) if 0 <= i < len(x)),
-            key=lambda i: abs(x[i] - expected),
-        )
-        if abs(x[at] - expected) > NEAR * pitch:
+        at = min(bisect_left(places, expected), len(places) - 1)
+        if at > 0 and expected - places[at - 1] <= abs(places[at] - expected):
+            at -= 1
+        if abs(places[at] - expected) > NEAR * pitch:
             misses += 1
             continue
-        step = (x[at] - last) / (misses + 1)
+        step = (places[at] - last) / (misses + 1)
         pitch += 0.15 * (step - pitch)
-        last, misses = float(x[at]), 0
+        last, misses = places[at], 0
         found[tooth] = at
     return found

@@ -11,6 +11,8 @@ READING_ERROR = 2e-4
 see tests/benchmarks/bench_scale.py for how errors compare with what is stated."""
 OTHER_PITCH = 0.006
 """Pitches that differ by this share are those of two scales."""
+MOST_FIT = 0.7
+"""Share of the ticks that lie on one curve, else there may be two."""
 LEAST_PIECE = 8
 """Ticks from which a pitch is told well enough to call another one different."""
 
@@ -66,6 +68,9 @@ def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
     error = np.sqrt(scatter**2 + (0.5 * smooth) ** 2 + (READING_ERROR * pitch) ** 2)
     bend = float(slopes[-1] - slopes[0]) / pitch if smooth else 0.0
     breaks = _breaks(index[used], x[used], rms)
+    if used.mean() < MOST_FIT:
+        # What was left out may be the other ruler.
+        breaks |= _breaks(index, x, float(np.sqrt(np.mean((x - curve(index)) ** 2))))
     return Line(pitch, float(error), residual, used, bend, rms, breaks)
 
 

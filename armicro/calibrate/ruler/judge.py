@@ -13,6 +13,8 @@ from armicro.calibrate.ruler.tick import Ticks
 LEAST_TICKS = 5
 PLAIN_TICKS = 8
 """With fewer, they must lie twice as true."""
+MOST_MISSING, MOST_EXTRAS = 0.2, 0.35
+"""Of the ticks seen."""
 ODD = 0.2
 WIDEST = 0.65
 """Of the pitch; equal lines are to be narrower than their gaps."""
@@ -30,22 +32,36 @@ EQUAL_TICKS = 12
 """So many alike are more than a ruler of a hundred divisions has tenths."""
 
 
-def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
-    """Why these are not equally spaced lines; empty where they are."""
-    count = int(line.used.sum())
+def not_whole(count: int, missing: int, extras: int) -> str:
+    """Why so many teeth are no row of ticks; empty where they are.
+
+    Args:
+        count: teeth seen.
+        missing: not seen between them.
+        extras: what lies between them and is none.
+    """
     if count < LEAST_TICKS:
         return (
             f"too few ticks: {count} seen, expected at least {LEAST_TICKS}; use a "
             "lower magnification or bring more of the ruler into view"
         )
-    missing = int(np.ptp(ticks.index[ticks.seen][line.used])) + 1 - count
-    if missing > 0.2 * count or comb.extras > 0.35 * count:
+    if missing > MOST_MISSING * count or extras > MOST_EXTRAS * count:
         return (
             f"not a ruler: {count} lines fit equal distances, {missing} are missing "
-            f"and {comb.extras} are between them; expected an unbroken row of ticks; "
+            f"and {extras} are between them; expected an unbroken row of ticks; "
             "clean the slide or bring the ruler into view"
         )
-    return TWO_SCALES if line.breaks else _not_even(ticks, line)
+    return ""
+
+
+def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
+    """Why these are not equally spaced lines; empty where they are."""
+    count = int(line.used.sum())
+    missing = int(np.ptp(ticks.index[ticks.seen][line.used])) + 1 - count
+    doubt = not_whole(count, missing, comb.extras)
+    if doubt or line.breaks:
+        return doubt or TWO_SCALES
+    return _not_even(ticks, line)
 
 
 def _not_even(ticks: Ticks, line: Line) -> str:
@@ -120,6 +136,17 @@ def not_lines(ticks: Ticks, line: Line, *, again: bool) -> str:
             "for a grid or dots name --pattern"
         )
     return ""
+
+
+def not_finest(line: Line, parts: int) -> str:
+    """Why lines are not the finest, by the parts that their distance is divided in."""
+    if parts == 1:
+        return ""
+    return (
+        f"ambiguous pitch: lines {line.pitch_px:.1f} px apart with fainter ones at "
+        f"1/{parts} of that between them; expected the finest division to be plain; "
+        "focus, raise the contrast, or use a higher magnification"
+    )
 
 
 def not_divisions(ticks: Ticks, line: Line, graduation: Graduation) -> str:

@@ -11,6 +11,14 @@ ROUND = 0.05
 """An eyepiece's rim lies within this share of its radius of a circle."""
 
 
+DARK = 16
+"""Of 255."""
+PLAIN_CONTRAST = (0.01, 0.05)
+"""From the least to the most by which something differs from the background."""
+SPECKS = 0.01
+"""Share of an empty picture that differs nevertheless: dust."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Flat:
     """A picture as local contrast."""
@@ -39,12 +47,35 @@ def flatten(pixels: NDArray[np.uint8]) -> Flat:
     return Flat(contrast.astype(np.float32), seen)
 
 
-def turn(flat: Flat, degrees: float) -> tuple[Flat, NDArray[np.float64]]:
+def is_dark(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a picture has no light, not even in bright lines on dark."""
+    return float(np.percentile(pixels[::3, ::3], 99.9)) < DARK
+
+
+def is_empty(flat: Flat) -> bool:
+    """Whether a picture holds nothing but noise and a few specks."""
+    soft = cv2.GaussianBlur(flat.contrast, (0, 0), 2.0)
+    usual = float(np.median(np.abs(soft)))
+    # Six standard deviations; stripes and cells, which are no noise, pass the most.
+    plain = float(np.clip(9 * usual, *PLAIN_CONTRAST))
+    return float(np.mean(np.abs(soft) > plain)) < SPECKS
+
+
+def turn(
+    flat: Flat,
+    degrees: float,
+    *,
+    about: NDArray[np.float64] | None = None,
+    margin_px: float = 0.0,
+) -> tuple[Flat, NDArray[np.float64]]:
     """Rotate a picture about its centre so that what ran at ``degrees`` runs along x.
 
     Args:
         flat: a picture.
         degrees: clockwise on the screen.
+        about: (n, 2) points of the picture; only the columns from the first to the
+            last of them are made, which saves most of the work for few lines.
+        margin_px: columns made left and right of these.
 
     Returns:
         The turned picture, large enough to hold all, 0 outside; and the 2x3 matrix
@@ -57,6 +88,12 @@ def turn(flat: Flat, degrees: float) -> tuple[Flat, NDArray[np.float64]]:
     new_height = int(np.ceil(height * cos + width * sin)) + 2
     matrix[0, 2] += (new_width - width) / 2
     matrix[1, 2] += (new_height - height) / 2
+    if about is not None:
+        x = about @ matrix[0, :2] + matrix[0, 2]
+        first = int(np.clip(x.min() - margin_px, 0, new_width - 2))
+        last = int(np.clip(x.max() + margin_px, first + 1, new_width - 1))
+        new_width = last + 1 - first
+        matrix[0, 2] -= first
     size = (new_width, new_height)
     turned = cv2.warpAffine(flat.contrast, matrix, size, flags=cv2.INTER_CUBIC)
     seen = cv2.warpAffine(flat.seen, matrix, size, flags=cv2.INTER_LINEAR)

@@ -43,6 +43,7 @@ from armicro.command.calibrate.picture import (
 )
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
+from armicro.file import write_whole
 from armicro.picture import apply_gains
 from armicro.rig import read_rig
 from armicro.source import Card
@@ -224,7 +225,7 @@ def _check_stain(
     if not args.stain.exists():
         encoded = msgspec.json.format(msgspec.json.encode(stain), indent=2)
         try:
-            args.stain.write_bytes(encoded + b"\n")
+            write_whole(args.stain, encoded + b"\n")
         except OSError as error:
             raise CalibrationError(f"stain {args.stain}: {error.strerror}") from error
         words.append(f"reference slide stored in {args.stain}")

@@ -13,6 +13,7 @@ EXAMPLE = """\
 examples:
   armicro calibrate overlap left.jpg right.jpg
   armicro calibrate overlap left.jpg right.jpg --json
+  armicro calibrate overlap dots-a.png dots-b.png --expect-px 240 0
 
 Two pictures of one scale within 10 %, turned against each other by any angle. Exit
 status 0 also where they do not overlap: that is an answer ("found": false).
@@ -24,12 +25,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("a", metavar="A", type=Path, help="picture of the first field")
     parser.add_argument("b", metavar="B", type=Path, help="picture of the second")
+    parser.add_argument(
+        "--expect-px",
+        nargs=2,
+        type=float,
+        metavar=("X", "Y"),
+        help="about where B's corner lies in A, for pictures that repeat",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Find the overlap and print it."""
-    overlap = find_overlap(read_one(args.a), read_one(args.b))
+    expected = tuple(args.expect_px) if args.expect_px else None
+    overlap = find_overlap(read_one(args.a), read_one(args.b), expected_xy_px=expected)
     if args.json:
         sys.stdout.write(f"{json.dumps(asdict(overlap), indent=2)}\n")
     elif not overlap.found:

@@ -15,6 +15,7 @@ from armicro.calibrate.certificate import Instrument
 from armicro.certificate import Measurement, describe, read_certificate, record
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
+from armicro.file import write_whole
 from armicro.picture import read_picture
 from armicro.rig import Rig, read_rig
 from armicro.source import Card
@@ -164,7 +165,7 @@ def write_picture(path: Path, picture: Pixels) -> None:
     """
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     try:
-        path.write_bytes(encoded.tobytes())
+        write_whole(path, encoded.tobytes())
     except OSError as error:
         raise CalibrationError(
             f"{path}: {error.strerror or error}; choose a folder that may be written"

@@ -7,31 +7,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from armicro.errors import SourceError
+from armicro.errors import DiskError, SourceError
+from armicro.file import written
 
 
 @contextlib.contextmanager
 def slide_file(path: Path, room_bytes: int) -> Iterator[BinaryIO]:
-    """Open ``path`` + ``.part`` for writing and give it its name at the end.
+    """Open a file for writing that is called ``path`` at the end.
 
     Args:
         path: What the slide is to be called; an older one is replaced at the end only.
         room_bytes: Disk space that the slide may take.
 
     Raises:
-        SourceError: no such folder, no permission, or not enough disk.
+        SourceError: no such folder, or not enough disk.
+        DiskError: it could not be written after all.
     """
-    part = path.with_name(f"{path.name}.part")
     _check_place(path, room_bytes)
     try:
-        with part.open("wb") as file:
+        with written(path) as file:
             yield file
-        part.replace(path)
     except OSError as error:
-        raise SourceError(_what_failed(path, error)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        raise DiskError(_what_failed(path, error)) from error
 
 
 def _check_place(path: Path, room_bytes: int) -> None:

@@ -1,6 +1,7 @@
 """What lies where: the ground truth of a built slide, in memory and as files."""
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.file import written
 from armicro.source.phantom.specification import UM_PER_PX
 
 COLOURS = {True: [200, 30, 30], False: [40, 130, 60]}
@@ -57,14 +59,17 @@ def truth_paths(slide: Path) -> tuple[Path, Path]:
 def write_truth(truth: Truth, slide: Path) -> None:
     """Write ``OUT.truth.csv`` (µm) and ``OUT.truth.geojson`` (pixels, for QuPath)."""
     table, shapes = truth_paths(slide)
-    with table.open("w", newline="", encoding="utf-8") as file:
+    with (
+        written(table) as whole,
+        io.TextIOWrapper(whole, "utf-8", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["x_um", "y_um", "class", "lesion"])
         writer.writerows(
             (f"{x:.2f}", f"{y:.2f}", name, int(lesion))
             for x, y, name, lesion in _rows(truth)
         )
-    with shapes.open("w", encoding="utf-8") as file:
+    with written(shapes) as whole, io.TextIOWrapper(whole, "utf-8") as file:
         file.write('{"type":"FeatureCollection","features":[')
         for index, (x, y, name, lesion) in enumerate(_rows(truth)):
             file.write(",\n" if index else "\n")
