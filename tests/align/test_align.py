@@ -182,3 +182,17 @@ def test_guess_far_off_ends_at_the_truth_or_nowhere(away_px: int) -> None:
             continue
         assert abs(found.dx_px - 40) < 0.3
         assert abs(found.dy_px - 30) < 0.3
+
+
+@pytest.mark.parametrize("seed", [10, 34])
+def test_arc_with_few_cells_is_not_believed_where_it_was_slid(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scene, along = draw_line(seed, "arc of 3 mm", cells=20)
+    dx, dy = (round(rng.uniform(-150, 150) * part) for part in along)
+    noise = float(rng.choice([1.0, 3.0, 6.0]))
+    a = look_at(cut(scene, 500, 400, noise=noise), 1.0)
+    b = look_at(cut(scene, 500 + dx, 400 + dy, noise=noise, seed=1), 1.0)
+    for shift in [(0.0, 0.0), *search(a, b)]:
+        found = fit(a, b, shift)
+        if found is not None and is_near(found):
+            assert np.hypot(found.dx_px - dx, found.dy_px - dy) < 10.0
