@@ -17,6 +17,7 @@ from armicro.calibrate.colour_difference import (
     lab_of_linear,
     linear_of_srgb,
 )
+from armicro.calibrate.light import LEAST_LEVEL
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 
@@ -108,10 +109,10 @@ def white_of(pictures: Sequence[Pixels]) -> tuple[Triple, Triple]:
             f"colour: {lit:.1%} of the glass is at the top of the scale, expected "
             "under 0.1%; dim the lamp or shorten the exposure"
         )
-    if white.min() < 40:
+    if white.min() < LEAST_LEVEL:
         raise CalibrationError(
-            f"colour: the glass reads {white.min():.0f} of 255, expected at least 40; "
-            "turn the lamp up or expose longer"
+            f"colour: the glass reads {white.min():.0f} of 255, expected at least "
+            f"{LEAST_LEVEL:.0f}; turn the lamp up or expose longer"
         )
     rough = max(float(part.std(axis=(0, 1)).max()) / 255 for part in middles)
     if rough > 0.04:

@@ -6,6 +6,7 @@ refusal. The operator accepts, repeats or leaves it out. Windows and terminals o
 ``Guide`` and press its buttons; cameras, files and stages are their host's.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -43,6 +44,12 @@ class Outcome:
     """How it was found, to be looked at before it is accepted."""
     flat: NDArray[np.float32] | None = None
     """The map of the light, which is kept beside the certificate."""
+    numbers: dict[str, object] = dataclasses.field(default_factory=dict)
+    """All that was found, with its errors, as programs are told."""
+    account: str = ""
+    """The result at length, in lines."""
+    refusal: str = ""
+    """Why it must not be kept, though its picture may be looked at; empty: it may."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +64,7 @@ class Step:
     specimen: Specimen
     check: Callable[[Field], Sequence[Check]]
     measure: Callable[[Sequence[Field]], Outcome] | None = None
-    """Raises CalibrationError where it refuses; None: its host moves the stage or
-    shows the pattern, and measures."""
+    """May raise CalibrationError; None: its host moves the stage, and measures."""
     fields: int = 1
     """How many fields are measured together."""
 
@@ -120,7 +126,10 @@ class Guide:
 
     def finish(self, outcome: Outcome) -> None:
         """Take a measurement, which the operator now accepts or repeats."""
-        self._enter("measured", outcome=outcome)
+        if outcome.refusal:
+            self.refuse(outcome.refusal)
+        else:
+            self._enter("measured", outcome=outcome)
 
     def refuse(self, why: str) -> None:
         """Take it that nothing could be measured."""

@@ -36,8 +36,15 @@ _YIELD = 0.2
 _ROUNDS = 25
 _CORNER = 0.06
 """Share of a side that counts as corner."""
-_LEAST_LEVEL, _LARGEST_LEVEL = 40.0, 250.0
+LEAST_LEVEL, LARGEST_LEVEL = 40.0, 250.0
+"""Of empty glass, of 255: below is noise, above is clipped."""
 _LARGEST_ROUGHNESS = 0.02
+LARGEST_GAIN = 4.0
+"""More would show the steps of an 8-bit map, and a lamp that is out of place."""
+_DARK_FROM = 0.5
+"""A dark level below half a level changes nothing."""
+_STRIP_ROWS = 32
+"""Rows at once, so that what is between two steps stays in the core's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,15 +105,15 @@ def lamp_of_glass(
     grid = np.median(grids, axis=0)
     level = grid.max(axis=(0, 1))
     lit = [float(np.quantile(picture[::4, ::4], 0.999)) for picture in pictures]
-    if max(lit) > _LARGEST_LEVEL:
+    if max(lit) > LARGEST_LEVEL:
         raise CalibrationError(
             f"light: the glass reads {max(lit):.0f} of 255, expected at most "
-            f"{_LARGEST_LEVEL:.0f}; dim the lamp or shorten the exposure"
+            f"{LARGEST_LEVEL:.0f}; dim the lamp or shorten the exposure"
         )
-    if float(level.min()) < _LEAST_LEVEL:
+    if float(level.min()) < LEAST_LEVEL:
         raise CalibrationError(
             f"light: the glass reads {level.min():.0f} of 255, expected at least "
-            f"{_LEAST_LEVEL:.0f}; turn the lamp up or expose longer"
+            f"{LEAST_LEVEL:.0f}; turn the lamp up or expose longer"
         )
     lamp = _lamp(grid, rounds=1, fields=len(pictures))
     if lamp.roughness > _LARGEST_ROUGHNESS:
@@ -210,13 +217,81 @@ def gains_of(
     return np.asarray(gain / gain.min(), np.float32)
 
 
+class Correction:
+    """Turns a camera's pixels into even, white ones.
+
+    Dark, flat field and balance become one gain a pixel and one level a colour, so a
+    field costs one pass: 8-bit times 8-bit in fixed point, saturating, into new pixels.
+    The map's step is a 255th of its largest gain, under a level for usual lamps. Flat
+    field and balance are factors, so they hold for a camera with a gamma curve as well.
+    """
+
+    def __init__(
+        self,
+        gains: NDArray[np.float32],
+        *,
+        dark_rgb: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        """Prepare the map.
+
+        Args:
+            gains: (height, width, 3), 1 or more, of the field's size.
+            dark_rgb: what the camera reads without light.
+
+        Raises:
+            CalibrationError: a gain is not within 1 to 4.
+        """
+        largest = float(gains.max())
+        if not (gains.min() >= 0.999 and largest <= LARGEST_GAIN):
+            raise CalibrationError(
+                f"light: gains of {gains.min():.2f} to {largest:.2f}, expected 1 to "
+                f"{LARGEST_GAIN:.0f}; centre the lamp and measure the light again"
+            )
+        self._scale = largest / 255
+        # Rounded up or down by chance, the same at every start: plain rounding would
+        # draw rings on empty glass. One chance for all colours leaves no tint.
+        chance = np.random.default_rng(0).random((*gains.shape[:2], 1), np.float32)
+        self._map = np.minimum(gains / self._scale + chance, 255).astype(np.uint8)
+        # OpenCV takes four numbers, whatever the picture has.
+        self._dark = np.append(np.rint(dark_rgb), 0.0)
+        self._subtracts = max(dark_rgb) >= _DARK_FROM
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """Correct a field.
+
+        Args:
+            pixels: (height, width, 3), which are not changed.
+
+        Returns:
+            New pixels.
+
+        Raises:
+            CalibrationError: the field has another size than the map.
+        """
+        if pixels.shape != self._map.shape:
+            height, width = self._map.shape[:2]
+            raise CalibrationError(
+                f"field of {pixels.shape[1]}x{pixels.shape[0]} px: light was measured "
+                f"for {width}x{height}; set the camera as it was, or measure again"
+            )
+        even = np.empty_like(pixels)
+        if not self._subtracts:
+            cv2.multiply(pixels, self._map, even, self._scale)
+            return even
+        for top in range(0, len(pixels), _STRIP_ROWS):
+            rows = slice(top, top + _STRIP_ROWS)
+            lit = cv2.subtract(pixels[rows], self._dark)
+            cv2.multiply(lit, self._map[rows], even[rows], self._scale)
+        return even
+
+
 def _check_places(samples: Floats) -> None:
     """Refuse fields without light, and fields that show one place again and again."""
     level = float(np.median(np.quantile(samples, 0.9, axis=(1, 2))))
-    if not _LEAST_LEVEL <= level <= _LARGEST_LEVEL:
+    if not LEAST_LEVEL <= level <= LARGEST_LEVEL:
         raise CalibrationError(
             f"light: the fields' bright parts read {level:.0f} of 255, expected "
-            f"{_LEAST_LEVEL:.0f} to {_LARGEST_LEVEL:.0f}; set lamp and exposure"
+            f"{LEAST_LEVEL:.0f} to {LARGEST_LEVEL:.0f}; set lamp and exposure"
         )
     grids = np.log(_grids(samples)).mean(axis=-1)
     grids -= np.median(grids, axis=(1, 2), keepdims=True)

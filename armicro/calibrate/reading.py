@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.certificate import LARGEST_SHARE_OFF
 from armicro.errors import CalibrationError
 
 Doubles = NDArray[np.float64]
-NEAR_EXPECTED = 0.25
 OBJECTIVE_UM_PER_PX = (0.01, 100.0)
 """From 100x on small pixels to a lens that photographs a board."""
 AGREE_ERRORS = 3.0
@@ -101,7 +101,7 @@ def check_expected(um_per_px: float, expected: float | None) -> None:
             f"implausible scale: measured {um_per_px:.3g} µm/px, objectives give "
             f"{least:g} to {most:g}; check --division-um (in micrometres)"
         )
-    if expected is None or abs(um_per_px / expected - 1) <= NEAR_EXPECTED:
+    if expected is None or abs(um_per_px / expected - 1) <= LARGEST_SHARE_OFF:
         return
     raise CalibrationError(
         f"implausible scale: measured {um_per_px:.4f} µm/px, expected about "

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.guide import Check
+from armicro.calibrate.light import LARGEST_LEVEL
 from armicro.cascade.tile import find_cells
 from armicro.field import Field
 
-GLASS = (140.0, 250.0)
+GLASS = (140.0, LARGEST_LEVEL)
 """Levels of 255 between which empty glass is neither noise nor clipped."""
 MOST_CLIPPED = 0.01
 WIDEST_EDGE_UM, WIDEST_EDGE_PX = 0.9, 3.0

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.certificate import LARGEST_SHARE_OFF
 from armicro.calibrate.reading import (
     AGREE_ERRORS,
-    NEAR_EXPECTED,
     Reading,
     check_axes,
     check_expected,
@@ -434,7 +434,7 @@ def _lies_on(coarse: _Lines, fine: _Lines) -> bool:
 
 
 def _fits(um_per_px: float, expected: float | None) -> bool:
-    return expected is not None and abs(um_per_px / expected - 1) <= NEAR_EXPECTED
+    return expected is not None and abs(um_per_px / expected - 1) <= LARGEST_SHARE_OFF
 
 
 def _reading(lines: _Lines, every: int, division_um: float) -> Reading:

@@ -21,14 +21,19 @@ from numpy.typing import NDArray
 
 from armicro.calibrate.display import error_um, judge, solve_display
 from armicro.calibrate.latency import find_blink, simulate_blinks, solve_delay
-from armicro.calibrate.light import Lamp, gains_of, lamp_of_fields, lamp_of_glass
+from armicro.calibrate.light import (
+    Correction,
+    Lamp,
+    gains_of,
+    lamp_of_fields,
+    lamp_of_glass,
+)
 from armicro.calibrate.pattern import draw_pattern, find_pattern
 from armicro.calibrate.simulated_path import SimulatedPath, draw_path
 from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import open_set
 from armicro.field import Field, Pixels, Place
 from armicro.report import Finding
-from armicro.source.corrected import Correction
 from armicro.source.phantom import paint_field
 
 UM_PER_PX = 0.243

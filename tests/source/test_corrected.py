@@ -8,14 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from armicro.calibrate.certificate import Colour, Instrument, Light
-from armicro.calibrate.light import gains_of
+from armicro.calibrate.light import Correction, gains_of
 from armicro.certificate import record
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 from armicro.flat import read_flat, write_flat
 from armicro.rig import read_rig
 from armicro.source import Card
-from armicro.source.corrected import CorrectedSource, Correction
+from armicro.source.corrected import CorrectedSource
 from armicro.source.open import open_source
 
 NOW = "2026-11-24T10:00:00+00:00"

@@ -2,7 +2,7 @@
 
 import argparse
 import importlib
-from typing import NamedTuple
+from typing import Any
 
 from armicro.calibrate.latency import FEWEST_CHANGES
 from armicro.errors import CalibrationError
@@ -14,45 +14,19 @@ examples:
 """
 
 
-class Procedure(NamedTuple):
-    """Where a procedure lives and what it measures, in one line."""
-
-    module: str
-    summary: str
-
-
-PROCEDURES: dict[str, Procedure] = {
-    "scale": Procedure(
-        "armicro.command.calibrate.scale", "measure micrometres a pixel"
-    ),
-    "stage": Procedure(
-        "armicro.command.calibrate.stage",
-        "measure how pictures move when the stage does",
-    ),
-    "display": Procedure(
-        "armicro.command.calibrate.display", "map the camera onto the display"
-    ),
-    "flatfield": Procedure(
-        "armicro.command.calibrate.flatfield", "measure how evenly the lamp lights"
-    ),
-    "colour": Procedure(
-        "armicro.command.calibrate.colour", "measure white point, colours and stain"
-    ),
-    "latency": Procedure(
-        "armicro.command.calibrate.latency", "measure how late what is drawn comes"
-    ),
-    "overlap": Procedure(
-        "armicro.command.calibrate.overlap", "where one field lies against another"
-    ),
-    "verify": Procedure(
-        "armicro.command.calibrate.verify",
-        "compare the instrument with its certificate",
-    ),
-    "guide": Procedure(
-        "armicro.command.calibrate.guide", "lead through all procedures, in a window"
-    ),
-    "show": Procedure("armicro.command.calibrate.show", "print a certificate to read"),
+PROCEDURES = {
+    "scale": "measure micrometres a pixel",
+    "stage": "measure how pictures move when the stage does",
+    "display": "map the camera onto the display",
+    "flatfield": "measure how evenly the lamp lights",
+    "colour": "measure white point, colours and stain",
+    "latency": "measure how late what is drawn comes",
+    "overlap": "where one field lies against another",
+    "verify": "compare the instrument with its certificate",
+    "guide": "lead through all procedures, in a window",
+    "show": "print a certificate to read",
 }
+"""What each measures; it lives in the file of its name."""
 
 
 NUMBERS = {
@@ -71,14 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes; each procedure declares its own."""
     parser.epilog = EXAMPLE
     procedures = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    for name, procedure in PROCEDURES.items():
+    for name, summary in PROCEDURES.items():
+        module = _module(name)
         sub = procedures.add_parser(
             name,
-            help=procedure.summary,
-            description=f"{procedure.summary.capitalize()}.",
+            help=summary,
+            description=f"{summary.capitalize()}.",
+            epilog=module.EXAMPLE,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        importlib.import_module(procedure.module).add_arguments(sub)
+        module.add_arguments(sub)
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"armicro.command.calibrate.{name}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,4 +73,4 @@ def run(args: argparse.Namespace) -> int:
             raise CalibrationError(
                 f"--{name.replace('_', '-')} {value:g}: expected {least:g} to {most:g}"
             )
-    return int(importlib.import_module(PROCEDURES[args.kind].module).run(args))
+    return int(_module(args.kind).run(args))

@@ -14,15 +14,14 @@ import cv2
 import msgspec
 
 from armicro.calibrate.account import Line, lines_of
-from armicro.calibrate.certificate import Instrument, Light, Scale
+from armicro.calibrate.certificate import Scale
 from armicro.calibrate.guide import Outcome, Step
 from armicro.calibrate.pattern import draw_pattern
-from armicro.calibrate.stage import table_of
-from armicro.calibrate.stage_plot import draw_stage
-from armicro.certificate import Measurement, now, read_certificate, record
+from armicro.calibrate.procedure import judge_walk
+from armicro.certificate import now, read_certificate
+from armicro.command.calibrate.picture import keep
 from armicro.command.calibrate.stage import plan_of
 from armicro.field import Field
-from armicro.flat import write_flat
 from armicro.processes.reader import Reader
 from armicro.rig import Rig
 from armicro.source import Card, Source
@@ -100,14 +99,10 @@ class Bench:
 
     def keep(self, outcome: Outcome) -> tuple[Line, ...]:
         """Write a measurement into the certificate; return all that it holds."""
+        keep(self._path, instrument_of(self._rig, self._card), outcome, by=self._by)
         for table in outcome.tables:
             if isinstance(table, Scale):
                 self._um_per_px = table.um_per_px
-            if isinstance(table, Light) and outcome.flat is not None:
-                name, digest = write_flat(self._path, outcome.flat)
-                table = msgspec.structs.replace(table, flat=name, flat_sha256=digest)
-            if isinstance(table, Measurement):
-                record(self._path, self._instrument(), table, by=self._by)
         return tuple(lines_of(read_certificate(self._path)))
 
     def close(self) -> None:
@@ -115,9 +110,6 @@ class Bench:
         self._close_reader()
         self._shown.close()
         self._folder.cleanup()
-
-    def _instrument(self) -> Instrument:
-        return instrument_of(self._rig, self._card)
 
     def _open(self, rig: Rig) -> Source:
         # As it is: a correction by the certificate before would be measured again.
@@ -158,10 +150,4 @@ def walk_stage(rig: Rig, um_per_px: float) -> Outcome:
     with open_instrument(rig) as instrument:
         plan = plan_of(rig, instrument, um_per_px)
         walked = carry_out(plan.walk(), instrument, settle_s=rig.stage.settle_s)
-    table = table_of(walked, um_per_px=um_per_px, measured_at=now())
-    x_um, y_um = table.backlash_um
-    words = (
-        f"turned by {table.rotation_deg:.2f}°, play {x_um:.1f} and {y_um:.1f} µm, "
-        f"held-out moves off by {table.held_out_rms_um:.2f} µm"
-    )
-    return Outcome((table,), words, draw_stage(walked, um_per_px=um_per_px))
+    return judge_walk(walked, um_per_px=um_per_px, measured_at=now())

@@ -2,51 +2,33 @@
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 
 from armicro.calibrate.certificate import Colour
-from armicro.calibrate.colour import (
-    Fit,
-    Floats,
-    Patches,
-    Stain,
-    Triple,
-    apply_matrix,
-    drift_of,
-    fit_matrix,
-    read_patches,
-    read_stain,
-    white_of,
-)
+from armicro.calibrate.colour import Floats, Stain, drift_of, read_stain
 from armicro.calibrate.colour_difference import (
     lab_of_linear,
     linear_of_lab,
     linear_of_srgb,
 )
+from armicro.calibrate.guide import Outcome
+from armicro.calibrate.procedure import GLASS_FIELDS, Target, measure_colour
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
-    camera_of,
+    as_json,
+    conclude,
     instrument_for,
-    keep,
-    mean_of,
-    photograph,
+    pictures_of,
     read_one,
     read_pictures,
-    side_by_side,
-    tell,
-    write_picture,
 )
 from armicro.errors import CalibrationError
-from armicro.field import Pixels
 from armicro.file import write_whole
-from armicro.picture import apply_gains
-from armicro.rig import read_rig
-from armicro.source import Card
 
 _MOST_PATCHES = 1000
 
@@ -63,7 +45,6 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.epilog = EXAMPLE
     parser.add_argument(
         "glass",
         nargs="*",
@@ -98,7 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compared with; written where there is none",
     )
     parser.add_argument("--before-after", type=Path, metavar="OUT.png")
-    parser.add_argument("--count", type=int, default=8, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--count", type=int, default=GLASS_FIELDS, help=argparse.SUPPRESS
+    )
     add_result_arguments(parser)
 
 
@@ -114,76 +97,31 @@ def run(args: argparse.Namespace) -> int:
         )
     if bool(args.slide) != bool(args.stain):
         raise CalibrationError("colour: a reference slide needs --slide and --stain")
-    glass, card = _glass(args)
-    white, gains = white_of(glass)
-    answer: dict[str, object] = {
-        "white_rgb": [round(v, 2) for v in white],
-        "gains_rgb": [round(v, 4) for v in gains],
-    }
-    level, gain = (
-        "/".join(f"{value:.{digits}f}" for value in values)
-        for values, digits in ((white, 0), (gains, 3))
+    glass, card = pictures_of(
+        args,
+        args.glass,
+        args.count,
+        missing="colour: no picture of empty glass; give one, or --rig",
     )
-    words = [f"glass {level}, gains {gain}"]
-    colour = Colour(measured_at=now(), white_rgb=white, gains_rgb=gains)
-    shown = glass[0]
-    if args.target:
-        shown = read_one(args.target)
-        colour = _with_target(args, shown, colour, answer, words)
-    status = _check_stain(args, white, answer, words) if args.slide else 0
-    if args.before_after:
-        matrix = np.array(colour.matrix) if colour.matrix else None
-        write_picture(args.before_after, _shown(shown, gains, matrix, args))
-    keep(args, instrument_for(args, glass[0], card), colour)
-    tell(args, answer, "\n".join(words))
+    target = _target(args) if args.target else None
+    outcome = measure_colour(glass, now(), target=target)
+    status = 0
+    if args.slide:
+        outcome, status = _with_stain(args, outcome)
+    conclude(
+        args, outcome, instrument_for(args, glass[0], card), shown=args.before_after
+    )
     return status
 
 
-def _glass(args: argparse.Namespace) -> tuple[list[Pixels], Card | None]:
-    if args.glass:
-        return read_pictures(args.glass), None
-    if not args.rig:
-        raise CalibrationError("colour: no picture of empty glass; give one, or --rig")
-    with camera_of(read_rig(args.rig)) as (card, fields):
-        return [mean_of(photograph(fields, args.count))], card
-
-
-def _with_target(
-    args: argparse.Namespace,
-    picture: Pixels,
-    colour: Colour,
-    answer: dict[str, object],
-    words: list[str],
-) -> Colour:
-    reference = read_reference(args.reference)
-    patches = read_patches(picture, _corners(args), _grid(args))
-    fit = _fit(patches, reference, colour.gains_rgb, linear=args.linear)
-    rows = tuple((float(a), float(b), float(c)) for a, b, c in fit.matrix.round(6))
-    answer |= {
-        "matrix": [list(row) for row in rows],
-        "ciede2000_before": round(fit.before, 3),
-        "ciede2000": round(fit.residual, 3),
-        "ciede2000_held_out": round(fit.held_out, 3),
-        "patches": len(reference),
-    }
-    words.append(
-        f"target: {fit.before:.2f} before, {fit.residual:.2f} after, "
-        f"{fit.held_out:.2f} on held-out patches (mean CIEDE2000 of {len(reference)})"
+def _target(args: argparse.Namespace) -> Target:
+    return Target(
+        read_one(args.target),
+        _corners(args),
+        _grid(args),
+        read_reference(args.reference),
+        linear=args.linear,
     )
-    return msgspec.structs.replace(colour, matrix=rows, residual=round(fit.residual, 4))
-
-
-def _fit(
-    patches: Patches, reference_lab: Floats, gains: Triple, *, linear: bool
-) -> Fit:
-    if patches.levels.max() >= 254:
-        raise CalibrationError(
-            "colour: the target's brightest patch is at the top of the scale; expose "
-            "it shorter"
-        )
-    balanced = patches.levels * np.asarray(gains)
-    light = balanced / 255 if linear else linear_of_srgb(balanced)
-    return fit_matrix(light, reference_lab)
 
 
 def read_reference(path: Path) -> Floats:
@@ -212,58 +150,43 @@ def read_reference(path: Path) -> Floats:
     )
 
 
-def _check_stain(
-    args: argparse.Namespace,
-    white: Triple,
-    answer: dict[str, object],
-    words: list[str],
-) -> int:
-    stain = read_stain(
-        read_pictures(args.slide, one_size=False), white, measured_at=now()
-    )
-    answer["od_rgb"] = list(stain.od_rgb)
+def _with_stain(args: argparse.Namespace, outcome: Outcome) -> tuple[Outcome, int]:
+    """Store the stain of a reference slide, or compare it: 1 when it has drifted."""
+    slide = read_pictures(args.slide, one_size=False)
+    (white_rgb,) = (t.white_rgb for t in outcome.tables if isinstance(t, Colour))
+    stain = read_stain(slide, white_rgb, measured_at=now())
+    numbers = outcome.numbers | {"od_rgb": list(stain.od_rgb)}
     if not args.stain.exists():
-        encoded = msgspec.json.format(msgspec.json.encode(stain), indent=2)
         try:
-            write_whole(args.stain, encoded + b"\n")
+            write_whole(args.stain, as_json(stain).encode())
         except OSError as error:
             raise CalibrationError(f"stain {args.stain}: {error.strerror}") from error
-        words.append(f"reference slide stored in {args.stain}")
-        return 0
+        account = f"reference slide stored in {args.stain}"
+    else:
+        stored = _read_stain(args.stain)
+        drift = drift_of(stain, stored)
+        numbers |= {
+            "drift_od_rgb": list(drift.od_rgb),
+            "drift_angle_deg": round(drift.angle_deg, 2),
+            "verdict": drift.verdict,
+        }
+        change = ", ".join(f"{v:+.3f}" for v in drift.od_rgb)
+        account = (
+            f"reference slide {drift.verdict}: optical density {change} (red, green, "
+            f"blue) since {stored.measured_at[:10]}, hue turned by "
+            f"{drift.angle_deg:.1f}°"
+        )
+    outcome = replace(outcome, numbers=numbers, account=f"{outcome.account}\n{account}")
+    return outcome, int(numbers.get("verdict") == "drifted")
+
+
+def _read_stain(path: Path) -> Stain:
     try:
-        stored = msgspec.json.decode(args.stain.read_bytes(), type=Stain)
+        return msgspec.json.decode(path.read_bytes(), type=Stain)
     except (OSError, msgspec.DecodeError) as error:
         raise CalibrationError(
-            f"stain {args.stain}: {error}; expected what this command wrote"
+            f"stain {path}: {error}; expected what this command wrote"
         ) from error
-    drift = drift_of(stain, stored)
-    answer |= {
-        "drift_od_rgb": list(drift.od_rgb),
-        "drift_angle_deg": round(drift.angle_deg, 2),
-        "verdict": drift.verdict,
-    }
-    change = ", ".join(f"{v:+.3f}" for v in drift.od_rgb)
-    words.append(
-        f"reference slide {drift.verdict}: optical density {change} (red, green, blue) "
-        f"since {stored.measured_at[:10]}, hue turned by {drift.angle_deg:.1f}°"
-    )
-    return 1 if drift.verdict == "drifted" else 0
-
-
-def _shown(
-    picture: Pixels, gains: Triple, matrix: Floats | None, args: argparse.Namespace
-) -> Pixels:
-    after = apply_gains(picture, gains)
-    if matrix is not None:
-        after = apply_matrix(after, matrix, linear=args.linear)
-    before = picture
-    if args.corners:
-        before = picture.copy()
-        corners = _corners(args)
-        for x, y in read_patches(picture, corners, _grid(args)).centres_xy:
-            cv2.drawMarker(before, (round(x), round(y)), (255, 255, 255), 0, 24, 3)
-            cv2.drawMarker(before, (round(x), round(y)), (0, 0, 0), 0, 20, 1)
-    return side_by_side(before, after)
 
 
 def _corners(args: argparse.Namespace) -> Floats:

@@ -8,23 +8,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from armicro.calibrate.certificate import Display
-from armicro.calibrate.display import (
-    FEWEST_POINTS,
-    Mapping,
-    Residual,
-    covered_share,
-    judge,
-    solve_display,
-)
+from armicro.calibrate.display import FEWEST_POINTS
 from armicro.calibrate.pattern import Seen, draw_pattern, find_pattern
+from armicro.calibrate.procedure import measure_display
 from armicro.calibrate.simulated_path import draw_path
 from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.picture import (
     add_result_arguments,
     camera_of,
+    conclude,
     instrument_for,
-    keep,
     mean_of,
     photograph,
     read_one,
@@ -38,7 +31,6 @@ from armicro.rig import read_rig
 from armicro.source import Card
 from armicro.verdict import HR_UM_PER_PX
 
-LARGEST_RMS_UM = 2.0
 _SETTLE_S = 0.5
 _COUNT = 4
 _MOST_PX = 16_384
@@ -65,7 +57,6 @@ class Views(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.epilog = EXAMPLE
     parser.add_argument(
         "--pictures",
         nargs="+",
@@ -112,21 +103,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
     um_per_px = _um_per_px(args)
     views = _views(args)
-    height, width = views.pictures[0].shape[:2]
-    fitted, held_out = _find(views)
-    mapping = solve_display(fitted, (width, height))
-    residual = judge(mapping, held_out, um_per_px=um_per_px)
-    if args.found:
-        write_picture(args.found, _draw(views, fitted, held_out, mapping))
-    if residual.rms_um > LARGEST_RMS_UM:
-        raise CalibrationError(
-            f"display: the verification pattern is off by {residual.rms_um:.1f} µm, "
-            f"expected at most {LARGEST_RMS_UM:g}; did camera or display move between "
-            "the pictures? fix both and take them again"
-        )
-    display = _table(mapping, views.display_wh_px, residual, fitted)
-    keep(args, instrument_for(args, views.pictures[0], views.card), display)
-    _tell(args, display, residual, fitted, (width, height))
+    outcome = measure_display(
+        views.pictures[0],
+        _find(views),
+        display_wh_px=views.display_wh_px,
+        um_per_px=um_per_px,
+        measured_at=now(),
+    )
+    instrument = instrument_for(args, views.pictures[0], views.card)
+    conclude(args, outcome, instrument, shown=args.found)
     return 0
 
 
@@ -197,63 +182,6 @@ def _without(picture: Pixels, background: Pixels | None) -> Pixels:
     light = cv2.subtract(picture, background)
     top = max(8.0, float(np.quantile(light[::8, ::8], 0.99)))
     return np.asarray(cv2.convertScaleAbs(light, alpha=255 / top), np.uint8)
-
-
-def _table(
-    mapping: Mapping, size: tuple[int, int], residual: Residual, fitted: Seen
-) -> Display:
-    rows = (mapping.homography / mapping.homography[2, 2]).tolist()
-    return Display(
-        measured_at=now(),
-        homography=tuple((a, b, c) for a, b, c in rows),
-        distortion=mapping.distortion,
-        width_px=size[0],
-        height_px=size[1],
-        residual_um=round(residual.rms_um, 4),
-        points=len(fitted.camera_xy),
-    )
-
-
-def _tell(
-    args: argparse.Namespace,
-    display: Display,
-    residual: Residual,
-    fitted: Seen,
-    field_wh_px: tuple[int, int],
-) -> None:
-    share = covered_share(fitted.camera_xy, field_wh_px)
-    answer: dict[str, object] = {
-        "homography": [list(row) for row in display.homography],
-        "distortion": list(display.distortion),
-        "residual_um": display.residual_um,
-        "largest_um": round(residual.largest_um, 4),
-        "points": display.points,
-        "points_verified": residual.points,
-        "covered": round(share, 3),
-        "mirrored": fitted.mirrored,
-    }
-    terms = len(display.distortion)
-    tell(
-        args,
-        answer,
-        f"display {display.width_px}x{display.height_px}"
-        f"{', mirrored' if fitted.mirrored else ''}: off by {residual.rms_um:.2f} µm "
-        f"RMS, {residual.largest_um:.2f} at most, on {residual.points} points that "
-        f"took no part; {display.points} points over {share:.0%} of the field, "
-        f"{terms} lens {'term' if terms == 1 else 'terms'}",
-    )
-
-
-def _draw(views: Views, fitted: Seen, held_out: Seen, mapping: Mapping) -> Pixels:
-    """The pattern with its corners; verification corners as the mapping has them."""
-    picture = views.pictures[0].copy()
-    for x, y in fitted.camera_xy:
-        cv2.circle(picture, (round(x), round(y)), 14, (0, 220, 90), 3, cv2.LINE_AA)
-    off = mapping.to_display(held_out.camera_xy) - held_out.display_xy
-    for (x, y), error in zip(held_out.camera_xy, np.hypot(*off.T), strict=True):
-        colour = (60, 160, 255) if error < 1 else (255, 60, 60)
-        cv2.drawMarker(picture, (round(x), round(y)), colour, 0, 26, 3, cv2.LINE_AA)
-    return picture
 
 
 def _um_per_px(args: argparse.Namespace) -> float:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from armicro.calibrate.course import Setting, course
+from armicro.calibrate.course import course
 from armicro.calibrate.guide import Guide
+from armicro.calibrate.procedure import DIVISION_UM, Setting
 from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.bench import Bench
 from armicro.command.calibrate.show import text_of
@@ -33,7 +34,6 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the procedure takes."""
-    parser.epilog = EXAMPLE
     parser.add_argument("--rig", type=Path, required=True, help="rig file")
     parser.add_argument(
         "--certificate",
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the results here (default: the rig's certificate)",
     )
     parser.add_argument(
-        "--division-um", type=float, default=10.0, help="of the micrometer (10)"
+        "--division-um", type=float, default=DIVISION_UM, help="of the micrometer (10)"
     )
     parser.add_argument(
         "--screen", type=int, metavar="N", help="number of the eyepiece's display"

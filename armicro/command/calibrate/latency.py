@@ -5,16 +5,17 @@ import csv
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Self, TypeVar
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from armicro.calibrate.certificate import Instrument, Latency
+from armicro.calibrate.guide import Outcome
 from armicro.calibrate.latency import (
     FEWEST_CHANGES,
     Blinks,
@@ -62,7 +63,6 @@ rig measures what no program knows: from painted to light, and back through the 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.epilog = EXAMPLE
     parser.add_argument(
         "--session", type=Path, metavar="DIR", help="folder that armicro live wrote"
     )
@@ -104,9 +104,10 @@ def run(args: argparse.Namespace) -> int:
         glass_to_glass=software is not None and light is not None,
         trials=whole.trials,
     )
+    outcome = _outcome(latency, {"software": software, "light": light}, legs)
     if args.certificate:
-        keep(args, _instrument(args, card), latency)
-    _tell(args, latency, {"software": software, "light": light}, legs)
+        keep(args.certificate, _instrument(args, card), outcome, by=args.by)
+    tell(args, outcome.numbers, outcome.account)
     return 0
 
 
@@ -235,20 +236,11 @@ def _instrument(args: argparse.Namespace, card: Card | None) -> Instrument:
     return read_certificate(args.certificate).instrument
 
 
-def _tell(
-    args: argparse.Namespace,
-    latency: Latency,
-    parts: dict[str, Delay | None],
-    legs: list[Leg],
-) -> None:
-    answer: dict[str, object] = {
-        "median_ms": latency.median_ms,
-        "p95_ms": latency.p95_ms,
-        "glass_to_glass": latency.glass_to_glass,
-        "trials": latency.trials,
-        **{name: part and asdict(part) for name, part in parts.items()},
-        "stations": [asdict(leg) for leg in legs],
-    }
+def _outcome(
+    latency: Latency, parts: dict[str, Delay | None], legs: list[Leg]
+) -> Outcome:
+    numbers = msgspec.to_builtins(latency) | parts | {"stations": legs}
+    del numbers["measured_at"]
     named = {
         "software": "exposure to painted",
         "light": "painted to light, through the camera",
@@ -268,4 +260,4 @@ def _tell(
         f"latency {latency.median_ms:.1f} ms, 95th percentile {latency.p95_ms:.1f} ms, "
         f"{how}"
     )
-    tell(args, answer, "\n".join(lines))
+    return Outcome((latency,), lines[-1], numbers=numbers, account="\n".join(lines))

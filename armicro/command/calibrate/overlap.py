@@ -1,13 +1,11 @@
 """``armicro calibrate overlap``: where one field lies against another."""
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from armicro.calibrate.overlap import find_overlap
-from armicro.command.calibrate.picture import read_one
+from armicro.command.calibrate.picture import as_json, read_one
 
 EXAMPLE = """\
 examples:
@@ -22,7 +20,6 @@ status 0 also where they do not overlap: that is an answer ("found": false).
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the procedure takes."""
-    parser.epilog = EXAMPLE
     parser.add_argument("a", metavar="A", type=Path, help="picture of the first field")
     parser.add_argument("b", metavar="B", type=Path, help="picture of the second")
     parser.add_argument(
@@ -40,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     expected = tuple(args.expect_px) if args.expect_px else None
     overlap = find_overlap(read_one(args.a), read_one(args.b), expected_xy_px=expected)
     if args.json:
-        sys.stdout.write(f"{json.dumps(asdict(overlap), indent=2)}\n")
+        sys.stdout.write(as_json(overlap))
     elif not overlap.found:
         sys.stdout.write(f"{args.b} does not overlap {args.a} as far as can be seen\n")
     else:

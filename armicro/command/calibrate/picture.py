@@ -9,13 +9,23 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
+from tqdm import tqdm
 
-from armicro.calibrate.certificate import Instrument
-from armicro.certificate import Measurement, describe, read_certificate, record
+from armicro.calibrate.certificate import Instrument, Light
+from armicro.calibrate.guide import Outcome
+from armicro.certificate import (
+    Measurement,
+    begun_for,
+    describe,
+    read_certificate,
+    record,
+)
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 from armicro.file import write_whole
+from armicro.flat import write_flat
 from armicro.picture import read_picture
 from armicro.rig import Rig, read_rig
 from armicro.source import Card
@@ -28,11 +38,21 @@ _STALE_FIELDS = 5
 """Exposed before they were asked for, perhaps."""
 
 
-def add_result_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what every procedure takes."""
-    parser.add_argument("--rig", type=Path, help="rig file, for its camera and names")
+def add_result_arguments(
+    parser: argparse.ArgumentParser, *, default: str = "", needs_rig: bool = False
+) -> None:
+    """Declare what every procedure takes; ``default`` is said of the certificate."""
     parser.add_argument(
-        "--certificate", type=Path, metavar="FILE", help="write the result here"
+        "--rig",
+        type=Path,
+        required=needs_rig,
+        help="rig file" if needs_rig else "rig file, for its camera and names",
+    )
+    parser.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help=f"write the result here{default}",
     )
     parser.add_argument("--by", default="", help="who measures (default: the user)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -85,14 +105,36 @@ def camera_of(rig: Rig) -> Iterator[tuple[Card, Iterator[Field]]]:
         yield source.card, iter(source.fields())
 
 
+def pictures_of(
+    args: argparse.Namespace, files: Sequence[Path], count: int, *, missing: str
+) -> tuple[list[Pixels], Card | None]:
+    """Read the pictures that were named; where none is, take them with the camera.
+
+    Args:
+        args: of the command.
+        files: pictures or folders.
+        count: how many the rig's camera takes.
+        missing: what to say where there is neither.
+
+    Raises:
+        CalibrationError: a picture cannot be used, or there is none.
+    """
+    if files:
+        return read_pictures(tqdm(files, disable=args.json or len(files) < 10)), None
+    if not args.rig:
+        raise CalibrationError(missing)
+    with camera_of(read_rig(args.rig)) as (card, fields):
+        return photograph(fields, count), card
+
+
 def photograph(fields: Iterator[Field], count: int) -> list[Pixels]:
-    """Take pictures from now on.
+    """Take pictures from now on; of a source that ends, what it has.
 
     Raises:
         CalibrationError: the camera gave none.
     """
-    taken = islice(fields, _STALE_FIELDS, _STALE_FIELDS + count)
-    pictures = [field.pixels for field in taken if not field.fault]
+    taken = islice(fields, _STALE_FIELDS + count)
+    pictures = [field.pixels for field in taken if not field.fault][-count:]
     if not pictures:
         raise CalibrationError("the camera gave no picture; check its cable")
     return pictures
@@ -139,30 +181,72 @@ def check_size(certificate: Path | str, held: Instrument, picture: Pixels) -> No
         )
 
 
-def keep(
-    args: argparse.Namespace, instrument: Instrument, measurement: Measurement
+def keep(path: Path, instrument: Instrument, outcome: Outcome, *, by: str) -> None:
+    """Put what was measured into a certificate, and the map of the light beside it.
+
+    Raises:
+        CalibrationError: it is of another instrument, or cannot be written.
+    """
+    begun_for(path, instrument)
+    for table in outcome.tables:
+        if isinstance(table, Light) and outcome.flat is not None:
+            name, digest = write_flat(path, outcome.flat)
+            table = msgspec.structs.replace(table, flat=name, flat_sha256=digest)
+        if isinstance(table, Measurement):
+            record(path, instrument, table, by=by)
+
+
+def conclude(
+    args: argparse.Namespace,
+    outcome: Outcome,
+    instrument: Instrument,
+    *,
+    shown: Path | None = None,
 ) -> None:
-    """Put a result into the certificate, where one is asked for."""
+    """Show what was found, refuse it or keep it, and tell it.
+
+    Args:
+        args: of a command with ``add_result_arguments``.
+        outcome: of a procedure.
+        instrument: that it is of.
+        shown: where the picture goes; None: nowhere.
+
+    Raises:
+        CalibrationError: it is refused, or a file cannot be written.
+    """
+    if shown:
+        write_picture(shown, outcome.picture)
+    if outcome.refusal:
+        raise CalibrationError(outcome.refusal)
     if args.certificate:
-        record(args.certificate, instrument, measurement, by=args.by)
+        keep(args.certificate, instrument, outcome, by=args.by)
+    tell(args, outcome.numbers, outcome.account)
 
 
-def tell(args: argparse.Namespace, answer: dict[str, object], words: str) -> None:
+def tell(args: argparse.Namespace, answer: object, words: str) -> None:
     """Print the result, for a program or for a person."""
     if args.json:
-        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(as_json(answer))
         return
     sys.stdout.write(words + "\n")
     if args.certificate:
         sys.stdout.write(f"written to {args.certificate}\n")
 
 
-def write_picture(path: Path, picture: Pixels) -> None:
-    """Write a PNG.
+def as_json(answer: object) -> str:
+    """An answer for programs; frozen data in it as its fields."""
+    text = json.dumps(answer, indent=2, ensure_ascii=False, default=msgspec.to_builtins)
+    return text + "\n"
+
+
+def write_picture(path: Path, picture: Pixels | None) -> None:
+    """Write a PNG, if there is a picture.
 
     Raises:
         CalibrationError: the file cannot be written.
     """
+    if picture is None:
+        return
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     try:
         write_whole(path, encoded.tobytes())
@@ -170,17 +254,6 @@ def write_picture(path: Path, picture: Pixels) -> None:
         raise CalibrationError(
             f"{path}: {error.strerror or error}; choose a folder that may be written"
         ) from error
-
-
-def side_by_side(before: Pixels, after: Pixels, *, height_px: int = 700) -> Pixels:
-    """Before at the left, after at the right, at a size for people."""
-    gap = np.full((height_px, 12, 3), 255, np.uint8)
-    width = round(before.shape[1] * height_px / before.shape[0])
-    small = [
-        cv2.resize(p, (width, height_px), interpolation=cv2.INTER_AREA)
-        for p in (before, after)
-    ]
-    return np.asarray(np.hstack((small[0], gap, small[1])), np.uint8)
 
 
 def _expand(path: Path) -> list[Path]:

@@ -1,35 +1,28 @@
 """``armicro calibrate scale``: micrometres a pixel, from pictures of a known target."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import msgspec
-import numpy as np
 
-from armicro.calibrate.certificate import Instrument
-from armicro.calibrate.course import scale_table
-from armicro.calibrate.lattice import measure_charuco, measure_dots
-from armicro.calibrate.mark import draw_reading
 from armicro.calibrate.objective import nominal_um_per_px
-from armicro.calibrate.reading import Reading, check_expected, combine
-from armicro.calibrate.scale import measure_grid, measure_ruler
+from armicro.calibrate.procedure import DIVISION_UM, TARGETS, Setting, measure_scale
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
-    camera_of,
+    conclude,
     instrument_for,
-    keep,
-    read_pictures,
-    tell,
+    pictures_of,
     write_picture,
 )
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.rig import Rig, read_rig
 from armicro.source import Card
+
+CAMERA_FIELDS = 5
 
 EXAMPLE = """\
 examples:
@@ -45,24 +38,9 @@ procedure. From x.png and y.png (the ruler turned by 90 degrees) one scale is ma
 none where they disagree.
 """
 
-CAMERA_FIELDS = 5
-SHEET_HEIGHT_PX = 900
-
-Measure = Callable[[Pixels, float, float | None], Reading]
-
-PATTERNS: dict[str, Measure] = {
-    "ruler": lambda pixels, um, near: measure_ruler(
-        pixels, division_um=um, expected=near
-    ),
-    "grid": lambda pixels, um, _: measure_grid(pixels, division_um=um),
-    "dots": lambda pixels, um, _: measure_dots(pixels, pitch_um=um),
-    "charuco": lambda pixels, um, _: measure_charuco(pixels, square_um=um),
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the procedure takes."""
-    parser.epilog = EXAMPLE
     parser.add_argument(
         "images",
         nargs="*",
@@ -73,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--division-um",
         type=float,
-        default=10.0,
+        default=DIVISION_UM,
         metavar="UM",
         help="distance of neighbouring ticks, lines or dots, or a square's side (10)",
     )
     parser.add_argument(
-        "--pattern", choices=PATTERNS, default="ruler", help="what is seen (ruler)"
+        "--pattern", choices=TARGETS, default="ruler", help="what is seen (ruler)"
     )
     parser.add_argument("--objective", default="", help='such as "20x/0.45"')
     parser.add_argument(
@@ -100,45 +78,34 @@ def run(args: argparse.Namespace) -> int:
         CalibrationError: a picture cannot be read, shows no such target beyond doubt,
             or gives a scale that the instrument cannot have.
     """
-    if not args.images and not args.rig:
-        raise CalibrationError(
-            "scale: no picture; give IMAGE of a stage micrometer, or --rig RIG for "
-            "its camera"
-        )
+    pictures, card = pictures_of(
+        args,
+        args.images,
+        CAMERA_FIELDS,
+        missing="scale: no picture; give IMAGE of a stage micrometer, or --rig RIG for "
+        "its camera",
+    )
     rig = read_rig(args.rig) if args.rig else None
-    names, pictures, card = _pictures(args, rig)
-    expected = _expected(args, rig, card)
-    readings = _measure(names, pictures, args, expected)
-    reading = combine(readings)
-    check_expected(reading.um_per_px, expected)
-    drawn = _draw(args, names[0], pictures, readings)
-    table = scale_table(reading, measured_at=now())
-    keep(args, _instrument(args, pictures[0], card), table)
-    _tell(args, reading, readings, drawn, expected)
+    names = _names(args.images, len(pictures))
+    setting = Setting(_expected(args, rig, card), args.division_um, now())
+    outcome = measure_scale(pictures, setting, target=args.pattern, names=names)
+    drawn = _draw(args, names[0], outcome.picture)
+    numbers = outcome.numbers | {"picture": str(drawn) if drawn else None}
+    account = outcome.account
+    if drawn:
+        account += f"\nlook at {drawn}: every tick must carry one line"
+    instrument = instrument_for(args, pictures[0], card)
+    if args.objective and not instrument.objective:
+        instrument = msgspec.structs.replace(instrument, objective=args.objective)
+    conclude(args, replace(outcome, numbers=numbers, account=account), instrument)
     return 0
 
 
-def _pictures(
-    args: argparse.Namespace, rig: Rig | None
-) -> tuple[list[str], list[Pixels], Card | None]:
-    """Names and pixels of what is to be measured, and the camera if one was open."""
-    if rig is None or args.images:
-        pictures = read_pictures(args.images)
-        return _names(args.images, len(pictures)), pictures, None
-    with camera_of(rig) as (card, fields):
-        taken = [f for f in islice(fields, CAMERA_FIELDS) if not f.fault]
-    if not taken:
-        raise CalibrationError(
-            f"rig {rig.name}: its camera gave no picture; check cable and light"
-        )
-    return [f"field {f.seq}" for f in taken], [f.pixels for f in taken], card
-
-
 def _names(paths: Sequence[Path], count: int) -> list[str]:
-    """A name for each picture; those of a folder are numbered."""
+    """A name for each picture; those of a folder or a camera are numbered."""
     if len(paths) == count:
         return [path.name for path in paths]
-    return [f"picture {i + 1}" for i in range(count)]
+    return [f"{'picture' if paths else 'field'} {i + 1}" for i in range(count)]
 
 
 def _expected(
@@ -159,85 +126,13 @@ def _expected(
     return rig.camera.um_per_px if rig else None
 
 
-def _measure(
-    names: Sequence[str],
-    pictures: Sequence[Pixels],
-    args: argparse.Namespace,
-    expected: float | None,
-) -> list[Reading]:
-    readings = []
-    for name, pixels in zip(names, pictures, strict=True):
-        try:
-            readings.append(PATTERNS[args.pattern](pixels, args.division_um, expected))
-        except CalibrationError as error:
-            raise CalibrationError(f"{name}: {error}") from error
-    return readings
-
-
-def _draw(
-    args: argparse.Namespace,
-    name: str,
-    pictures: Sequence[Pixels],
-    readings: Sequence[Reading],
-) -> Path | None:
+def _draw(args: argparse.Namespace, name: str, shown: Pixels | None) -> Path | None:
     """Write the picture with the ticks; None where nobody asked and it cannot be."""
     path: Path = args.picture or Path(f"{Path(name).stem.replace(' ', '-')}.ticks.png")
-    drawn = [draw_reading(p, r) for p, r in zip(pictures, readings, strict=True)]
-    if len(drawn) > 1:
-        drawn = [_to_height(picture, SHEET_HEIGHT_PX) for picture in drawn]
     try:
-        write_picture(path, np.asarray(np.hstack(drawn), np.uint8))
+        write_picture(path, shown)
     except CalibrationError:
         if args.picture is None:
             return None
         raise
     return path
-
-
-def _to_height(picture: Pixels, height_px: int) -> Pixels:
-    size = (picture.shape[1] * height_px // picture.shape[0], height_px)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _instrument(
-    args: argparse.Namespace, picture: Pixels, card: Card | None
-) -> Instrument:
-    instrument = instrument_for(args, picture, card)
-    if args.objective and not instrument.objective:
-        instrument = msgspec.structs.replace(instrument, objective=args.objective)
-    return instrument
-
-
-def _tell(
-    args: argparse.Namespace,
-    reading: Reading,
-    readings: Sequence[Reading],
-    drawn: Path | None,
-    expected: float | None,
-) -> None:
-    answer: dict[str, object] = {
-        "um_per_px": reading.um_per_px,
-        "standard_error": reading.standard_error,
-        "rotation_deg": reading.rotation_deg,
-        "divisions": reading.divisions,
-        "division_um": reading.division_um,
-        "residual_um": reading.residual_um,
-        "longer_every": reading.every,
-        "bend": reading.bend,
-        "anisotropy": reading.anisotropy,
-        "pattern": reading.method,
-        "expected_um_per_px": expected,
-        "each_um_per_px": [one.um_per_px for one in readings],
-        "picture": str(drawn) if drawn else None,
-    }
-    lines = [
-        f"{reading.um_per_px:.5f} ± {reading.standard_error:.5f} µm/px over "
-        f"{reading.divisions} divisions of {reading.division_um:g} µm, rotated "
-        f"{round(reading.rotation_deg, 2) % 180:.2f}°, residual "
-        f"{reading.residual_um:.3f} µm"
-    ]
-    if reading.anisotropy is not None:
-        lines.append(f"y differs from x by {reading.anisotropy:+.3%}")
-    if drawn:
-        lines.append(f"look at {drawn}: every tick must carry one line")
-    tell(args, answer, "\n".join(lines))

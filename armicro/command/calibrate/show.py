@@ -4,11 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import msgspec
-
 from armicro.calibrate.account import lines_of
 from armicro.calibrate.certificate import Certificate, days_left
 from armicro.certificate import describe, now, read_certificate
+from armicro.command.calibrate.picture import as_json
 
 EXAMPLE = """\
 example:
@@ -18,7 +17,6 @@ example:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the procedure takes."""
-    parser.epilog = EXAMPLE
     parser.description = (
         "What a certificate says, to read. Its digest has no key: it finds accidents, "
         "not intent."
@@ -30,7 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print it; 2 when it was edited or is none."""
     certificate = read_certificate(args.certificate)
-    sys.stdout.write(_json(certificate) if args.json else text_of(certificate))
+    if args.json:
+        answer = {
+            "certificate": certificate,
+            "digest": certificate.digest,
+            "days_left": round(days_left(certificate, now()), 1),
+        }
+        sys.stdout.write(as_json(answer))
+    else:
+        sys.stdout.write(text_of(certificate))
     return 0
 
 
@@ -52,12 +58,3 @@ def text_of(certificate: Certificate) -> str:
 def _left(certificate: Certificate) -> str:
     days = days_left(certificate, now())
     return f"in {days:.0f} days" if days > 0 else "EXPIRED: no boxes are drawn"
-
-
-def _json(certificate: Certificate) -> str:
-    answer = {
-        "certificate": certificate,
-        "digest": certificate.digest,
-        "days_left": round(days_left(certificate, now()), 1),
-    }
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"

@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from tqdm import tqdm
 
+from armicro.calibrate.certificate import LARGEST_SHARE_OFF
 from armicro.calibrate.certificate import Instrument as InstrumentTable
-from armicro.calibrate.certificate import Stage as StageTable
-from armicro.calibrate.stage import (
-    Walked,
-    rms,
-    scale_from_moves,
-    table_of,
-)
-from armicro.calibrate.stage_plot import draw_stage
+from armicro.calibrate.procedure import judge_walk
+from armicro.calibrate.stage import Walked
 from armicro.calibrate.walk import REACH, Walk, planned_looks, walk
 from armicro.certificate import begun_for, now
-from armicro.command.calibrate.picture import keep, write_picture
+from armicro.command.calibrate.picture import (
+    add_result_arguments,
+    as_json,
+    keep,
+    write_picture,
+)
 from armicro.rig import Rig, read_rig
 from armicro.source.identity import instrument_of
 from armicro.source.open import Instrument, carry_out, open_instrument
@@ -30,7 +29,6 @@ FIRST_STEP = 0.02
 """Share of the field's smaller side that the first step moves, by the rig's scale."""
 UNNAMED_LIMIT = 1000.0
 """How far from its start a stage without soft limits may go, in its units."""
-SCALE_TOLERANCE = 0.25
 
 EXAMPLE = """\
 examples:
@@ -62,15 +60,8 @@ class Plan:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.epilog = EXAMPLE
-    parser.add_argument("--rig", type=Path, required=True, help="rig file")
-    parser.add_argument(
-        "--certificate",
-        type=Path,
-        metavar="FILE",
-        help="write the result here, and use its scale (default: the rig's)",
-    )
-    parser.add_argument("--by", default="", help="who measures (default: the user)")
+    default = ", and use its scale (default: the rig's)"
+    add_result_arguments(parser, default=default, needs_rig=True)
     parser.add_argument(
         "--picture",
         type=Path,
@@ -80,7 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done; move nothing"
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,15 +86,16 @@ def run(args: argparse.Namespace) -> int:
         um_per_px = _scale(rig, this, args.certificate)
         plan = plan_of(rig, instrument, um_per_px)
         if args.dry_run:
-            sys.stdout.write(_json(plan) if args.json else _plan_text(plan))
+            sys.stdout.write(as_json(plan) if args.json else _plan_text(plan))
             return 0
         walked = _measure(instrument, plan, settle_s=rig.stage.settle_s, args=args)
-    table = table_of(walked, um_per_px=um_per_px, measured_at=now())
-    keep(args, this, table)
+    outcome = judge_walk(walked, um_per_px=um_per_px, measured_at=now())
+    if args.certificate:
+        keep(args.certificate, this, outcome, by=args.by)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(args.picture, draw_stage(walked, um_per_px=um_per_px))
-    answer = _answer(walked, table, um_per_px, args.picture)
-    sys.stdout.write(_json(answer) if args.json else _text(answer, args.certificate))
+    write_picture(args.picture, outcome.picture)
+    answer = outcome.numbers | {"picture": str(args.picture)}
+    sys.stdout.write(as_json(answer) if args.json else _text(answer, args.certificate))
     return 0
 
 
@@ -147,32 +138,6 @@ def _measure(
         return walked
 
 
-def _answer(
-    walked: Walked, table: StageTable, um_per_px: float, picture: Path
-) -> dict[str, Any]:
-    matrix, scale = walked.matrix, scale_from_moves(walked.matrix)
-    answer: dict[str, Any] = msgspec.to_builtins(table)
-    return answer | {
-        "um_per_px": um_per_px,
-        "scale_from_moves": {
-            "um_per_px": scale.um_per_px,
-            "standard_error": scale.standard_error,
-        },
-        "rotation_error_deg": matrix.rotation_error_deg,
-        "mirrored": matrix.mirrored,
-        "skew_deg": matrix.skew_deg,
-        "residual_rms_px": rms(matrix.residuals_px),
-        "held_out_rms_px": rms(walked.held_out_px),
-        "closed_loop_first_px": rms(walked.first_tries_px),
-        "closed_loop_last_px": rms(walked.last_tries_px),
-        "picture": str(picture),
-    }
-
-
-def _json(answer: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
-
-
 def _plan_text(plan: Plan) -> str:
     left, top, right, bottom = plan.limits
     reach_um = REACH * min(plan.field_wh_px) * plan.um_per_px
@@ -207,7 +172,7 @@ def _text(answer: dict[str, Any], certificate: Path | None) -> str:
         "µm/px, if the stage's units are true µm",
         f"picture        {answer['picture']}",
     ]
-    if abs(scale["um_per_px"] / answer["um_per_px"] - 1) > SCALE_TOLERANCE:
+    if abs(scale["um_per_px"] / answer["um_per_px"] - 1) > LARGEST_SHARE_OFF:
         lines.append(
             f"note           the matrix was reckoned with {answer['um_per_px']:g} "
             "µm/px; that differs: other objective, or the stage does not count in µm"

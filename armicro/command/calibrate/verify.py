@@ -1,16 +1,15 @@
 """``armicro calibrate verify``: a minute's look whether the certificate still fits."""
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from armicro.calibrate.certificate import Certificate
-from armicro.calibrate.course import (
+from armicro.calibrate.procedure import (
+    DIVISION_UM,
     GLASS_FIELDS,
     Setting,
     measure_glass,
@@ -19,12 +18,17 @@ from armicro.calibrate.course import (
 from armicro.calibrate.ready import check_empty, check_ticks
 from armicro.calibrate.verify import Comparison, compare
 from armicro.certificate import now
-from armicro.command.calibrate.picture import check_size, read_pictures
+from armicro.command.calibrate.picture import (
+    as_json,
+    camera_of,
+    check_size,
+    photograph,
+    read_pictures,
+)
 from armicro.errors import CalibrationError
-from armicro.field import Field
-from armicro.rig import Rig, read_rig
+from armicro.field import Field, Pixels
+from armicro.rig import read_rig
 from armicro.source.identity import why_void
-from armicro.source.open import open_source
 
 EXAMPLE = """\
 examples:
@@ -35,7 +39,6 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the procedure takes."""
-    parser.epilog = EXAMPLE
     parser.add_argument("--rig", type=Path, required=True, help="rig file")
     parser.add_argument(
         "pictures",
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="of the micrometer or of empty glass (default: the camera, now)",
     )
-    parser.add_argument("--division-um", type=float, default=10.0, help="(10)")
+    parser.add_argument("--division-um", type=float, default=DIVISION_UM, help="(10)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -57,10 +60,17 @@ def run(args: argparse.Namespace) -> int:
             f"rig {args.rig}: {rig.calibration_fault or 'names no certificate'}; make "
             "one with armicro calibrate guide"
         )
-    fresh, reason = (
-        _from_files(args, rig, held) if args.pictures else _from_camera(args, rig)
-    )
-    reason = reason or rig.calibration_fault
+    reason = rig.calibration_fault
+    if args.pictures:
+        seen = [[pixels] for pixels in read_pictures(args.pictures)]
+        for (pixels,) in seen:
+            check_size(rig.certificate, held.instrument, pixels)
+    else:
+        with camera_of(rig) as (card, fields):
+            seen = [photograph(fields, GLASS_FIELDS)]
+            reason = why_void(rig, card, now()) or reason
+    setting = Setting(rig.camera.um_per_px, args.division_um, now())
+    fresh = [table for pictures in seen for table in _measure(pictures, setting)]
     compared = compare(held, fresh)
     if not compared:
         kinds = " and ".join(type(table).__name__.lower() for table in fresh)
@@ -69,41 +79,27 @@ def run(args: argparse.Namespace) -> int:
             "holds nothing; look at the other target, or measure it first"
         )
     lines = [_in_force(held, reason), *compared]
-    sys.stdout.write(_json(lines) if args.json else _text(lines))
-    return 0 if all(line.fits for line in lines) else 1
+    fits = all(line.fits for line in lines)
+    answer = {"fits": fits, "lines": [line._asdict() for line in lines]}
+    sys.stdout.write(as_json(answer) if args.json else _text(lines))
+    return 0 if fits else 1
 
 
-def _from_files(
-    args: argparse.Namespace, rig: Rig, held: Certificate
-) -> tuple[list[msgspec.Struct], str]:
-    fresh: list[msgspec.Struct] = []
-    for pixels in read_pictures(args.pictures):
-        check_size(rig.certificate, held.instrument, pixels)
-        fresh += _measure([Field(rig.camera.um_per_px, 0, 0, pixels=pixels)], args, rig)
-    return fresh, ""
-
-
-def _from_camera(
-    args: argparse.Namespace, rig: Rig
-) -> tuple[list[msgspec.Struct], str]:
-    with contextlib.closing(open_source(rig, raw=True)) as source:
-        fields = list(islice(source.fields(), GLASS_FIELDS))
-        return _measure(fields, args, rig), why_void(rig, source.card, now())
-
-
-def _measure(
-    fields: Sequence[Field], args: argparse.Namespace, rig: Rig
-) -> list[msgspec.Struct]:
+def _measure(pictures: list[Pixels], setting: Setting) -> tuple[msgspec.Struct, ...]:
     """Measure what is seen, whatever it is of the two."""
-    setting = Setting(rig.camera.um_per_px, args.division_um, now())
-    if check_ticks(fields[-1]).ok:
-        return [*measure_scale(fields, setting=setting).tables]
-    if check_empty(fields[-1]).ok:
-        return [*measure_glass(fields, setting=setting).tables]
-    raise CalibrationError(
-        "neither a micrometer nor empty glass is seen; put one of them under the "
-        "objective and focus"
-    )
+    field = Field(setting.nominal_um_per_px or 1.0, 0, 0, pixels=pictures[-1])
+    if check_ticks(field).ok:
+        outcome = measure_scale(pictures[-1:], setting)
+    elif check_empty(field).ok:
+        outcome = measure_glass(pictures, setting.measured_at)
+    else:
+        raise CalibrationError(
+            "neither a micrometer nor empty glass is seen; put one of them under the "
+            "objective and focus"
+        )
+    if outcome.refusal:
+        raise CalibrationError(outcome.refusal)
+    return outcome.tables
 
 
 def _in_force(held: Certificate, reason: str) -> Comparison:
@@ -127,11 +123,3 @@ def _text(lines: Sequence[Comparison]) -> str:
         + "\n"
         for mark, row in zip(marks, rows, strict=True)
     )
-
-
-def _json(lines: Sequence[Comparison]) -> str:
-    answer = {
-        "fits": all(line.fits for line in lines),
-        "lines": [line._asdict() for line in lines],
-    }
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"

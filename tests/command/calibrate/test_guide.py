@@ -10,8 +10,9 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from armicro.__main__ import main
-from armicro.calibrate.course import Setting, course
+from armicro.calibrate.course import course
 from armicro.calibrate.guide import Guide
+from armicro.calibrate.procedure import Setting
 from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.bench import TRUE_SHARE, Bench
 from armicro.overlay.procedure import ProcedureWindow
