@@ -26,8 +26,7 @@ from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.focus import with_focus
 from armicro.slide.increment import Increment
 from armicro.slide.revisit import find_revisits
-from armicro.slide.score import score_slide
-from armicro.slide.track import FindingSet, top
+from armicro.slide.track import FindingSet, score_slide, top
 from armicro.verdict import HR_UM_PER_PX, why_withheld
 
 SEEN: frozenset[FieldState] = frozenset({"analysed", "blank"})

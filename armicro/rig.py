@@ -18,7 +18,7 @@ from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError
 from armicro.file import MOST_TOML_BYTES, decode_toml, read_bounded
 from armicro.flat import read_flat
-from armicro.slide.choice import RegisterChoice
+from armicro.place.claim import RegisterChoice
 from armicro.verdict import ENOUGH_COVERAGE, HR_UM_PER_PX
 
 Pixels = Annotated[int, Meta(gt=0, le=65_535)]

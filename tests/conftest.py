@@ -33,3 +33,12 @@ def data_folder() -> Path:
     if not named or not Path(named).is_dir():
         pytest.skip("ARMICRO_DATA does not name the folder with the real data")
     return Path(named)
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real data."""
+    folder = os.environ.get("ARMICRO_DATA")
+    if not folder:
+        pytest.skip("ARMICRO_DATA does not name the folder of real data")
+    return Path(folder)

@@ -20,8 +20,7 @@ from armicro.command.calibrate.picture import write_picture
 from armicro.engine.plan import PlanKey, cache_folder, write_plan
 from armicro.errors import ArmicroError
 from armicro.metrics import Judged
-from armicro.source.phantom.output import slide_file
-from armicro.source.phantom.truth import Truth, truth_paths, write_truth
+from armicro.phantom.truth import Truth, slide_file, truth_paths, write_truth
 from armicro.validate.folder import open_figure, save, write_folder
 from armicro.validate.slides import write_sheet
 from tests.calibrate.micrometer import Design, View, draw

@@ -8,11 +8,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from armicro.command.replay import choose_display, choose_rig, show
+from armicro.phantom import PhantomSpec, size_px, write_phantom
 from armicro.processes.job import Job, make_folder, set_aside
 from armicro.processes.life import set_up_logging
 from armicro.processes.session import run_job
 from armicro.session.record import Session
-from armicro.source.phantom import PhantomSpec, size_px, write_phantom
 from armicro.verdict import SUSPICIOUS
 
 MEGAPIXELS = 60.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from armicro.errors import SourceError
-from armicro.source.phantom import (
+from armicro.phantom import (
     STAINS,
     UM_PER_PX,
     ConstructedSpec,

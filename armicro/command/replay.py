@@ -15,8 +15,8 @@ from armicro.processes.job import Display, Job, folder_names, set_aside
 from armicro.processes.life import set_up_logging
 from armicro.processes.session import prove, run_job
 from armicro.rig import Rig, read_rig
+from armicro.session.output import encode_summary, summarise
 from armicro.session.record import Session
-from armicro.session.summary import encode_summary, summarise
 from armicro.source.slide import once_each
 
 EXAMPLE = """\

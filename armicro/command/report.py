@@ -10,9 +10,8 @@ from pathlib import Path
 
 from armicro.errors import SourceError
 from armicro.processes.session import write_all
-from armicro.session.output import JOURNAL
+from armicro.session.output import JOURNAL, encode_summary, summarise
 from armicro.session.record import Session
-from armicro.session.summary import encode_summary, summarise
 from armicro.slide.journal import Journal
 
 EXAMPLE = """\

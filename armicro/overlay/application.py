@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.overlay import Feed
-from armicro.overlay.setting import Optics, Setting
+from armicro.overlay.snapshot import Optics, Setting
 from armicro.overlay.window import Window
 
 _HEADLESS = QSize(1600, 1050)

@@ -41,8 +41,7 @@ from armicro.overlay.layout import (
     part_on,
     sight_um,
 )
-from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField
+from armicro.overlay.snapshot import LiveField, Setting
 from armicro.overlay.view import (
     Cut,
     Viewport,

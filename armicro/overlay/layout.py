@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from armicro.calibrate.display import to_display
 from armicro.field import Place
 from armicro.overlay.guide import Goal, extent_um
-from armicro.overlay.setting import Optics, Setting
-from armicro.overlay.snapshot import LiveField, SlideState
+from armicro.overlay.snapshot import LiveField, Optics, Setting, SlideState
 from armicro.overlay.view import STALE, Rgb, XyXy, suspicion_rgb
 from armicro.overlay.words import Banner, aim_of, opacity_of, why_no_boxes
 from armicro.report import Finding, Revisit

@@ -30,8 +30,7 @@ from armicro.overlay.panel import (
     StatusStrip,
     TrendCard,
 )
-from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField, Snapshot
+from armicro.overlay.snapshot import LiveField, Setting, Snapshot
 from armicro.overlay.words import (
     Pace,
     banner,

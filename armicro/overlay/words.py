@@ -13,8 +13,7 @@ from typing import Literal
 import numpy as np
 
 from armicro.field import Place
-from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.snapshot import LiveField, Setting, SlideState, Snapshot
 from armicro.verdict import (
     badge_text,
     boxes_off_text,

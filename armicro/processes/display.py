@@ -23,8 +23,7 @@ import numpy as np
 from armicro.calibrate.certificate import Certificate
 from armicro.field import FieldHead, Overview, Pixels
 from armicro.file import write_whole
-from armicro.overlay.setting import Optics, Setting
-from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
+from armicro.overlay.snapshot import LiveField, Optics, Setting, SlideState, Snapshot
 from armicro.overlay.view import Cut, cut_out
 from armicro.processes.job import Job
 from armicro.processes.life import Life

@@ -20,10 +20,10 @@ import structlog
 
 from armicro.errors import ArmicroError
 from armicro.field import Field
+from armicro.mosaic import MOSAIC
 from armicro.processes.job import Job
 from armicro.processes.life import Life
-from armicro.session.stitcher import Stitcher
-from armicro.slide.mosaic_file import MOSAIC
+from armicro.session.slide_file import Stitcher
 from armicro.source.recording import is_recording
 from armicro.wire.codec import field_from_shot
 from armicro.wire.link import Subscriber

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from armicro.cascade.tile import Prepared
 from armicro.field import Field
+from armicro.mosaic import MOSAIC
 from armicro.processes.job import Job
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
 from armicro.report import Account, Shown
 from armicro.rule import MOST_SEQ
 from armicro.slide.journal import Journal
-from armicro.slide.mosaic_file import MOSAIC
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
 from armicro.wire.codec import Parcel, field_from_shot

@@ -1,17 +1,247 @@
 """Writing the session folder, each file whole or not at all, never through a link."""
 
+import csv
+import io
+import math
 import re
+import uuid
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from armicro.errors import DiskError
 from armicro.file import make_own_folder, write_whole
+from armicro.report import Finding
 from armicro.session.page import render_page
-from armicro.session.qupath import findings_geojson
-from armicro.session.record import Session, read_session
-from armicro.session.summary import encode_summary, summarise
-from armicro.session.table import findings_csv, latency_csv
+from armicro.session.record import MapCard, Session, read_session
 from armicro.slide.journal import Journal
-from armicro.verdict import probability_digits
+from armicro.verdict import SUSPICIOUS, probability_digits, probability_text
+
+# ---------------------------------------------------------------------------
+# ``findings.csv`` and ``latency.csv``: a session's tables, as text.
+
+
+FINDING_COLUMNS = (
+    "rank",
+    "x_um",
+    "y_um",
+    "width_um",
+    "height_um",
+    "lr_probability",
+    "hr_probability",
+    "field_seq",
+)
+
+
+def findings_csv(findings: Iterable[Finding]) -> str:
+    """Return the findings, most suspicious first, ranked from 1.
+
+    Lengths are rounded to nanometres, probabilities down to millionths.
+    """
+    return _csv(
+        FINDING_COLUMNS,
+        (
+            (
+                rank,
+                *(f"{um:.3f}" for um in (f.x_um, f.y_um, f.width_um, f.height_um)),
+                *(
+                    f"0.{probability_digits(share, 6)}"
+                    for share in (f.lr_probability, f.hr_probability)
+                ),
+                f.field_seq,
+            )
+            for rank, f in enumerate(findings, start=1)
+        ),
+    )
+
+
+def latency_csv(stations: Sequence[tuple[int, dict[str, int]]]) -> str:
+    """Return a row a field with the monotonic clock in ns at each station.
+
+    A station that a field did not pass stays empty.
+
+    >>> print(latency_csv([(0, {"taken": 5, "inferred": 9}), (1, {"taken": 7})]))
+    seq,taken_ns,inferred_ns
+    0,5,9
+    1,7,
+    <BLANKLINE>
+    """
+    names = list(dict.fromkeys(name for _, passed in stations for name in passed))
+    header = ("seq", *(f"{name.removesuffix('_ns')}_ns" for name in names))
+    rows = ((seq, *(passed.get(n, "") for n in names)) for seq, passed in stations)
+    return _csv(header, rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+# ---------------------------------------------------------------------------
+# ``findings.geojson``: findings as annotations that QuPath imports onto the slide.
+
+
+_CLASSES = {
+    True: {"name": "Suspicious", "color": [164, 19, 60]},
+    False: {"name": "Candidate", "color": [226, 149, 38]},
+}
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "armicro/findings")
+
+
+def findings_geojson(
+    findings: Iterable[Finding],
+    *,
+    slide: str,
+    pixel_um: float | tuple[float, float],
+    corner_xy_um: tuple[float, float] = (0.0, 0.0),
+    size_px: tuple[int, int] | None = None,
+) -> bytes:
+    """Return the findings as a GeoJSON FeatureCollection (QuPath 0.4 and later).
+
+    Args:
+        findings: most suspicious first.
+        slide: its name; with a finding's place it makes the object's identity, so that
+            importing twice leaves one object.
+        pixel_um: scale of the slide file's pixels, along x and y where they differ.
+        corner_xy_um: where the picture that QuPath shows begins on the slide: it cuts
+            a slide to the part that was scanned (``openslide.bounds-x``).
+        size_px: width and height of that picture; a box ends at its edge, and a finding
+            beside it is left out.
+    """
+    pixel_xy_um = pixel_um if isinstance(pixel_um, tuple) else (pixel_um, pixel_um)
+    rings = (
+        (rank, finding, _ring(finding, pixel_xy_um, corner_xy_um, size_px))
+        for rank, finding in enumerate(findings, start=1)
+    )
+    features = [
+        _feature(rank, finding, slide, ring) for rank, finding, ring in rings if ring
+    ]
+    return msgspec.json.encode({"type": "FeatureCollection", "features": features})
+
+
+def _feature(
+    rank: int, finding: Finding, slide: str, ring: list[list[float]]
+) -> dict[str, Any]:
+    place = f"{slide}|{finding.field_seq}|{finding.x_um!r}|{finding.y_um!r}"
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(_NAMESPACE, place)),
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {
+            "objectType": "annotation",
+            "name": f"#{rank}  {probability_text(finding.hr_probability)}",
+            "classification": _CLASSES[finding.hr_probability >= SUSPICIOUS],
+            "isLocked": True,
+            "measurements": {
+                "Rank": rank,
+                "HR probability": finding.hr_probability,
+                "LR probability": finding.lr_probability,
+                "Field": finding.field_seq,
+            },
+        },
+    }
+
+
+def _ring(
+    finding: Finding,
+    pixel_xy_um: tuple[float, float],
+    corner_xy_um: tuple[float, float],
+    size_px: tuple[int, int] | None,
+) -> list[list[float]]:
+    """Corners of the box in pixels, clockwise on the screen and closed; or none."""
+    ends = []
+    for axis, (at_um, long_um) in enumerate(
+        ((finding.x_um, finding.width_um), (finding.y_um, finding.height_um))
+    ):
+        most = size_px[axis] if size_px else math.inf
+        least = 0.0 if size_px else -math.inf
+        near, far = (
+            (at_um - corner_xy_um[axis] + side * long_um / 2) / pixel_xy_um[axis]
+            for side in (-1, 1)
+        )
+        if far <= least or near >= most:
+            return []
+        ends.append([round(min(max(v, least), most), 2) for v in (near, far)])
+    (left, right), (top, bottom) = ends
+    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+
+
+# ---------------------------------------------------------------------------
+# ``slide.json``: a session in one small object.
+
+
+class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of ``slide.json``."""
+
+    slide: str
+    score: float | None
+    scores: dict[str, tuple[float, float]]
+    coverage: float
+    """Share of the cell area analysed, 0-1."""
+    coverage_text: str
+    """The same in the words of window, terminal and report."""
+    fields: int
+    fields_unreadable: int
+    fields_dropped: int
+    findings: int
+    megapixels: float
+    """Analysed area in pixels of 0.243 µm."""
+    wall_s: float | None
+    """None when the session was not finished."""
+    inference_s: float
+    finished: bool
+    engine: dict[str, Any]
+    rig: dict[str, Any]
+    version: str
+    slide_sha256: str = ""
+    """Of the slide's content (of a large one: of samples); left out for a camera."""
+    score_withheld: str = ""
+    """Why there is no score; left out where there is one."""
+    fields_unplaced: int = 0
+    """Fields whose place was not known, in no coverage; left out where none was."""
+    map: MapCard | None = None
+    """The slide stitched from the fields; left out where none was kept."""
+
+
+def summarise(session: Session) -> Summary:
+    """Put a session into its summary."""
+    return Summary(
+        slide=session.slide.name,
+        slide_sha256=session.slide.sha256,
+        score=session.score.score,
+        scores=session.score.scores,
+        coverage=session.score.coverage,
+        coverage_text=session.coverage_text,
+        fields=len(session.reports),
+        fields_unreadable=session.count("unreadable"),
+        fields_dropped=session.fields_dropped,
+        findings=len(session.findings),
+        megapixels=session.score.megapixels,
+        wall_s=session.wall_s,
+        inference_s=session.inference_s,
+        finished=session.finished,
+        engine=session.engine,
+        rig=session.rig,
+        version=session.version,
+        score_withheld=session.score.withheld,
+        fields_unplaced=session.score.fields_unplaced,
+        map=session.map,
+    )
+
+
+def encode_summary(summary: Summary) -> bytes:
+    """Return the summary as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
+
+
+# ---------------------------------------------------------------------------
+# The folder.
+
 
 JOURNAL = "session.sqlite"
 """The journal's name in a session folder."""

@@ -15,11 +15,9 @@ import jinja2
 
 import armicro
 from armicro.report import Finding
-from armicro.session.chart import histogram, score_strip
-from armicro.session.latency import legs_of
-from armicro.session.record import Facts, Session
-from armicro.session.slide_map import draw_map
-from armicro.slide.crop import decode_crop, encode_crop
+from armicro.session.drawing import draw_map, histogram, score_strip
+from armicro.session.record import Facts, Session, legs_of
+from armicro.slide.track import decode_crop, encode_crop
 from armicro.verdict import (
     FIELD_STATES,
     PICTURES_APART,

@@ -15,21 +15,78 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from armicro.cascade.locate import (
+    FUSIONS,
     LEAST_CANDIDATES,
     MOST_CANDIDATES,
     TOP_APART_UM,
+    TOP_COUNT,
     Point,
     keep_apart,
     kept_of,
     order,
+    scores_of,
 )
+from armicro.engine import Engine, Features
+from armicro.picture import check_header
 from armicro.report import Observation
 from armicro.slide.focus import is_sharp
 from armicro.verdict import SUSPICIOUS
+
+# ---------------------------------------------------------------------------
+# A crop as it is kept and shown: an RGB picture of a cell, in and out of JPEG.
+
+
+MOST_PX = 1 << 20
+"""Of a crop, which has 256 × 256."""
+JPEG_QUALITY = 95
+"""Chroma is not subsampled either: the stain is what the eye judges."""
+
+
+def encode_crop(crop: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
+    """Return the JPEG of an RGB crop (height, width, 3) with full chroma."""
+    flags = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), flags)
+    return jpeg.tobytes()
+
+
+def check_crop(jpeg: bytes) -> None:
+    """Refuse by its header what is no JPEG of a crop's size; empty means none kept.
+
+    Raises:
+        SourceError: it is not.
+    """
+    if jpeg:
+        check_header(jpeg, "crop", kind="JPEG", most_px=MOST_PX)
+
+
+def decode_crop(jpeg: bytes) -> NDArray[np.uint8]:
+    """Return a JPEG as RGB (height, width, 3).
+
+    Raises:
+        ValueError: the bytes are no picture.
+        SourceError: they are another kind of picture, or one far larger than a crop.
+    """
+    check_crop(jpeg)
+    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("not a JPEG picture")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+# ---------------------------------------------------------------------------
+# Findings.
+
 
 _BINS_MERGED = 16
 """Merging leaves one of at most so many bins: those that a disc of it touches."""
@@ -194,3 +251,28 @@ def _same_cell(one: Observation, other: Observation, apart_um: float) -> bool:
         return False
     norms = float(np.linalg.norm(one.features) * np.linalg.norm(other.features))
     return norms > 0 and float(one.features @ other.features) >= SAME_LOOK * norms
+
+
+# ---------------------------------------------------------------------------
+# The slide's score: six recurrent networks over the features of the top findings.
+
+
+def top_features(top: Sequence[Observation]) -> Features:
+    """Features of the top list, (1, 30, 2048), zero rows where there are fewer."""
+    features = np.zeros((1, TOP_COUNT, 2048), np.float32)
+    for row, seen in enumerate(top[:TOP_COUNT]):
+        features[0, row] = seen.features
+    return features
+
+
+def score_slide(
+    rnn: Engine, top: Sequence[Observation], *, tops: Sequence[int], fusion: str
+) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Score the top list: the fused score and the six that it is made of.
+
+    Raises:
+        EngineError: the network failed.
+    """
+    row = rnn.infer({"features": top_features(top)})["scores"][0]
+    scores = scores_of([float(value) for value in row], tops)
+    return FUSIONS[fusion](scores), scores

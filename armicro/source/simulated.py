@@ -19,10 +19,10 @@ import numpy as np
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.errors import SourceError
 from armicro.field import Field, Pixels
+from armicro.phantom import UM_PER_PX, lesions_that_fit, paint_field
 from armicro.picture import read_picture
 from armicro.rig import Camera, Rig
 from armicro.source import Card
-from armicro.source.phantom import UM_PER_PX, lesions_that_fit, paint_field
 from armicro.source.scan import Degrader, draw_chance
 from armicro.source.stage import Point, SimulatedStage, place_of
 

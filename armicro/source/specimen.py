@@ -15,7 +15,7 @@ from armicro.calibrate.guide import Specimen
 from armicro.calibrate.pattern import draw_pattern
 from armicro.calibrate.simulated_path import SimulatedPath
 from armicro.field import Pixels
-from armicro.source.phantom import paint_field
+from armicro.phantom import paint_field
 
 GLASS_RGB = (238, 236, 228)
 """Of a lamp that is a little warm."""

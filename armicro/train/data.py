@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro import table
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.phantom import STAINS, UM_PER_PX, Optics, paint_field
 from armicro.picture import read_picture
-from armicro.source import table
-from armicro.source.phantom import STAINS, UM_PER_PX, Optics, paint_field
-from armicro.source.table import NORMAL_CLASS, Split
+from armicro.table import NORMAL_CLASS, Split
 
 SCALE_RANGE_UM_PER_PX: Mapping[str, tuple[float, float]] = {
     "herlev": (0.19, 0.22),

@@ -26,7 +26,7 @@ from torch import nn
 from armicro.errors import EngineError
 from armicro.field import Pixels
 from armicro.file import write_whole
-from armicro.source.phantom import UM_PER_PX, paint_field
+from armicro.phantom import UM_PER_PX, paint_field
 from armicro.train.networks import HighResolution, LowResolution, SlideRnn
 from armicro.verdict import HR_TILE_PX
 

@@ -18,7 +18,7 @@ from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.metrics import Judged, by_category, judge
 from armicro.picture import read_picture
-from armicro.source.table import (
+from armicro.table import (
     CellRow,
     CropRow,
     FieldRow,

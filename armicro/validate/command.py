@@ -23,12 +23,7 @@ from armicro.metrics import (
     calibration_error,
     judge,
 )
-from armicro.source.table import (
-    read_annotated,
-    read_crops,
-    require_scale,
-    split_of_group,
-)
+from armicro.table import read_annotated, read_crops, require_scale, split_of_group
 from armicro.validate.cells import (
     Looked,
     add_source_arguments,

@@ -11,7 +11,7 @@ import numpy as np
 from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
-from armicro.source.phantom import STAINS, UM_PER_PX, paint_field
+from armicro.phantom import STAINS, UM_PER_PX, paint_field
 from armicro.validate.fields import SeenField, seen_picture
 
 SIDE_PX = 1024

@@ -27,7 +27,7 @@ from armicro.metrics import (
     wider,
 )
 from armicro.picture import read_picture
-from armicro.source.table import CellRow, FieldRow
+from armicro.table import CellRow, FieldRow
 from armicro.verdict import HR_TILE_UM, SUSPICIOUS
 
 REACH_UM = HR_TILE_UM / 2

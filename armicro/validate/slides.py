@@ -33,10 +33,10 @@ from armicro.metrics import Judged, judge, judge_figure
 from armicro.pipeline import Pipeline
 from armicro.report import Account, Finding
 from armicro.rig import Rig, read_rig
-from armicro.slide.crop import decode_crop, encode_crop
+from armicro.slide.track import decode_crop, encode_crop
 from armicro.source.identity import refuse_void, slide_sha256
 from armicro.source.open import open_source
-from armicro.source.table import read_rows
+from armicro.table import read_rows
 from armicro.validate.folder import write_folder
 from armicro.verdict import SUSPICIOUS, coverage_text
 

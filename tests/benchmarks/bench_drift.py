@@ -10,7 +10,7 @@ import numpy as np
 
 from armicro.calibrate.drift import LOOK_NS, Drift
 from armicro.field import Field, Place
-from armicro.source.phantom import paint_field
+from armicro.phantom import paint_field
 from tests.calibrate.test_drift import glass_of
 
 WIDTH, HEIGHT, UM_PER_PX = 2448, 2048, 0.243

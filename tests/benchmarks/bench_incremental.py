@@ -21,9 +21,9 @@ from armicro.cascade.screen import Choice
 from armicro.engine import Array
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.field import Field, Pixels, Place
+from armicro.phantom import paint_field
 from armicro.pipeline import Pipeline
 from armicro.report import Finding
-from armicro.source.phantom import paint_field
 
 UM_PER_PX = 0.243
 FIELD_PX = 2448, 2048

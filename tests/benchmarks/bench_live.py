@@ -18,12 +18,12 @@ import msgspec
 import numpy as np
 import psutil
 
+from armicro.mosaic import MOSAIC, MosaicFile
+from armicro.phantom import paint_field
 from armicro.processes.job import Job
 from armicro.processes.session import begin
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Camera, Map, Network, Rig
-from armicro.slide.mosaic_file import MOSAIC, MosaicFile
-from armicro.source.phantom import paint_field
 from armicro.wire.topic import Beat
 
 SETTLE_S = 10.0

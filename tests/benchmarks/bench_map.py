@@ -28,16 +28,15 @@ from numpy.typing import NDArray
 
 from armicro.engine.registry import open_set
 from armicro.field import Field, Pixels, Place
+from armicro.mosaic import MOSAIC
 from armicro.overlay.guide import top
+from armicro.phantom import PhantomSpec, Truth, size_px, write_phantom
 from armicro.pipeline import Pipeline
 from armicro.report import Finding
 from armicro.rig import Rig
 from armicro.session.record import MapCard
-from armicro.session.slide_file import write_slide
-from armicro.session.stitcher import Stitcher
+from armicro.session.slide_file import Stitcher, write_slide
 from armicro.slide.journal import Journal
-from armicro.slide.mosaic_file import MOSAIC
-from armicro.source.phantom import PhantomSpec, Truth, size_px, write_phantom
 from armicro.source.slide import SlideSource
 
 UM_PER_PX = 0.243

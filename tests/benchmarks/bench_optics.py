@@ -33,8 +33,8 @@ from armicro.calibrate.simulated_path import SimulatedPath, draw_path
 from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import open_set
 from armicro.field import Field, Pixels, Place
+from armicro.phantom import paint_field
 from armicro.report import Finding
-from armicro.source.phantom import paint_field
 
 UM_PER_PX = 0.243
 CORNER = 0.6

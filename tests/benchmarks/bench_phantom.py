@@ -17,7 +17,7 @@ from pathlib import Path
 
 import cv2
 
-from armicro.source.phantom import (
+from armicro.phantom import (
     ConstructedSpec,
     PhantomSpec,
     size_px,

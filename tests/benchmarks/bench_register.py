@@ -26,22 +26,19 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from armicro.align.agree import BLOCK_PX, Fit, fit, is_found, is_near
-from armicro.align.look import look_at, reduce_light
-from armicro.align.search import search
-from armicro.calibrate.overlap import find_overlap
 from armicro.field import Field, Pixels
-from armicro.rig import Camera, Rig, Scan
-from armicro.slide.atlas import Keyframe, MemoryStore
-from armicro.slide.landmark import find_landmarks
-from armicro.slide.map_file import MapFile
-from armicro.slide.register import Register
-from armicro.source.phantom import (
+from armicro.phantom import (
     ConstructedSpec,
     PhantomSpec,
     write_constructed,
     write_phantom,
 )
+from armicro.place.agree import BLOCK_PX, Fit, fit, is_found, is_near, search
+from armicro.place.atlas import Keyframe, MapFile, MemoryStore, find_landmarks
+from armicro.place.look import look_at, reduce_light
+from armicro.place.overlap import find_overlap
+from armicro.place.register import Register
+from armicro.rig import Camera, Rig, Scan
 from armicro.source.slide import SlideSource
 from tests.cells import cut, draw_line
 

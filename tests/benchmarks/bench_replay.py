@@ -7,10 +7,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from armicro.phantom import PhantomSpec, size_px, write_phantom
 from armicro.processes.job import Job
 from armicro.processes.session import run_job
 from armicro.rig import Network, Rig
-from armicro.source.phantom import PhantomSpec, size_px, write_phantom
 
 
 def main() -> None:

@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 
 from armicro.field import Field, Pixels
+from armicro.phantom.drawn import write_phantom
+from armicro.phantom.specification import PhantomSpec
 from armicro.rig import Camera, Rig
 from armicro.source import Card
 from armicro.source.open import open_source
-from armicro.source.phantom.drawn import write_phantom
-from armicro.source.phantom.specification import PhantomSpec
 from armicro.source.recording import RecordingSource, RecordingWriter
 
 PHANTOM_UM_PER_PX = 0.243

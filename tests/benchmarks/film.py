@@ -31,12 +31,12 @@ from armicro.overlay.application import application
 from armicro.overlay.snapshot import LiveField, SlideState, Snapshot
 from armicro.overlay.view import cut_out
 from armicro.overlay.window import Window
+from armicro.phantom import Truth, paint_field
 from armicro.pipeline import Pipeline
+from armicro.place.atlas import MemoryStore
+from armicro.place.register import Register
 from armicro.report import Finding
-from armicro.slide.atlas import MemoryStore
 from armicro.slide.focus import with_focus
-from armicro.slide.register import Register
-from armicro.source.phantom import Truth, paint_field
 
 UM_PER_PX = 0.243
 SIZE_PX = 1632, 1360

@@ -20,7 +20,7 @@ from armicro.calibrate.colour_difference import (
 )
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
-from armicro.source.phantom import paint_field
+from armicro.phantom import paint_field
 
 # Sharma, Wu and Dalal 2005, table 1: two colours in Lab and their CIEDE2000.
 SHARMA = """\

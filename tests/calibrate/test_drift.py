@@ -7,7 +7,7 @@ import pytest
 from armicro.calibrate.certificate import Certificate, Colour, Instrument
 from armicro.calibrate.drift import LOOK_NS, Drift, Verdict
 from armicro.field import Field, Pixels, Place
-from armicro.source.phantom import paint_field
+from armicro.phantom import paint_field
 
 UM_PER_PX = 0.5
 WIDTH, HEIGHT = 480, 400

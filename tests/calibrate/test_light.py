@@ -15,7 +15,7 @@ from armicro.calibrate.light import (
 )
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
-from armicro.source.phantom import paint_field
+from armicro.phantom import paint_field
 
 SIZE = 612, 512
 

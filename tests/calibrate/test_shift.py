@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from armicro.calibrate.shift import measure_shift
 from armicro.field import Pixels
-from armicro.source.phantom import paint_field
+from armicro.phantom import paint_field
 
 WIDTH_PX, HEIGHT_PX = 480, 400
 

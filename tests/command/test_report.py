@@ -17,8 +17,8 @@ from armicro.__main__ import main
 from armicro.errors import SourceError
 from armicro.report import FieldReport, Finding, Observation, SlideScore
 from armicro.session.record import SlideCard
-from armicro.slide.crop import encode_crop
 from armicro.slide.journal import Journal
+from armicro.slide.track import encode_crop
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from armicro.field import Sight
 from armicro.overlay.application import run_window
-from armicro.overlay.setting import Optics, Setting
-from armicro.overlay.snapshot import LiveField, Snapshot
+from armicro.overlay.snapshot import LiveField, Optics, Setting, Snapshot
 from armicro.overlay.window import Window
 from tests.overlay.scene import (
     SECOND_NS,

@@ -5,8 +5,7 @@ import pytest
 from msgspec import structs
 
 from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
-from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField
+from armicro.overlay.snapshot import LiveField, Setting
 from armicro.overlay.view import STALE, luminance, suspicion_rgb
 from armicro.report import Finding
 from tests.overlay.scene import field_at, finding_at, place_at, slide_with

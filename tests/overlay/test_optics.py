@@ -11,7 +11,7 @@ from armicro.overlay.layout import (
     lay_out,
     local_scale,
 )
-from armicro.overlay.setting import Optics, Setting
+from armicro.overlay.snapshot import Optics, Setting
 from tests.overlay.scene import SECOND_NS, field_at, finding_at, place_at, slide_with
 
 MIRRORED = Optics(((-0.5, 0.0, 199.5), (0.0, 0.5, 0.0), (0.0, 0.0, 1.0)))

@@ -5,8 +5,7 @@ import pytest
 from msgspec import structs
 
 from armicro.errors import RigError
-from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import Snapshot
+from armicro.overlay.snapshot import Setting, Snapshot
 from armicro.overlay.words import (
     RESEARCH_ONLY,
     Banner,

@@ -7,8 +7,7 @@ from msgspec import structs
 
 from armicro.field import Sight as Seeing
 from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
-from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import LiveField
+from armicro.overlay.snapshot import LiveField, Setting
 from armicro.overlay.words import aim_of, motion_words
 from armicro.verdict import badge_text
 from tests.overlay.scene import SECOND_NS, field_at, finding_at, place_at, slide_with

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from armicro.phantom import PhantomSpec, write_phantom
 from armicro.processes.job import Job
 from armicro.rig import Camera, Network, Rig
-from armicro.source.phantom import PhantomSpec, write_phantom
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,9 @@ from msgspec.structs import replace
 from armicro.errors import SourceLostError
 from armicro.field import Field, Place
 from armicro.processes import capture as capturing
-from armicro.processes.capture import MOST_CHUNKS, ShownGround
+from armicro.processes.capture import MOST_CHUNKS, Placing, ShownGround
 from armicro.processes.job import Job, Mode
 from armicro.processes.life import Life
-from armicro.processes.placing import Placing
 from armicro.processes.thread import Ranges
 from armicro.report import Shown
 from armicro.rig import Camera, Rig

@@ -9,6 +9,7 @@ import pytest
 from armicro.__main__ import main
 from armicro.calibrate.certificate import Certificate, Instrument, Scale, Stage
 from armicro.certificate import now, read_certificate, record
+from armicro.phantom import paint_field
 from armicro.processes.job import Job
 from armicro.processes.session import begin, run_job
 from armicro.processes.supervisor import Supervisor
@@ -16,7 +17,6 @@ from armicro.rig import Rig, read_rig
 from armicro.session.output import write_outputs
 from armicro.session.record import Session
 from armicro.slide.journal import Journal
-from armicro.source.phantom import paint_field
 from armicro.wire.topic import Beat
 
 pytestmark = pytest.mark.timeout(300)

@@ -11,7 +11,7 @@ from armicro.calibrate.certificate import Certificate, Display, Instrument, Late
 from armicro.cascade.screen import Choice
 from armicro.field import FieldHead
 from armicro.overlay.application import application
-from armicro.overlay.setting import Optics
+from armicro.overlay.snapshot import Optics
 from armicro.processes.display import WireFeed, setting_of, slot_errors
 from armicro.rig import Rig
 from armicro.verdict import AnalysisState

@@ -12,11 +12,11 @@ import tifffile
 from armicro.__main__ import main
 from armicro.errors import ArmicroError
 from armicro.field import Pixels
+from armicro.phantom import paint_field
 from armicro.processes.job import Job
 from armicro.processes.session import run_job
 from armicro.rig import Rig
 from armicro.session.record import Session
-from armicro.source.phantom import paint_field
 
 pytestmark = pytest.mark.timeout(300)
 COUNT = 12

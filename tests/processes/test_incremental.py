@@ -16,8 +16,7 @@ from armicro.processes.session import begin, run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.report import Finding
 from armicro.rig import Camera, Scan
-from armicro.session.output import write_outputs
-from armicro.session.table import findings_csv
+from armicro.session.output import findings_csv, write_outputs
 from armicro.slide.coverage import Coverage
 from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat

@@ -14,6 +14,7 @@ import openslide
 import pytest
 from PIL import Image
 
+from armicro.mosaic import MOSAIC, MosaicFile
 from armicro.processes.job import Job, Mode, Part
 from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
 from armicro.processes.session import begin, run_job, write_all
@@ -21,7 +22,6 @@ from armicro.processes.supervisor import Supervisor
 from armicro.rig import Map, Rig, Scan
 from armicro.session.slide_file import write_slide
 from armicro.slide.journal import Journal
-from armicro.slide.mosaic_file import MOSAIC, MosaicFile
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
 from armicro.wire.topic import Beat

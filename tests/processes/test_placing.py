@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from armicro.field import Field, Place
-from armicro.overlay.setting import Setting
-from armicro.overlay.snapshot import Snapshot
+from armicro.overlay.snapshot import Setting, Snapshot
 from armicro.overlay.words import Banner, banner
+from armicro.place.claim import RegisterChoice
+from armicro.processes.capture import MAP_NAME, Placing
 from armicro.processes.job import Job
-from armicro.processes.placing import MAP_NAME, Placing
 from armicro.processes.reader import open_job_source
 from armicro.processes.session import begin, run_job
 from armicro.processes.supervisor import Supervisor
@@ -23,7 +23,6 @@ from armicro.rig import Rig
 from armicro.session.output import write_outputs
 from armicro.session.page import render_page
 from armicro.session.record import read_session
-from armicro.slide.choice import RegisterChoice
 from armicro.slide.journal import Journal
 from armicro.verdict import state_text
 from armicro.wire.topic import Beat

@@ -26,8 +26,7 @@ from armicro.processes.reader import open_job_source
 from armicro.processes.session import begin, identity, run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Wire
-from armicro.session.output import write_outputs
-from armicro.session.table import findings_csv
+from armicro.session.output import findings_csv, write_outputs
 from armicro.slide.journal import Journal
 from armicro.source.identity import slide_sha256
 from armicro.source.recording import RecordingWriter

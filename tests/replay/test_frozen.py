@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from armicro.__main__ import COMMANDS, main, parser_of
-from armicro.source.phantom import PhantomSpec, write_phantom
+from armicro.phantom import PhantomSpec, write_phantom
 
 FROZEN = Path(__file__).with_name("frozen.json")
 VOLATILE = {"wall_s", "inference_s", "version", "sha256", "hash", "created", "rig"}

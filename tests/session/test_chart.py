@@ -2,7 +2,7 @@
 
 import re
 
-from armicro.session.chart import histogram, score_strip
+from armicro.session.drawing import histogram, score_strip
 
 
 def test_histogram_counts_every_value_once() -> None:

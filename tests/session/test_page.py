@@ -13,8 +13,8 @@ import pytest
 from armicro.report import FieldReport
 from armicro.session.page import CROP_BYTES, render_page
 from armicro.session.record import SlideCard, read_session
-from armicro.slide.crop import encode_crop
 from armicro.slide.journal import Journal
+from armicro.slide.track import encode_crop
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

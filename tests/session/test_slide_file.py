@@ -8,13 +8,12 @@ import numpy as np
 import openslide
 import pytest
 
+from armicro.mosaic import MOSAIC
 from armicro.report import Finding
-from armicro.session.qupath import findings_geojson
+from armicro.session.output import findings_geojson
 from armicro.session.record import MapCard
-from armicro.session.slide_file import write_slide
-from armicro.session.stitcher import Stitcher
+from armicro.session.slide_file import Stitcher, write_slide
 from armicro.slide.journal import Journal
-from armicro.slide.mosaic_file import MOSAIC
 from tests.slide.world import UM_PER_PX, colours_at, field_at, walk
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from armicro.database import Database
 from armicro.errors import SourceError
-from armicro.slide.database import Database
+from armicro.mosaic import MosaicFile
+from armicro.place.atlas import MapFile
 from armicro.slide.journal import Journal
-from armicro.slide.map_file import MapFile
-from armicro.slide.mosaic_file import MosaicFile
 
 OPENERS: list[Callable[[Path], Database]] = [Journal, MapFile, MosaicFile]
 

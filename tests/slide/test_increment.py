@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from armicro.cascade.screen import Choice
 from armicro.engine.registry import NetworkSet, open_set
 from armicro.field import Field, Pixels, Place, Sight
+from armicro.phantom import paint_field
 from armicro.pipeline import Pipeline
 from armicro.report import Account, FieldReport, Finding
-from armicro.source.phantom import paint_field
 from tests.cascade.test_screen import field_with, networks
 
 UM_PER_PX = 0.486

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from armicro.field import Field, Place, Sight
-from armicro.slide.mosaic import Spot, Tile, View, lay, spots_under, view_of
-from armicro.slide.pyramid import TILE_PX
+from armicro.mosaic import Spot, Tile, View, lay, spots_under, view_of
+from armicro.pyramid import TILE_PX
 from tests.slide.world import UM_PER_PX, colours_at, field_at
 
 TILE_UM = TILE_PX * UM_PER_PX

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from armicro.errors import SourceError
-from armicro.slide.mosaic import Tile
-from armicro.slide.mosaic_file import MosaicFile
-from armicro.slide.pyramid import TILE_PX
+from armicro.mosaic import MosaicFile, Tile
+from armicro.pyramid import TILE_PX
 from tests.slide.world import colours_at
 
 

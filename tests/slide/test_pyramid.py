@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from armicro.field import Pixels
-from armicro.slide.pyramid import Sheet, write_pyramid, write_pyramid_file
+from armicro.pyramid import Sheet, write_pyramid, write_pyramid_file
 
 
 def draw_place(x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:

@@ -1,6 +1,5 @@
 """Slides whose pixels encode their own coordinates, so that a place can be checked."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,12 +62,3 @@ def write_slide(tmp_path: Path) -> SlideMaker:
 def coordinate_pixels() -> Callable[[int, int], Pixels]:
     """Draw (height, width, 3) pixels that encode their own x and y."""
     return draw_coordinates
-
-
-@pytest.fixture
-def data() -> Path:
-    """The folder of real data."""
-    folder = os.environ.get("ARMICRO_DATA")
-    if not folder:
-        pytest.skip("ARMICRO_DATA does not name the folder of real data")
-    return Path(folder)

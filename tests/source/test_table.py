@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from armicro.errors import SourceError
-from armicro.source.table import (
+from armicro.table import (
     is_annotated,
     number,
     read_annotated,

@@ -12,8 +12,8 @@ import pytest
 
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Pixels
+from armicro.phantom import paint_field
 from armicro.rig import Camera
-from armicro.source.phantom import paint_field
 from armicro.source.video import VideoSource, is_camera
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
+from armicro import table
 from armicro.errors import SourceError
-from armicro.source import table
 from armicro.train import augment as augmentation
 from armicro.train.augment import Unit, augment
 from armicro.train.data import read_dataset

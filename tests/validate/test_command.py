@@ -12,8 +12,8 @@ import tifffile
 
 from armicro import verdict
 from armicro.__main__ import main
-from armicro.source.phantom import PhantomSpec, paint_field, write_phantom
-from armicro.source.table import VAL_SHARE_PERCENT
+from armicro.phantom import PhantomSpec, paint_field, write_phantom
+from armicro.table import VAL_SHARE_PERCENT
 
 
 @pytest.fixture(scope="module")

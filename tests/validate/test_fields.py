@@ -8,7 +8,7 @@ import pytest
 
 from armicro.errors import SourceError
 from armicro.metrics import Judged, judge
-from armicro.source.table import CellRow, CropRow, FieldRow, read_crops, read_fields
+from armicro.table import CellRow, CropRow, FieldRow, read_crops, read_fields
 from armicro.validate.cells import (
     look_at_cells,
     look_at_crops,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from armicro.errors import SourceError
-from armicro.source.table import split_of_group
+from armicro.table import split_of_group
 from armicro.validate.cells import join, look_at_sources, read_scales, source_tables
 from armicro.validate.folder import plot_features
 

@@ -37,7 +37,7 @@ from armicro.command.calibrate.picture import (
 from armicro.errors import CalibrationError
 from armicro.field import Field
 from armicro.rig import read_rig
-from armicro.session.latency import Leg, legs_of
+from armicro.session.record import Leg, legs_of
 from armicro.source import Card
 from armicro.source.identity import instrument_of
 

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from armicro.calibrate.overlap import find_overlap
 from armicro.command.calibrate.picture import as_json, read_one
+from armicro.place.overlap import find_overlap
 
 EXAMPLE = """\
 examples:
