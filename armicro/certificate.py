@@ -13,28 +13,15 @@ import tomli_w
 
 from armicro.calibrate.certificate import (
     FORMAT,
+    MEASUREMENTS,
     Certificate,
-    Colour,
-    Display,
     Instrument,
-    Latency,
-    Light,
-    Scale,
-    Stage,
+    Measurement,
 )
 from armicro.errors import CalibrationError
 from armicro.file import MOST_TOML_BYTES, decode_toml, read_bounded, write_whole
 
 VALID_DAYS = 180
-Measurement = Scale | Stage | Display | Light | Colour | Latency
-_MADE_FOR = {
-    Scale: "scale",
-    Stage: "stage",
-    Display: "display",
-    Light: "light",
-    Colour: "colour",
-    Latency: "latency",
-}
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,11 +126,11 @@ def record(
     kept = msgspec.structs.replace(
         before,
         made_by=by or getpass.getuser(),
-        **{_MADE_FOR[type(measurement)]: measurement},
+        **{type(measurement).__name__.lower(): measurement},
     )
     dates = [
         moment
-        for name in _MADE_FOR.values()
+        for name in MEASUREMENTS
         if (table := getattr(kept, name)) is not None
         and (moment := _moment(table.measured_at)) is not None
     ]

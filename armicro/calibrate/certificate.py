@@ -9,7 +9,7 @@ made on different days. Expired, edited or of another instrument means boxes off
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from msgspec import Meta
@@ -61,6 +61,15 @@ class Scale(_Table, frozen=True, kw_only=True):
     method: str = "ruler"
     """ruler, grid, dots, charuco or stage."""
 
+    def words(self) -> tuple[str, str]:
+        """Its value, and how it was found."""
+        count = f", {self.divisions} divisions of {self.division_um:g} µm"
+        return (
+            f"{self.um_per_px:.4f} ± {self.standard_error:.4f} µm/px",
+            f"{self.method}{count if self.divisions else ''}, turned by "
+            f"{self.rotation_deg:.1f}°, residual {self.residual_um:.2f} µm",
+        )
+
 
 class Stage(_Table, frozen=True, kw_only=True):
     """How pictures move when the stage does."""
@@ -79,6 +88,16 @@ class Stage(_Table, frozen=True, kw_only=True):
     """Error of moves that took no part in the fit."""
     moves: Count = 0
 
+    def words(self) -> tuple[str, str]:
+        """Its value, and how it was found."""
+        x_um, y_um = self.backlash_um
+        return (
+            f"turned by {self.rotation_deg:.2f}°, backlash {x_um:.1f} and "
+            f"{y_um:.1f} µm",
+            f"{self.moves} moves, held-out ones off by {self.held_out_rms_um:.2f} µm, "
+            f"repeats to {self.repeatability_um:.2f} µm",
+        )
+
 
 class Display(_Table, frozen=True, kw_only=True):
     """From camera pixels to pixels of the eyepiece's microdisplay or a monitor."""
@@ -96,6 +115,14 @@ class Display(_Table, frozen=True, kw_only=True):
     """RMS at the slide."""
     points: Count = 0
 
+    def words(self) -> tuple[str, str]:
+        """Its value, and how it was found."""
+        return (
+            f"{self.width_px}x{self.height_px} px, residual {self.residual_um:.2f} µm "
+            "at the slide",
+            f"{self.points} points{', with lens term' if self.distortion else ''}",
+        )
+
 
 class Light(_Table, frozen=True, kw_only=True):
     """Flat field, kept as a small picture beside the certificate, and dark level."""
@@ -111,6 +138,15 @@ class Light(_Table, frozen=True, kw_only=True):
     """Light in the corners over that in the centre."""
     fields: Count = 1
 
+    def words(self) -> tuple[str, str]:
+        """Its value, and how it was found."""
+        dark = "with" if any(self.dark_rgb) else "no"
+        return (
+            f"corners {self.corner_before:.2f} of the centre, "
+            f"{self.corner_after:.2f} after correction",
+            f"{self.fields} fields, {dark} dark field",
+        )
+
 
 class Colour(_Table, frozen=True, kw_only=True):
     """White point, and the stain of a reference slide."""
@@ -124,6 +160,17 @@ class Colour(_Table, frozen=True, kw_only=True):
     residual: float = 0.0
     """Mean CIEDE2000 on the target after correction."""
 
+    def words(self) -> tuple[str, str]:
+        """Its value, and how it was found."""
+        gains = "/".join(f"{gain:.3f}" for gain in self.gains_rgb)
+        target = f", target off by {self.residual:.1f} ΔE00" if self.matrix else ""
+        return f"white {self.level}", f"gains {gains}{target}"
+
+    @property
+    def level(self) -> str:
+        """Of empty glass, in words."""
+        return "/".join(f"{level:.0f}" for level in self.white_rgb)
+
 
 class Latency(_Table, frozen=True, kw_only=True):
     """From the end of exposure to light on the display."""
@@ -134,6 +181,19 @@ class Latency(_Table, frozen=True, kw_only=True):
     glass_to_glass: bool
     """False: summed over the stations of the software, the display's own unknown."""
     trials: Count = 0
+
+    def words(self) -> tuple[str, str]:
+        """Its value, and how it was found."""
+        how = "glass to glass" if self.glass_to_glass else "software alone"
+        return (
+            f"{self.median_ms:.0f} ms, 95th percentile {self.p95_ms:.0f} ms",
+            f"{how}, {self.trials} trials",
+        )
+
+
+Measurement = Scale | Stage | Display | Light | Colour | Latency
+MEASUREMENTS = tuple(kind.__name__.lower() for kind in get_args(Measurement))
+"""A certificate's entry of each is named as its table."""
 
 
 class Certificate(_Table, frozen=True, kw_only=True):

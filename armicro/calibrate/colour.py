@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 Triple = tuple[float, float, float]
 
 LARGEST_GAIN = 2.5
+TOP_LEVEL = 254
+"""From here on it may have been brighter than the camera can tell."""
 FEWEST_PATCHES = 8
 DRIFT_WATCH_OD, DRIFT_LIMIT_OD = 0.03, 0.08
 """Change of a reference slide's median optical density that is worth a look, and that
@@ -103,7 +105,7 @@ def white_of(pictures: Sequence[Pixels]) -> tuple[Triple, Triple]:
         raise CalibrationError("colour: no picture of empty glass; take one")
     middles = [_middle(picture) for picture in pictures]
     white = np.median([part.mean(axis=(0, 1)) for part in middles], axis=0)
-    lit = max(float((part >= 254).mean()) for part in middles)
+    lit = max(float((part >= TOP_LEVEL).mean()) for part in middles)
     if lit > 0.001:
         raise CalibrationError(
             f"colour: {lit:.1%} of the glass is at the top of the scale, expected "

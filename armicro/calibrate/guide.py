@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.certificate import Measurement
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 
@@ -36,7 +36,7 @@ class Check(NamedTuple):
 class Outcome:
     """What was measured."""
 
-    tables: tuple[msgspec.Struct, ...]
+    tables: tuple[Measurement, ...]
     """The certificate's: ``Scale``, ``Light``..."""
     words: str
     """The result in one line."""

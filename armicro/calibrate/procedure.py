@@ -15,6 +15,7 @@ import numpy as np
 
 from armicro.calibrate.certificate import Colour, Display, Light, Scale
 from armicro.calibrate.colour import (
+    TOP_LEVEL,
     Fit,
     Floats,
     apply_matrix,
@@ -257,13 +258,11 @@ def measure_colour(
         "white_rgb": [round(v, 2) for v in white],
         "gains_rgb": [round(v, 4) for v in gains],
     }
-    level = "/".join(f"{value:.0f}" for value in white)
-    account = f"glass {level}, gains {'/'.join(f'{gain:.3f}' for gain in gains)}"
+    words, how = colour.words()
+    account = f"glass {colour.level}, {how}"
     if target is None:
         shown = _before_after(glass[0], lambda pixels: apply_gains(pixels, gains))
-        return Outcome(
-            (colour,), f"white {level}", shown, numbers=numbers, account=account
-        )
+        return Outcome((colour,), words, shown, numbers=numbers, account=account)
     fit, marked = _fit_target(target, gains)
     matrix = fit.matrix.round(6)
     rows = tuple((a, b, c) for a, b, c in matrix.tolist())
@@ -278,13 +277,11 @@ def measure_colour(
         marked,
         lambda p: apply_matrix(apply_gains(p, gains), matrix, linear=target.linear),
     )
+    residual = round(fit.residual, 4)
+    colour = msgspec.structs.replace(colour, matrix=rows, residual=residual)
     return Outcome(
-        (
-            msgspec.structs.replace(
-                colour, matrix=rows, residual=round(fit.residual, 4)
-            ),
-        ),
-        f"white {level}",
+        (colour,),
+        words,
         shown,
         numbers=numbers,
         account=f"{account}\ntarget: {fit.before:.2f} before, {fit.residual:.2f} "
@@ -298,7 +295,7 @@ def _fit_target(
 ) -> tuple[Fit, Pixels]:
     """The matrix, and the target with the places that were read."""
     patches = read_patches(target.picture, target.corners_xy, target.grid)
-    if patches.levels.max() >= 254:
+    if patches.levels.max() >= TOP_LEVEL:
         raise CalibrationError(
             "colour: the target's brightest patch is at the top of the scale; expose "
             "it shorter"

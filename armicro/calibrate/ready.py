@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.colour import TOP_LEVEL
 from armicro.calibrate.guide import Check
 from armicro.calibrate.light import LARGEST_LEVEL
 from armicro.cascade.tile import find_cells
@@ -31,7 +32,7 @@ _TICK_DEPTH = 0.35
 def check_light(field: Field) -> Check:
     """Is empty glass bright, and not clipped?"""
     glass = max(find_cells(field.pixels, field.um_per_px).background)
-    clipped = float((field.pixels[::4, ::4] >= 254).any(axis=2).mean())
+    clipped = float((field.pixels[::4, ::4] >= TOP_LEVEL).any(axis=2).mean())
     value = f"glass at {glass} of 255"
     if glass < GLASS[0]:
         return Check("light", False, value, "turn the lamp up or expose longer")

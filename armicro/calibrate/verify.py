@@ -8,9 +8,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
-from armicro.calibrate.certificate import Certificate, Colour, Light, Scale
+from armicro.calibrate.certificate import (
+    Certificate,
+    Colour,
+    Light,
+    Measurement,
+    Scale,
+)
 
 SIGMAS = 3.0
 LEAST_SCALE_SHARE = 0.003
@@ -31,7 +35,7 @@ class Comparison(NamedTuple):
     fits: bool
 
 
-def compare(held: Certificate, fresh: Sequence[msgspec.Struct]) -> list[Comparison]:
+def compare(held: Certificate, fresh: Sequence[Measurement]) -> list[Comparison]:
     """Compare what was measured now with what the certificate holds of its kind.
 
     What one of them lacks is left out.
@@ -77,14 +81,23 @@ def compare_white(held: Colour, fresh: Colour) -> list[Comparison]:
     tint = max(
         abs((after[i] / after[1]) / (before[i] / before[1]) - 1.0) for i in (0, 2)
     )
-    then, now = ("/".join(f"{v:.0f}" for v in white) for white in (before, after))
     dimmer = abs(level)
     return [
         Comparison(
-            "light", then, now, _percent(dimmer), _percent(LEVEL), dimmer <= LEVEL
+            "light",
+            held.level,
+            fresh.level,
+            _percent(dimmer),
+            _percent(LEVEL),
+            dimmer <= LEVEL,
         ),
         Comparison(
-            "white point", then, now, _percent(tint), _percent(TINT), tint <= TINT
+            "white point",
+            held.level,
+            fresh.level,
+            _percent(tint),
+            _percent(TINT),
+            tint <= TINT,
         ),
     ]
 

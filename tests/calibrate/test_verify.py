@@ -8,6 +8,7 @@ from armicro.calibrate.certificate import (
     Colour,
     Instrument,
     Light,
+    Measurement,
     Scale,
 )
 from armicro.calibrate.verify import compare
@@ -44,7 +45,7 @@ change = msgspec.structs.replace
     ],
 )
 def test_only_what_differs_by_more_than_its_error_does_not_fit(
-    fresh: msgspec.Struct, unfit: list[str]
+    fresh: Measurement, unfit: list[str]
 ) -> None:
     assert [line.name for line in compare(HELD, [fresh]) if not line.fits] == unfit
 

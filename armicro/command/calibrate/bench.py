@@ -148,6 +148,6 @@ def walk_stage(rig: Rig, um_per_px: float) -> Outcome:
         SourceError: one of them cannot be used.
     """
     with open_instrument(rig) as instrument:
-        plan = plan_of(rig, instrument, um_per_px)
+        plan = plan_of(instrument, um_per_px)
         walked = carry_out(plan.walk(), instrument, settle_s=rig.stage.settle_s)
     return judge_walk(walked, um_per_px=um_per_px, measured_at=now())

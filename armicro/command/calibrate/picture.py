@@ -15,13 +15,7 @@ from tqdm import tqdm
 
 from armicro.calibrate.certificate import Instrument, Light
 from armicro.calibrate.guide import Outcome
-from armicro.certificate import (
-    Measurement,
-    begun_for,
-    describe,
-    read_certificate,
-    record,
-)
+from armicro.certificate import begun_for, describe, read_certificate, record
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 from armicro.file import write_whole
@@ -192,8 +186,7 @@ def keep(path: Path, instrument: Instrument, outcome: Outcome, *, by: str) -> No
         if isinstance(table, Light) and outcome.flat is not None:
             name, digest = write_flat(path, outcome.flat)
             table = msgspec.structs.replace(table, flat=name, flat_sha256=digest)
-        if isinstance(table, Measurement):
-            record(path, instrument, table, by=by)
+        record(path, instrument, table, by=by)
 
 
 def conclude(

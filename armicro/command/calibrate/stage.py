@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         this = instrument_of(rig, instrument.source.card)
         # Asked before, so that nobody waits for a result that cannot be kept.
         um_per_px = _scale(rig, this, args.certificate)
-        plan = plan_of(rig, instrument, um_per_px)
+        plan = plan_of(instrument, um_per_px)
         if args.dry_run:
             sys.stdout.write(as_json(plan) if args.json else _plan_text(plan))
             return 0
@@ -105,7 +105,7 @@ def _scale(rig: Rig, this: InstrumentTable, certificate: Path | None) -> float:
     return rig.camera.um_per_px if scale is None else scale.um_per_px
 
 
-def plan_of(rig: Rig, instrument: Instrument, um_per_px: float) -> Plan:
+def plan_of(instrument: Instrument, um_per_px: float) -> Plan:
     """Plan the moves of an open instrument, within its limits."""
     card, stage = instrument.source.card, instrument.stage
     x, y = stage.position()

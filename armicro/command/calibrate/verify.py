@@ -5,9 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from armicro.calibrate.certificate import Certificate
+from armicro.calibrate.certificate import Certificate, Measurement
 from armicro.calibrate.procedure import (
     DIVISION_UM,
     GLASS_FIELDS,
@@ -85,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if fits else 1
 
 
-def _measure(pictures: list[Pixels], setting: Setting) -> tuple[msgspec.Struct, ...]:
+def _measure(pictures: list[Pixels], setting: Setting) -> tuple[Measurement, ...]:
     """Measure what is seen, whatever it is of the two."""
     field = Field(setting.nominal_um_per_px or 1.0, 0, 0, pixels=pictures[-1])
     if check_ticks(field).ok:
