@@ -87,7 +87,7 @@ def _display_step(setting: Setting, display_wh_px: tuple[int, int]) -> Step:
             field.pixels,
             (find_pattern(field.pixels, display_wh_px), None),
             display_wh_px=display_wh_px,
-            um_per_px=setting.nominal_um_per_px or field.um_per_px,
+            um_per_px=field.um_per_px,
             measured_at=setting.measured_at,
         )
 

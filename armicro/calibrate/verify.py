@@ -61,58 +61,39 @@ def compare_scale(held: Scale, fresh: Scale) -> list[Comparison]:
     """
     errors = math.hypot(held.standard_error, fresh.standard_error)
     allowed = max(SIGMAS * errors / held.um_per_px, LEAST_SCALE_SHARE)
+    seen = tuple(f"{scale.um_per_px:.4f} µm/px" for scale in (held, fresh))
     off = abs(fresh.um_per_px / held.um_per_px - 1.0)
-    return [
-        Comparison(
-            "scale",
-            f"{held.um_per_px:.4f} µm/px",
-            f"{fresh.um_per_px:.4f} µm/px",
-            _percent(off, 2),
-            _percent(allowed, 2),
-            off <= allowed,
-        )
-    ]
+    return [_judged("scale", seen, off, allowed, shown="{:.2%}")]
 
 
 def compare_white(held: Colour, fresh: Colour) -> list[Comparison]:
     """Compare how bright and how white empty glass is."""
-    level = sum(fresh.white_rgb) / sum(held.white_rgb) - 1.0
     before, after = held.white_rgb, fresh.white_rgb
+    dimmer = abs(sum(after) / sum(before) - 1.0)
     tint = max(
         abs((after[i] / after[1]) / (before[i] / before[1]) - 1.0) for i in (0, 2)
     )
-    dimmer = abs(level)
+    seen = held.level, fresh.level
     return [
-        Comparison(
-            "light",
-            held.level,
-            fresh.level,
-            _percent(dimmer),
-            _percent(LEVEL),
-            dimmer <= LEVEL,
-        ),
-        Comparison(
-            "white point",
-            held.level,
-            fresh.level,
-            _percent(tint),
-            _percent(TINT),
-            tint <= TINT,
-        ),
+        _judged("light", seen, dimmer, LEVEL),
+        _judged("white point", seen, tint, TINT),
     ]
 
 
 def _corners(held: Light, fresh: Light) -> Comparison:
+    seen = tuple(f"{light.corner_before:.2f}" for light in (held, fresh))
     off = abs(fresh.corner_before - held.corner_before)
-    return Comparison(
-        "corners",
-        f"{held.corner_before:.2f}",
-        f"{fresh.corner_before:.2f}",
-        f"{off:.2f}",
-        f"{CORNERS:.2f}",
-        off <= CORNERS,
-    )
+    return _judged("corners", seen, off, CORNERS, shown="{:.2f}")
 
 
-def _percent(share: float, digits: int = 0) -> str:
-    return f"{share:.{digits}%}".replace("%", " %")
+def _judged(
+    name: str,
+    seen: tuple[str, ...],
+    off: float,
+    allowed: float,
+    *,
+    shown: str = "{:.0%}",
+) -> Comparison:
+    held, fresh = seen
+    is_off, may_be = (shown.format(v).replace("%", " %") for v in (off, allowed))
+    return Comparison(name, held, fresh, is_off, may_be, off <= allowed)

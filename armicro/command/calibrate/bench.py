@@ -52,8 +52,9 @@ class Bench:
         self._card: Card | None = None
 
     def take(self) -> Field | None:
-        """The newest field; None when there is none yet."""
-        return self._reader.take(timeout_s=0.0) if self._reader else None
+        """The newest field, at the scale as known by now; None: there is none yet."""
+        field = self._reader.take(timeout_s=0.0) if self._reader else None
+        return field and msgspec.structs.replace(field, um_per_px=self._um_per_px)
 
     def prepare(self, step: Step) -> None:
         """Open the camera, over another specimen where it is emulated."""
