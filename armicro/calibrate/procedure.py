@@ -13,7 +13,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from armicro.calibrate.certificate import Colour, Display, Light, Scale
+from armicro.calibrate.certificate import Colour, Display, Latency, Light, Scale
 from armicro.calibrate.colour import (
     TOP_LEVEL,
     Fit,
@@ -31,6 +31,7 @@ from armicro.calibrate.display import (
     solve_display,
 )
 from armicro.calibrate.guide import Outcome
+from armicro.calibrate.latency import Delay, chain
 from armicro.calibrate.lattice import measure_charuco, measure_dots
 from armicro.calibrate.light import (
     FEWEST_FIELDS,
@@ -438,6 +439,54 @@ def judge_walk(walked: Walked, *, um_per_px: float, measured_at: str) -> Outcome
             "closed_loop_first_px": rms(walked.first_tries_px),
             "closed_loop_last_px": rms(walked.last_tries_px),
         },
+    )
+
+
+# ---------------------------------------------------------------------------
+# Latency.
+
+
+def measure_latency(
+    software: Delay | None, light: Delay | None, measured_at: str
+) -> Outcome:
+    """Chain what was measured of the way from exposure to the eye.
+
+    Args:
+        software: from the end of exposure to painted.
+        light: from painted to light, and back through the camera.
+        measured_at: ISO 8601, UTC.
+
+    Raises:
+        CalibrationError: neither was measured.
+    """
+    whole = chain(software, light) if software and light else software or light
+    if whole is None:
+        raise CalibrationError("latency: give --session, --rig or both")
+    table = Latency(
+        measured_at=measured_at,
+        median_ms=round(whole.median_ms, 2),
+        p95_ms=round(whole.p95_ms, 2),
+        glass_to_glass=software is not None and light is not None,
+        trials=whole.trials,
+    )
+    named = {
+        "exposure to painted": software,
+        "painted to light, through the camera": light,
+    }
+    account = [
+        f"{name}: {part.median_ms:.1f} ms, 95th percentile {part.p95_ms:.1f} ms"
+        f" ({part.trials} trials)"
+        for name, part in named.items()
+        if part
+    ]
+    how = "glass to glass" if table.glass_to_glass else "a part of the way only"
+    return Outcome(
+        (table,),
+        f"latency {table.median_ms:.1f} ms, 95th percentile {table.p95_ms:.1f} ms, "
+        f"{how}",
+        numbers=_named(table, "median_ms", "p95_ms", "glass_to_glass", "trials")
+        | {"software": software, "light": light},
+        account="\n".join(account),
     )
 
 

@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import cv2
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from armicro.calibrate.certificate import Instrument, Latency
-from armicro.calibrate.guide import Outcome
+from armicro.calibrate.certificate import Instrument
 from armicro.calibrate.latency import (
     FEWEST_CHANGES,
     Blinks,
     Delay,
     blink_times,
-    chain,
     delay_of,
     find_blink,
     simulate_blinks,
     solve_delay,
 )
+from armicro.calibrate.procedure import measure_latency
 from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.picture import (
     add_result_arguments,
@@ -87,27 +85,20 @@ def run(args: argparse.Namespace) -> int:
     """
     software, legs = _read_session(args.session) if args.session else (None, [])
     light, card = _measure_light(args)
-    if software is None and light is None:
-        raise CalibrationError("latency: give --session, --rig or both")
+    outcome = measure_latency(software, light, now())
     if args.certificate and software is None:
         raise CalibrationError(
             "latency: a certificate needs the software's part too; run armicro live "
             "with a window, then give its folder as --session"
         )
-    whole = chain(software, light) if software and light else software or light
-    if whole is None:
-        raise CalibrationError("latency: nothing was measured")
-    latency = Latency(
-        measured_at=now(),
-        median_ms=round(whole.median_ms, 2),
-        p95_ms=round(whole.p95_ms, 2),
-        glass_to_glass=software is not None and light is not None,
-        trials=whole.trials,
-    )
-    outcome = _outcome(latency, {"software": software, "light": light}, legs)
     if args.certificate:
         keep(args.certificate, _instrument(args, card), outcome, by=args.by)
-    tell(args, outcome.numbers, outcome.account)
+    stations = [
+        f"  {leg.start} to {leg.end}: {leg.p50_ms:.1f} ms, {leg.p95_ms:.1f} ms"
+        for leg in legs
+    ]
+    lines = [outcome.account, *stations, outcome.words]
+    tell(args, outcome.numbers | {"stations": legs}, "\n".join(lines))
     return 0
 
 
@@ -234,30 +225,3 @@ def _instrument(args: argparse.Namespace, card: Card | None) -> Instrument:
         return instrument_of(read_rig(args.rig), card)
     # A session alone says nothing of the camera: the certificate's is meant.
     return read_certificate(args.certificate).instrument
-
-
-def _outcome(
-    latency: Latency, parts: dict[str, Delay | None], legs: list[Leg]
-) -> Outcome:
-    numbers = msgspec.to_builtins(latency) | parts | {"stations": legs}
-    del numbers["measured_at"]
-    named = {
-        "software": "exposure to painted",
-        "light": "painted to light, through the camera",
-    }
-    lines = [
-        f"{named[name]}: {part.median_ms:.1f} ms, 95th percentile {part.p95_ms:.1f} ms"
-        f" ({part.trials} trials)"
-        for name, part in parts.items()
-        if part
-    ]
-    lines += [
-        f"  {leg.start} to {leg.end}: {leg.p50_ms:.1f} ms, {leg.p95_ms:.1f} ms"
-        for leg in legs
-    ]
-    how = "glass to glass" if latency.glass_to_glass else "a part of the way only"
-    lines.append(
-        f"latency {latency.median_ms:.1f} ms, 95th percentile {latency.p95_ms:.1f} ms, "
-        f"{how}"
-    )
-    return Outcome((latency,), lines[-1], numbers=numbers, account="\n".join(lines))
