@@ -8,8 +8,8 @@ clean picture and the truth: the field shares texture with the map or the field 
     python tests/benchmarks/bench_register.py [--fields 300] [--part accuracy]
         [--folder DIR]
 
-Parts: chance, strangers, edges, accuracy, loops, degraded, speed, recall. ARMICRO_DATA
-adds the real slides.
+Parts: turned, chance, strangers, edges, accuracy, loops, degraded, speed, recall.
+ARMICRO_DATA adds the real slides.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from armicro.place.overlap import find_overlap
 from armicro.place.register import Register
 from armicro.rig import Camera, Rig, Scan
 from armicro.source.slide import SlideSource
-from tests.cells import cut, draw_line
+from tests.cells import cut, cut_turned, draw_cells, draw_line
 
 WRONG_UM = 10.0
 Degrade = Callable[[int, Pixels], Pixels]
@@ -538,7 +538,59 @@ def _slid(
             yield found, np.array([found.dx_px - dx, found.dy_px - dy])
 
 
+def turned(folder: Path, count: int) -> None:
+    """A camera turned in mid-session: is any field placed wrongly, is it told?
+
+    Rows of drawn cells at 1 µm/px, ``count`` fields a row at most; a field counts as
+    wrong where it lies more than 10 µm off on the map that its place names.
+    """
+    del folder
+    print("cells, overlap, turn: fields after it, on the new map, lost, wrong, told")
+    for cells, overlap, turn_deg in itertools.product(
+        (120, 250, 570), (0.15, 0.3, 0.6, 0.8), (0.0, 1.5, 3.0, 10.0, 90.0)
+    ):
+        scene = draw_cells(CHOSEN.seed, width=2200, height=1700, cells=cells)
+        row = np.arange(250, 1950, 400 * (1 - overlap))
+        path = [(x, 250.0) for x in row]
+        path += [(x, 250.0 + 320 * (1 - overlap)) for x in row[::-1]]
+        path = path[:count]
+        origins, wrong = _after_turn(scene, path, turn_deg)
+        new, lost = origins.count("turned_camera"), origins.count("lost")
+        print(
+            f"{cells}, {overlap:.0%}, {turn_deg:g}°: {len(origins)}, {new}, {lost}, "
+            f"{wrong}, {'yes' if new else 'no'}",
+            flush=True,
+        )
+
+
+def _after_turn(
+    scene: Pixels, path: list[tuple[float, float]], turn_deg: float
+) -> tuple[list[str], int]:
+    """Origins of the fields after a turn at half the path, and how many are wrong."""
+    register, half = Register(MemoryStore(), timed=False), len(path) // 2
+    began: dict[bool, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    origins, wrong = [], 0
+    for seq, middle in enumerate(path):
+        angle = turn_deg if seq >= half else 0.0
+        pixels = cut_turned(scene, middle, angle, seed=seq)
+        place = register.update(Field(1.0, seq, seq, pixels=pixels)).place
+        if seq >= half:
+            origins.append(place.origin if place else "lost")
+        if place is None:
+            continue
+        on_new = place.origin == "turned_camera"
+        here, there = np.array([place.x_um, place.y_um]), np.array(middle)
+        first = began.setdefault(on_new, (here, there))
+        turn = np.deg2rad(turn_deg if on_new else 0.0)
+        cos, sin = np.cos(turn), np.sin(turn)
+        way = np.array([[cos, -sin], [sin, cos]]) @ (there - first[1])
+        off = float(np.hypot(*(here - first[0] - way)))
+        wrong += seq >= half and off > WRONG_UM >= place.standard_error_um
+    return [str(origin) for origin in origins], wrong
+
+
 PARTS = {
+    "turned": turned,
     "chance": chance,
     "strangers": strangers,
     "edges": edges,
