@@ -113,6 +113,9 @@ _LONGEST_GAP_S = 1.0
 _LOOKS_FOR_TURN, _LOOK_AGAIN = 3, 5
 """Of lost fields in a row, a turn of the camera is looked for in the first so many and
 in each so-many-th after them: it takes some 25 ms, and one that overlaps shows it."""
+_TOLD_DEG, _SAME_DEG = 0.75, 0.15
+"""A smaller turn, which chance leaves between few cells, is told when two fields in a
+row say the same."""
 _DIRT_STEP_UM = 30.0
 _DIRT_STEP_BLOCKS = 2 * LEAST_BLOCKS
 """Of texture that is elsewhere, where a field has no place for the dirt."""
@@ -154,6 +157,8 @@ class Register:
         """Right of here lie the maps that began when the camera was turned."""
         self._lost_fields = 0
         """Since the last one that had a place."""
+        self._small_turn_deg: float | None = None
+        """Of the last lost field, where it is not told yet."""
 
     def update(self, field: Field) -> Field:
         """Return the field with its place and motion; place None where it is lost."""
@@ -171,7 +176,7 @@ class Register:
         if at is None:
             self._learn_dirt(texture, view.look, at)
             return replace(field, place=None)
-        self._lost_fields = 0
+        self._lost_fields, self._small_turn_deg = 0, None
         sight = self._sight(field, view, at)
         new = self._finder.keep(view, at, worthy=self._is_worthy(sight))
         self._islands.join(view, at, new=new)
@@ -217,7 +222,12 @@ class Register:
         seldom = self._lost_fields > _LOOKS_FOR_TURN
         if seldom and self._lost_fields % _LOOK_AGAIN and not self._finder.is_turned:
             return False
-        return self._finder.turn_of(view) is not None
+        turn_deg, before = self._finder.turn_of(view), self._small_turn_deg
+        if turn_deg is None:
+            return False
+        self._small_turn_deg = turn_deg
+        again = before is not None and abs(turn_deg - before) <= _SAME_DEG
+        return again or abs(turn_deg) >= _TOLD_DEG
 
     def _begin_beside(self) -> Estimate:
         """A new map: what the camera shows is turned against the one before.

@@ -432,6 +432,26 @@ def test_nothing_else_is_told_as_a_turn(what: str) -> None:
     assert origins.count("image_registration") > 0.9 * len(origins)
 
 
+@pytest.mark.parametrize("cells", [250, 570])
+def test_few_cells_that_seem_turned_by_chance_are_told_as_no_turn(cells: int) -> None:
+    scene = draw_cells(5, width=2200, height=1700, cells=cells)
+    path = [(50 + 340 * k, 90) for k in range(5)]
+    path += [(x, 362) for x, _ in path[::-1]]
+    seen = turned_at(path, [0.0] * len(path), scene)
+    said = judged(Register(MemoryStore(), timed=False), seen, 0.0)
+    assert "turned_camera" not in {origin for origin, _ in said}
+    assert max(off_um for _, off_um in said) < 10.0
+
+
+def test_small_turn_is_told_once_two_fields_say_the_same() -> None:
+    path = [(100 + 60 * k, 100) for k in range(10)]
+    seen = turned_at(path, [0.0] * 5 + [0.5] * 5, draw_cells(7, cells=330))
+    register = Register(MemoryStore(), timed=False)
+    places = [register.update(field).place for field, _ in seen]
+    origins = [place.origin if place else "lost" for place in places]
+    assert origins[5:] == ["lost"] + ["turned_camera"] * 4
+
+
 def test_encoder_is_not_heard_once_the_camera_was_turned() -> None:
     register = Register(MemoryStore(), timed=False)
     path = [(100 + 90 * k, 100) for k in range(8)]
