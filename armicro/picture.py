@@ -31,6 +31,12 @@ _FOREIGN = {
     b"ftypmif1": "HEIF",
     b"ftypavif": "AVIF",
 }
+DARK = 0.25
+"""Of the light of glass: darker than that is no cell of any stain over so large a part
+of a field that touches its border."""
+_LEAST_DARK = 0.01
+_DARK_RIM = 7
+"""Of 4 µm, a side, by which a dark part grows: 12 µm, its blurred rim."""
 _UNLIKE_LIGHT = {
     "1": "1 bit a pixel, black or white",
     "CMYK": "inks (CMYK)",
@@ -353,3 +359,29 @@ def apply_gains(pixels: Pixels, gains: tuple[float, float, float]) -> Pixels:
     levels = np.arange(256)[:, None] * np.asarray(gains)[None, :]
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None]
     return np.asarray(cv2.LUT(pixels, table), np.uint8)
+
+
+# ---------------------------------------------------------------------------
+# What of a live picture is not the slide.
+
+
+def dark_from_border(dark: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """What of the dark reaches in from the border: an eyepiece's mask, not the slide.
+
+    Args:
+        dark: (rows, columns) of some 4 µm, True where there is less light than
+            ``DARK`` of that of glass.
+
+    Returns:
+        The same size, with the blurred rim; None where no such part is large.
+    """
+    rim = np.ones_like(dark)
+    rim[1:-1, 1:-1] = False
+    if not (dark & rim).any():
+        return None
+    _, parts = cv2.connectedComponents(dark.astype(np.uint8))
+    outside = np.isin(parts, np.unique(parts[dark & rim])).astype(np.uint8)
+    if outside.mean() < _LEAST_DARK:
+        return None
+    grown = cv2.dilate(outside, np.ones((_DARK_RIM, _DARK_RIM), np.uint8))
+    return np.asarray(grown, np.bool_)

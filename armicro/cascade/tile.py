@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from armicro.cascade.locate import Point
 from armicro.engine.manifest import LrTable
 from armicro.field import Field, Pixels
+from armicro.picture import DARK, dark_from_border
 from armicro.report import Area, CellBits, FieldState
 from armicro.verdict import SCALES_UM_PER_PX, state_text
 
@@ -81,15 +82,20 @@ def find_cells(pixels: Pixels, um_per_px: float) -> CellMask:
     """Tell cells from empty glass on a sparse grid of pixels, in well under 1 ms.
 
     Glass is the brightest common level of each channel; a probe is cell when some
-    channel is darker than that by the contrast that stained cytoplasm has.
+    channel is darker than that by the contrast that stained cytoplasm has. What is
+    dark from the border on, as behind the round mask of an eyepiece, is none.
     """
     step = max(1, round(_PROBE_UM / um_per_px))
     first = min(step // 2, *(n - 1 for n in pixels.shape[:2]))
     probes = np.ascontiguousarray(pixels[first::step, first::step])
     red, green, blue = (_glass_level(probes, channel) for channel in range(3))
     bright = tuple(level * (1.0 - _CELL_CONTRAST) for level in (red, green, blue))
-    mask = cv2.inRange(probes, bright, (255.0, 255.0, 255.0)) == 0
-    return CellMask(np.asarray(mask, np.bool_), step * um_per_px, (red, green, blue))
+    mask = np.asarray(cv2.inRange(probes, bright, (255.0, 255.0, 255.0)) == 0, np.bool_)
+    dim = (red * DARK, green * DARK, blue * DARK)
+    outside = dark_from_border(cv2.inRange(probes, (0.0, 0.0, 0.0), dim) > 0)
+    if outside is not None:
+        mask &= ~outside
+    return CellMask(mask, step * um_per_px, (red, green, blue))
 
 
 def _glass_level(probes: Pixels, channel: int) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from armicro.field import Pixels
+from armicro.picture import DARK, dark_from_border
 
 Plane = NDArray[np.float32]
 
@@ -36,12 +37,6 @@ _ABOVE_NOISE = 4.0
 _MOST_GAIN = 5.0
 _LEAST_WEIGHT = 0.02
 _LIMIT = 4.0
-_DARK = 0.25
-"""Of the light of glass: darker than that is no cell of any stain over so large a part
-of a field that touches its border."""
-_LEAST_DARK = 0.01
-_DARK_RIM = 7
-"""Small pixels a side by which a dark part grows: 12 µm, its blurred rim."""
 _LOG = np.log(np.arange(256, dtype=np.float32) + 8.0)
 
 
@@ -157,18 +152,11 @@ def lit_part(light: Plane) -> Plane | None:
     """
     small = _small(light)
     glass = float(np.exp(np.quantile(small[::2, ::2], 0.95))) - 8.0
-    dark = (small < np.log(_DARK * glass + 8.0)).astype(np.uint8)
-    rim = np.ones_like(dark)
-    rim[1:-1, 1:-1] = 0
-    if not (dark & rim).any():
+    outside = dark_from_border(small < np.log(DARK * glass + 8.0))
+    if outside is None:
         return None
-    _, parts = cv2.connectedComponents(dark)
-    outside = np.isin(parts, np.unique(parts[(dark & rim) > 0])).astype(np.uint8)
-    if outside.mean() < _LEAST_DARK:
-        return None
-    around = np.ones((_DARK_RIM, _DARK_RIM), np.uint8)
-    lit = 1 - cv2.dilate(outside, around)
     size = light.shape[1], light.shape[0]
+    lit = 1 - outside.astype(np.uint8)
     return _plane(cv2.resize(lit, size, interpolation=cv2.INTER_NEAREST))
 
 

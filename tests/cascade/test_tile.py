@@ -64,6 +64,24 @@ def test_one_small_naked_nucleus_is_not_blank() -> None:
     assert cells.background == GLASS
 
 
+@pytest.mark.parametrize("level", [0, 12, 40])
+@pytest.mark.parametrize("share", [0.0, 0.06])
+def test_round_mask_of_an_eyepiece_is_no_cell(level: int, share: float) -> None:
+    pixels = np.full((800, 1000, 3), (236, 232, 238), np.uint8)
+    y, x = np.mgrid[:800, :1000]
+    cells = (x // 100 + y // 100) % 16 == 0 if share else np.zeros_like(x, np.bool_)
+    pixels[cells] = (150, 120, 170)
+    bare = find_cells(pixels, 0.5)
+    away = np.hypot(x - 500, y - 400)
+    pixels[away > 480] = level
+    seen = find_cells(pixels, 0.5)
+    rows, columns = seen.mask.shape
+    near = away[4::8, 4::8][:rows, :columns] < 440
+    assert seen.background == bare.background
+    assert not seen.mask[~near & (away[4::8, 4::8][:rows, :columns] > 480)].any()
+    assert (seen.mask == bare.mask)[near].all()
+
+
 def test_packed_cells_keep_every_cell() -> None:
     pixels = glass(500, 700)
     pixels[200:260, 300:400] = (120, 90, 150)
