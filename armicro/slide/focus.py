@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from armicro.field import Field, Pixels, Sight
+from armicro.picture import DARK, dark_from_border
 
 SHARP_FOCUS = 0.7
 """As sharp as a field needs to be: no sharper view of a cell is looked for."""
@@ -110,9 +111,13 @@ def _richest_blocks(grey: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     probes = probes[: rows * side, : columns * side]
     if not probes.size:
         return []
+    dark = dark_from_border(probes < DARK * np.quantile(probes, 0.95))
     # Smoothed, so that the same blocks are chosen in focus and out of it.
     probes = np.asarray(cv2.blur(probes, (3, 3)), np.float32)
     contrast = probes.reshape(rows, side, columns, side).std(axis=(1, 3))
+    if dark is not None:
+        # The rim of an eyepiece's mask is no edge of the slide.
+        contrast[dark.reshape(rows, side, columns, side).any(axis=(1, 3))] = 0.0
     order = np.argsort(-contrast, axis=None, kind="stable")[:_BLOCKS]
     return [
         np.asarray(

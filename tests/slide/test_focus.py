@@ -41,6 +41,23 @@ def test_edge_width_is_the_blur_whatever_contrast_and_count(
     assert edge_sigma_um(soft[..., 1], UM_PER_PX) == pytest.approx(sigma_um, rel=0.15)
 
 
+@pytest.mark.parametrize("soft_px", [0.7, 2.0, 5.0])
+@pytest.mark.parametrize("sigma_um", [0.0, 1.0, 2.0])
+def test_rim_of_an_eyepiece_s_mask_is_no_edge_of_the_slide(
+    sigma_um: float, soft_px: float
+) -> None:
+    bare = discs(80, depth=90)
+    bare = blurred(bare, sigma_um) if sigma_um else bare
+    y, x = np.mgrid[:1024, :1280]
+    clear = (np.hypot(x - 640, y - 512) < 560).astype(np.float32)
+    clear = cv2.GaussianBlur(clear, (0, 0), soft_px)
+    masked = np.asarray(bare * (0.04 + 0.96 * clear[..., None]), np.uint8)
+    told = measure_focus(bare, UM_PER_PX)
+    assert measure_focus(masked, UM_PER_PX) == pytest.approx(told, abs=0.05)
+    glass = np.asarray(235 * (0.04 + 0.96 * clear[..., None].repeat(3, 2)), np.uint8)
+    assert measure_focus(glass, UM_PER_PX) is None
+
+
 def test_scale_of_the_camera_does_not_change_the_sharpness() -> None:
     told = [
         measure_focus(blurred(discs(40, depth=120, um_per_px=um), 1.0, um), um)
