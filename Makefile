@@ -30,8 +30,9 @@ types: $(DEV_READY)
 layers: $(DEV_READY)
 	$(BIN)/lint-imports
 
+# Two at once: half of the time they wait for processes to start and end.
 tests: $(DEV_READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(DEV_READY)
 	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
