@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from armicro.calibrate.certificate import Certificate, Instrument, why_not
-from armicro.calibrate.objective import nominal_um_per_px
+from armicro.calibrate.reading import nominal_um_per_px
 from armicro.cascade.screen import Choice
 from armicro.certificate import now, read_certificate
 from armicro.errors import CalibrationError, RigError

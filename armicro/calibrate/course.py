@@ -7,22 +7,28 @@ then how pictures move with the stage, and where the display lies.
 from collections.abc import Sequence
 from functools import partial
 
-from armicro.calibrate.display import FEWEST_POINTS, LEAST_COVERED, covered_share
-from armicro.calibrate.guide import Check, Outcome, Step
-from armicro.calibrate.pattern import find_pattern
+from armicro.calibrate.display import (
+    FEWEST_POINTS,
+    LEAST_COVERED,
+    covered_share,
+    find_pattern,
+)
+from armicro.calibrate.guide import (
+    Check,
+    Outcome,
+    Step,
+    check_cells,
+    check_empty,
+    check_focus,
+    check_light,
+    check_ticks,
+)
 from armicro.calibrate.procedure import (
     GLASS_FIELDS,
     Setting,
     measure_display,
     measure_glass,
     measure_scale,
-)
-from armicro.calibrate.ready import (
-    check_cells,
-    check_empty,
-    check_focus,
-    check_light,
-    check_ticks,
 )
 from armicro.field import Field
 

@@ -11,10 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.certificate import Measurement
+from armicro.calibrate.colour import TOP_LEVEL
+from armicro.calibrate.light import LARGEST_LEVEL
+from armicro.cascade.tile import find_cells
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 
@@ -164,3 +168,135 @@ class Guide:
         self._fields = []
         if phase == "looking":
             self.checks = ()
+
+
+# ---------------------------------------------------------------------------
+# Is a field fit to be measured? What the guide says while the operator adjusts.
+#
+# Each check is of milliseconds and says what to do, not what a number means.
+
+
+GLASS = (140.0, LARGEST_LEVEL)
+"""Levels of 255 between which empty glass is neither noise nor clipped."""
+MOST_CLIPPED = 0.01
+WIDEST_EDGE_UM, WIDEST_EDGE_PX = 0.9, 3.0
+"""Standard deviation of the blur of the sharpest edges."""
+MOST_UNEVEN = 0.015
+"""Standard deviation of empty glass after its smooth part, as a share."""
+LEAST_CELLS = 0.05
+LEAST_CONTRAST = 0.15
+LEAST_TICKS = 12
+_TICK_SEARCH_PX = 1000
+_LEAST_COHERENCE = 0.4
+"""Of the structure tensor: 1 where lines run one way, 0 where they run every way."""
+_TICK_DEPTH = 0.35
+
+
+def check_light(field: Field) -> Check:
+    """Is empty glass bright, and not clipped?"""
+    glass = max(find_cells(field.pixels, field.um_per_px).background)
+    clipped = float((field.pixels[::4, ::4] >= TOP_LEVEL).any(axis=2).mean())
+    value = f"glass at {glass} of 255"
+    if glass < GLASS[0]:
+        return Check("light", False, value, "turn the lamp up or expose longer")
+    if glass > GLASS[1] or clipped > MOST_CLIPPED:
+        return Check("light", False, value, "turn the lamp down or expose shorter")
+    return Check("light", True, value)
+
+
+def check_focus(field: Field) -> Check:
+    """Are the sharpest edges sharp?"""
+    blur_px = edge_blur_px(_green(field))
+    if blur_px is None:
+        return Check("focus", False, "no edge", "focus on the lines; turn up contrast")
+    widest_px = max(WIDEST_EDGE_PX, WIDEST_EDGE_UM / field.um_per_px)
+    ok = blur_px <= widest_px
+    value = f"edges {blur_px:.1f} px wide, at most {widest_px:.1f}"
+    return Check("focus", ok, value, "" if ok else "turn the fine focus")
+
+
+def check_empty(field: Field) -> Check:
+    """Is there nothing but glass?"""
+    uneven = unevenness(_green(field))
+    ok = uneven <= MOST_UNEVEN
+    value = f"{uneven:.1%} uneven".replace("%", " %")
+    advice = "" if ok else "move to clean glass, wipe it, defocus a little"
+    return Check("empty glass", ok, value, advice)
+
+
+def check_cells(field: Field) -> Check:
+    """Is there enough to see how the picture moves?"""
+    share = find_cells(field.pixels, field.um_per_px).share
+    ok = share >= LEAST_CELLS
+    value = f"{share:.0%} of the field".replace("%", " %")
+    return Check("cells", ok, value, "" if ok else "move to a place with more cells")
+
+
+def edge_blur_px(grey: NDArray[np.uint8]) -> float | None:
+    """Standard deviation of the blur of a picture's sharpest edges, in pixels.
+
+    A step of height h blurred by s has the slope h / (s √2π) at its middle. None where
+    there is no edge.
+    """
+    low, high = np.percentile(grey[::2, ::2], (1, 99))
+    if high - low < LEAST_CONTRAST * 255:
+        return None
+    smooth = cv2.GaussianBlur(grey, (0, 0), 0.7).astype(np.float32)
+    across, down = cv2.Sobel(smooth, -1, 1, 0), cv2.Sobel(smooth, -1, 0, 1)
+    # Sobel's kernel weighs a slope of one by eight, and takes it over two pixels.
+    slope = float(np.percentile(cv2.magnitude(across, down)[::2, ::2], 99.5)) / 8.0
+    blur_px = float(high - low) / (max(slope, 1e-3) * np.sqrt(2 * np.pi))
+    return float(np.sqrt(max(0.0, blur_px**2 - 0.7**2 - 1 / 3)))
+
+
+def unevenness(grey: NDArray[np.uint8]) -> float:
+    """Standard deviation of a picture after its smooth part, as a share of its mean.
+
+    A lamp is smooth enough for a polynomial of fourth order; dust and cells are not.
+    """
+    size = max(4, grey.shape[1] // 8), max(4, grey.shape[0] // 8)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+    x = np.linspace(-1.0, 1.0, size[0])[None, :]
+    y = np.linspace(-1.0, 1.0, size[1])[:, None]
+    terms = [x**i * y**j for i in range(5) for j in range(5 - i)]
+    basis = np.stack([np.broadcast_to(t, small.shape).ravel() for t in terms], axis=1)
+    fit, *_ = np.linalg.lstsq(basis[::7], small.ravel()[::7])
+    return float(np.std(small.ravel() - basis @ fit) / max(1.0, float(small.mean())))
+
+
+def _green(field: Field) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(field.pixels[..., 1])
+
+
+def check_ticks(field: Field) -> Check:
+    """Is there a ruler with enough ticks?"""
+    ticks = count_ticks(_green(field))
+    ok = ticks >= LEAST_TICKS
+    advice = "" if ok else "bring the ruler into view; focus on its lines"
+    return Check("ticks", ok, f"about {ticks}, at least {LEAST_TICKS}", advice)
+
+
+def count_ticks(grey: NDArray[np.uint8]) -> int:
+    """About how many parallel dark lines there are; 0 where lines run every way.
+
+    Quick, for live feedback; ``scale`` measures.
+    """
+    shrink = max(1.0, max(grey.shape) / _TICK_SEARCH_PX)
+    size = round(grey.shape[1] / shrink), round(grey.shape[0] / shrink)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    across, down = cv2.Sobel(small, -1, 1, 0), cv2.Sobel(small, -1, 0, 1)
+    xx, yy, xy = (float(np.mean(v)) for v in (across**2, down**2, across * down))
+    coherence = np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-6)
+    if coherence < _LEAST_COHERENCE:
+        return 0
+    angle_deg = float(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)))
+    centre = size[0] / 2, size[1] / 2
+    turn = cv2.getRotationMatrix2D(centre, angle_deg, 1.0)
+    level = float(np.median(small))
+    upright = np.asarray(
+        cv2.warpAffine(small, turn, size, borderValue=level), np.float32
+    )
+    busy = np.abs(np.diff(upright, axis=1)).mean(axis=1)
+    rows = upright[busy >= np.percentile(busy, 90)]
+    dark = np.median(rows, axis=0) < level - _TICK_DEPTH * (level - rows.min())
+    return int(np.count_nonzero(np.diff(dark.astype(np.int8)) == 1))

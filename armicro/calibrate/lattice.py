@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from armicro.calibrate.reading import Reading, check_axes
-from armicro.calibrate.ruler.fit import READING_ERROR
+from armicro.calibrate.ruler.comb import READING_ERROR
 from armicro.calibrate.ruler.prepare import flatten
 from armicro.errors import CalibrationError
 

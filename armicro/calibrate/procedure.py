@@ -20,12 +20,13 @@ from armicro.calibrate.colour import (
     Floats,
     apply_matrix,
     fit_matrix,
+    linear_of_srgb,
     read_patches,
     white_of,
 )
-from armicro.calibrate.colour_difference import linear_of_srgb
 from armicro.calibrate.display import (
     Mapping,
+    Seen,
     covered_share,
     judge,
     solve_display,
@@ -41,12 +42,9 @@ from armicro.calibrate.light import (
     lamp_of_fields,
     lamp_of_glass,
 )
-from armicro.calibrate.mark import draw_reading
-from armicro.calibrate.pattern import Seen
-from armicro.calibrate.reading import Reading, check_expected, combine
+from armicro.calibrate.reading import Reading, check_expected, combine, draw_reading
 from armicro.calibrate.scale import measure_grid, measure_ruler
-from armicro.calibrate.stage import Walked, rms, scale_from_moves, table_of
-from armicro.calibrate.stage_plot import draw_stage
+from armicro.calibrate.stage import Walked, draw_stage, rms, scale_from_moves, table_of
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.picture import apply_gains

@@ -23,13 +23,14 @@ from armicro.calibrate.reading import (
     check_axes,
     check_expected,
 )
-from armicro.calibrate.ruler.comb import NEAR, SAME_PITCH, Comb, find_combs
-from armicro.calibrate.ruler.direction import directions
-from armicro.calibrate.ruler.fit import OTHER_PITCH, Line, fit_line
-from armicro.calibrate.ruler.graduation import (
-    lines_between,
-    read_graduation,
-    repeats,
+from armicro.calibrate.ruler.comb import (
+    NEAR,
+    OTHER_PITCH,
+    SAME_PITCH,
+    Comb,
+    Line,
+    find_combs,
+    fit_line,
 )
 from armicro.calibrate.ruler.judge import (
     TWO_SCALES,
@@ -40,8 +41,21 @@ from armicro.calibrate.ruler.judge import (
     not_one_kind,
     not_whole,
 )
-from armicro.calibrate.ruler.prepare import Flat, flatten, is_dark, is_empty, turn
-from armicro.calibrate.ruler.tick import Ticks, measure_ticks
+from armicro.calibrate.ruler.prepare import (
+    Flat,
+    directions,
+    flatten,
+    is_dark,
+    is_empty,
+    turn,
+)
+from armicro.calibrate.ruler.tick import (
+    Ticks,
+    lines_between,
+    measure_ticks,
+    read_graduation,
+    repeats,
+)
 from armicro.errors import CalibrationError
 
 Doubles = NDArray[np.float64]

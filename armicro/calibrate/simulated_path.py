@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.calibrate.pattern import Points
+from armicro.calibrate.display import Points
 from armicro.field import Pixels
 
 _BLOCK_PX = 8

@@ -15,14 +15,224 @@ that was tried.
 """
 
 from collections.abc import Generator
+from typing import NamedTuple
 
 import numpy as np
 
-from armicro.calibrate.move import Limits, Point, Seen, Target, centre_of, look, unit
-from armicro.calibrate.play import PAIRS, measure_play
 from armicro.calibrate.stage import Array, Matrix, Walked, fit_matrix, require_sound
-from armicro.calibrate.step import find_step
 from armicro.errors import CalibrationError
+
+# ---------------------------------------------------------------------------
+# One move of a stage's calibration, and what was seen after it.
+
+
+Point = tuple[float, float]
+Limits = tuple[float, float, float, float]
+"""Least x, least y, greatest x, greatest y, in the stage's units."""
+
+
+class Target(NamedTuple):
+    """Where to go and look next."""
+
+    xy: Point
+    """In the stage's units."""
+    via: Point | None
+    """Go here first, so that the play lies on a known side."""
+    purpose: str
+    """For the progress line."""
+    reference: bool = False
+    """Compare later pictures with this one."""
+
+
+class Seen(NamedTuple):
+    """What was seen there."""
+
+    at_xy: Point
+    """The stage's reading."""
+    shift_px: Point | None
+    """Of the view against the reference; None where the pictures have nothing in
+    common; of a reference (0, 0)."""
+
+
+class Look(NamedTuple):
+    """What was seen, as arrays of two."""
+
+    at: Array
+    shift_px: Array
+
+
+Looks = Generator[Target, Seen, Look]
+
+
+def look(
+    at: Array, run_up: Array | None, purpose: str, *, reference: bool = False
+) -> Looks:
+    """Go there and look.
+
+    Raises:
+        CalibrationError: the pictures have nothing in common, though they should.
+    """
+    seen = yield target_of(at, run_up, purpose, reference=reference)
+    if seen.shift_px is None:
+        raise CalibrationError(
+            f"stage: at ({at[0]:.6g}, {at[1]:.6g}) the picture was not recognised, "
+            "though smaller steps were; choose a place with more cells, in focus"
+        )
+    return Look(np.array(seen.at_xy), np.array(seen.shift_px))
+
+
+def target_of(
+    at: Array, run_up: Array | None, purpose: str, *, reference: bool = False
+) -> Target:
+    """A place to be approached from a run-up away; None: straight."""
+    via = None if run_up is None else _point(at - run_up)
+    return Target(_point(at), via, purpose, reference)
+
+
+def centre_of(start: Point, limits: Limits, room: Array) -> Array:
+    """The place nearest to the start with room on all sides.
+
+    Raises:
+        CalibrationError: the limits leave no such place.
+    """
+    low, high = np.array(limits[:2]) + room, np.array(limits[2:]) - room
+    if (low > high).any():
+        need = ", ".join(
+            f"{axis} {2 * r:.4g}" for axis, r in zip("xy", room, strict=True)
+        )
+        raise CalibrationError(
+            f"stage: the soft limits {limits} leave too little room; expected at least "
+            f"{need} (stage's units); widen stage.limits"
+        )
+    return np.asarray(np.clip(np.array(start), low, high))
+
+
+def unit(index: int) -> Array:
+    """Along x for 0, along y for 1."""
+    return np.asarray(np.eye(2)[index])
+
+
+def _point(at: Array) -> Point:
+    return float(at[0]), float(at[1])
+
+
+# ---------------------------------------------------------------------------
+# The play of an axis, and how well it comes back to a place.
+
+
+_AGREES = 0.05
+"""Share of the run-up by which plays measured with two run-ups may differ."""
+PAIRS = 5
+"""How often a place is approached from both sides."""
+
+
+def measure_play(
+    index: int, centre: Array, limits: Limits, rough: Array, run_up: float
+) -> Generator[Target, Seen, tuple[Array, Array, float]]:
+    """Come to one place from either side; lengthen the run-up until it is enough.
+
+    Returns:
+        The plays, the places reached from below, and the run-up, in units.
+    """
+    inverse = np.linalg.inv(rough)
+    back = unit(index)
+    purpose = f"play {'xy'[index]}"
+    room = min(limits[index + 2] - centre[index], centre[index] - limits[index])
+    while True:
+        tried = []
+        for reach in (run_up, 2 * run_up):
+            below = yield from look(centre, back * reach, purpose, reference=True)
+            above = yield from look(centre, -back * reach, purpose)
+            far = inverse @ above.shift_px - (above.at - below.at)
+            tried.append(float(far[index]))
+        run_up *= 2
+        # A run-up shorter than the play shows less of it than a longer one.
+        if abs(tried[1] - tried[0]) <= _AGREES * run_up and tried[1] <= run_up:
+            break
+        if 2 * run_up > room:
+            raise CalibrationError(
+                f"stage: {'xy'[index]} has a play of {max(tried):.3g} or more, and its "
+                f"soft limits leave {room:.3g} to measure it; widen stage.limits, or "
+                "have the drive repaired"
+            )
+    plays, belows = tried[1:], [0.0]
+    for _ in range(PAIRS - 1):
+        below = yield from look(centre, back * run_up, purpose)
+        above = yield from look(centre, -back * run_up, purpose)
+        far = inverse @ (above.shift_px - below.shift_px) - (above.at - below.at)
+        plays.append(float(far[index]))
+        belows.append(float((inverse @ below.shift_px)[index]))
+    return np.array(plays), np.array(belows), run_up
+
+
+# ---------------------------------------------------------------------------
+# The step that moves the picture far enough to be measured, found from below.
+
+
+_FAR_ENOUGH = 0.7
+"""Share of the reach at which a step is good."""
+_MOVED_PX = 4.0
+"""Less may be scatter or a picture's own flicker."""
+_HALVINGS = 6
+
+
+class Axis(NamedTuple):
+    """How one axis moves the picture, roughly."""
+
+    step: float
+    """Units that move the picture by about the reach."""
+    px_per_unit: Array
+    """(2,)"""
+
+
+def find_step(
+    index: int, start: Point, limits: Limits, reach_px: float, first_step: float
+) -> Generator[Target, Seen, Axis]:
+    """Grow the step along one axis until the picture moves by about the reach."""
+    name = "xy"[index]
+    room = limits[index + 2] - start[index], start[index] - limits[index]
+    sign, most = (1.0, room[0]) if room[0] >= room[1] else (-1.0, room[1])
+    along = sign * unit(index)
+    purpose = f"step {name}"
+    last = yield from look(np.array(start), None, purpose, reference=True)
+    way, halvings = min(first_step, most), 0
+    while True:
+        seen = yield target_of(np.array(start) + way * along, None, purpose)
+        if seen.shift_px is None:
+            halvings += 1
+            if halvings > _HALVINGS:
+                raise CalibrationError(
+                    f"stage: after {way:.3g} along {name} the picture has nothing in "
+                    "common with the last; put a stained slide with cells in focus "
+                    "under the objective and check that this camera is over this stage"
+                )
+            # Not further than what was last recognised, and half of what is beyond.
+            known = float(abs(last.at - start)[index])
+            way = known + (way - known) / 2
+            continue
+        now = Look(np.array(seen.at_xy), np.array(seen.shift_px))
+        went = float(abs(now.at - last.at)[index])
+        more_px = float(np.hypot(*(now.shift_px - last.shift_px)))
+        moved_px = float(np.hypot(*now.shift_px))
+        before_px = float(np.hypot(*last.shift_px))
+        if went and moved_px >= _FAR_ENOUGH * reach_px and before_px >= _MOVED_PX:
+            slope = (now.shift_px - last.shift_px) / (now.at - last.at)[index]
+            return Axis(reach_px / float(np.hypot(*slope)), slope)
+        if way >= most:
+            raise CalibrationError(
+                f"stage: went {way:.4g} along {name}, up to its soft limits, and the "
+                f"picture moved {moved_px:.0f} px, expected {reach_px:.0f}; check that "
+                f"the stage's clutch is closed, that {name} moves, and stage.limits"
+            )
+        last = now if more_px >= _MOVED_PX else last
+        growth = reach_px - moved_px if moved_px < reach_px else reach_px / 4
+        rate = more_px / went if went else 0.0
+        way = min(most, way + min(way, growth / rate if rate else way))
+
+
+# ---------------------------------------------------------------------------
+# The walk.
+
 
 REACH = 0.22
 """Share of the field's smaller side that a step moves: over a grid's diagonal three

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from armicro.calibrate.account import Line
+from armicro.calibrate.certificate import Line
 from armicro.calibrate.guide import Check, Guide, Outcome, Step
 from armicro.errors import ArmicroError
 from armicro.field import Field, Pixels

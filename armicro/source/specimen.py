@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from armicro.calibrate.display import draw_pattern
 from armicro.calibrate.guide import Specimen
-from armicro.calibrate.pattern import draw_pattern
 from armicro.calibrate.simulated_path import SimulatedPath
 from armicro.field import Pixels
 from armicro.phantom import paint_field

@@ -34,11 +34,12 @@ from armicro.validate.cells import (
     look_at_sources,
     source_tables,
 )
-from armicro.validate.drawn import add_drawn_arguments, screen_drawn
 from armicro.validate.fields import (
     SeenField,
+    add_drawn_arguments,
     field_figures,
     judge_fields,
+    screen_drawn,
     screen_field,
 )
 from armicro.validate.folder import (

@@ -19,7 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.calibrate.display import error_um, judge, solve_display
+from armicro.calibrate.display import (
+    draw_pattern,
+    error_um,
+    find_pattern,
+    judge,
+    solve_display,
+)
 from armicro.calibrate.latency import find_blink, simulate_blinks, solve_delay
 from armicro.calibrate.light import (
     Correction,
@@ -28,7 +34,6 @@ from armicro.calibrate.light import (
     lamp_of_fields,
     lamp_of_glass,
 )
-from armicro.calibrate.pattern import draw_pattern, find_pattern
 from armicro.calibrate.simulated_path import SimulatedPath, draw_path
 from armicro.cascade.screen import Choice, Screen
 from armicro.engine.registry import open_set

@@ -36,9 +36,8 @@ from camera_stage_mapping.fft_image_tracking import (
 )
 from numpy.typing import NDArray
 
-from armicro.calibrate.move import Seen, Target
 from armicro.calibrate.stage import Walked, rms, table_of
-from armicro.calibrate.walk import Walk, walk
+from armicro.calibrate.walk import Seen, Target, Walk, walk
 from armicro.field import Field, Pixels
 from armicro.rig import Camera, Matrix, Mechanics, Rig, Scan, Stage, read_rig
 from armicro.source import Card

@@ -5,18 +5,16 @@ import pytest
 
 from armicro.calibrate.colour import (
     apply_matrix,
+    ciede2000,
     drift_of,
     fit_matrix,
-    read_patches,
-    read_stain,
-    white_of,
-)
-from armicro.calibrate.colour_difference import (
-    ciede2000,
     lab_of_linear,
     linear_of_lab,
     linear_of_srgb,
+    read_patches,
+    read_stain,
     srgb_of_linear,
+    white_of,
 )
 from armicro.errors import CalibrationError
 from armicro.field import Pixels

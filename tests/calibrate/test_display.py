@@ -7,12 +7,15 @@ import pytest
 
 from armicro.calibrate.display import (
     Mapping,
+    Points,
+    Seen,
+    draw_pattern,
     error_um,
+    find_pattern,
     judge,
     solve_display,
     to_display,
 )
-from armicro.calibrate.pattern import Points, Seen, draw_pattern, find_pattern
 from armicro.calibrate.simulated_path import SimulatedPath, draw_path
 from armicro.errors import CalibrationError
 from armicro.field import Pixels

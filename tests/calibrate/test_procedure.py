@@ -11,8 +11,8 @@ import pytest
 from armicro.__main__ import main
 from armicro.calibrate.certificate import Instrument, Scale
 from armicro.calibrate.course import course
+from armicro.calibrate.display import Seen
 from armicro.calibrate.guide import Guide
-from armicro.calibrate.pattern import Seen
 from armicro.calibrate.procedure import (
     LARGEST_RMS_UM,
     Setting,

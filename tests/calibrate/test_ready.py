@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from armicro.calibrate.guide import Specimen
-from armicro.calibrate.ready import (
+from armicro.calibrate.guide import (
+    Specimen,
     check_cells,
     check_empty,
     check_focus,

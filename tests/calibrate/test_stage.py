@@ -7,16 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from armicro.calibrate.move import Limits, Point, Seen, Target
 from armicro.calibrate.stage import (
     Walked,
+    draw_stage,
     fit_matrix,
     rms,
     scale_from_moves,
     table_of,
 )
-from armicro.calibrate.stage_plot import draw_stage
-from armicro.calibrate.walk import walk
+from armicro.calibrate.walk import Limits, Point, Seen, Target, walk
 from armicro.errors import CalibrationError
 from armicro.rig import Mechanics
 from armicro.source.stage import SimulatedStage

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from armicro.__main__ import main
-from armicro.calibrate.colour_difference import linear_of_srgb, srgb_of_linear
+from armicro.calibrate.colour import linear_of_srgb, srgb_of_linear
 from armicro.calibrate.simulated_path import draw_path
 from armicro.certificate import read_certificate
 from armicro.field import Pixels

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from armicro.calibrate.account import Line
+from armicro.calibrate.certificate import Line
 from armicro.calibrate.guide import Guide, Outcome, Step
 from armicro.errors import CalibrationError, SourceError
 from armicro.field import Field

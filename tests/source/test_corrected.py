@@ -15,8 +15,7 @@ from armicro.field import Field, Pixels
 from armicro.flat import read_flat, write_flat
 from armicro.rig import read_rig
 from armicro.source import Card
-from armicro.source.corrected import CorrectedSource
-from armicro.source.open import open_source
+from armicro.source.open import CorrectedSource, open_source
 
 NOW = "2026-11-24T10:00:00+00:00"
 

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from armicro.calibrate.move import Target
-from armicro.calibrate.walk import Walk, walk
+from armicro.calibrate.walk import Target, Walk, walk
 from armicro.errors import SourceLostError
 from armicro.field import Field
 from armicro.rig import Camera, Mechanics, Rig, Stage

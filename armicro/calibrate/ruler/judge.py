@@ -5,10 +5,8 @@ Each judge answers with an empty string where it has nothing against them.
 
 import numpy as np
 
-from armicro.calibrate.ruler.comb import NEAR, Comb
-from armicro.calibrate.ruler.fit import Line
-from armicro.calibrate.ruler.graduation import Graduation
-from armicro.calibrate.ruler.tick import Ticks
+from armicro.calibrate.ruler.comb import NEAR, Comb, Line
+from armicro.calibrate.ruler.tick import Graduation, Ticks
 
 LEAST_TICKS = 5
 PLAIN_TICKS = 8

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import cv2
 import msgspec
 
-from armicro.calibrate.account import Line, lines_of
-from armicro.calibrate.certificate import Scale
+from armicro.calibrate.certificate import Line, Scale, lines_of
+from armicro.calibrate.display import draw_pattern
 from armicro.calibrate.guide import Outcome, Step
-from armicro.calibrate.pattern import draw_pattern
 from armicro.calibrate.procedure import judge_walk
 from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.picture import keep

@@ -9,11 +9,14 @@ import msgspec
 import numpy as np
 
 from armicro.calibrate.certificate import Colour
-from armicro.calibrate.colour import Floats, Stain, drift_of, read_stain
-from armicro.calibrate.colour_difference import (
+from armicro.calibrate.colour import (
+    Floats,
+    Stain,
+    drift_of,
     lab_of_linear,
     linear_of_lab,
     linear_of_srgb,
+    read_stain,
 )
 from armicro.calibrate.guide import Outcome
 from armicro.calibrate.procedure import GLASS_FIELDS, Target, measure_colour

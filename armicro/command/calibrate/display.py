@@ -8,8 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from armicro.calibrate.display import FEWEST_POINTS
-from armicro.calibrate.pattern import Seen, draw_pattern, find_pattern
+from armicro.calibrate.display import FEWEST_POINTS, Seen, draw_pattern, find_pattern
 from armicro.calibrate.procedure import measure_display
 from armicro.calibrate.simulated_path import draw_path
 from armicro.certificate import now, read_certificate

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from armicro.calibrate.objective import nominal_um_per_px
 from armicro.calibrate.procedure import DIVISION_UM, TARGETS, Setting, measure_scale
+from armicro.calibrate.reading import nominal_um_per_px
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
     add_result_arguments,

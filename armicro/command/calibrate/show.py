@@ -4,8 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from armicro.calibrate.account import lines_of
-from armicro.calibrate.certificate import Certificate, days_left
+from armicro.calibrate.certificate import Certificate, days_left, lines_of
 from armicro.certificate import describe, now, read_certificate
 from armicro.command.calibrate.picture import as_json
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from armicro.calibrate.certificate import Certificate, Measurement
+from armicro.calibrate.guide import check_empty, check_ticks
 from armicro.calibrate.procedure import (
     DIVISION_UM,
     GLASS_FIELDS,
@@ -13,7 +14,6 @@ from armicro.calibrate.procedure import (
     measure_glass,
     measure_scale,
 )
-from armicro.calibrate.ready import check_empty, check_ticks
 from armicro.calibrate.verify import Comparison, compare
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (

@@ -15,7 +15,7 @@ import pytest
 
 from armicro.__main__ import main
 from armicro.calibrate.certificate import Instrument, Scale
-from armicro.calibrate.pattern import draw_pattern
+from armicro.calibrate.display import draw_pattern
 from armicro.certificate import now, record
 from armicro.source.specimen import draw_specimen
 
