@@ -37,6 +37,13 @@ LEAST_RESPONSE, LEAST_CORRELATION = 0.05, 0.8
 MOVES, LOOKS = 9, 12
 """How many of the last moves and looks are asked."""
 LEAST_MOVES, LEAST_LOOKS = 5, 6
+STANDS_STILL = -0.5
+"""Of the way beyond which a picture did not go along: it is what lies on the sensor
+(dust, the corners' shade), unless cells fill ``LEAST_FILLED`` of it."""
+LEAST_FILLED = 0.25
+_BLOCK_PX, _SLOW_PX = 16, 12.0
+_LEAST_TEXTURE = 0.02
+"""Standard deviation of a block that holds something, of the light of the field."""
 LARGEST_SCALE_SHARE = 0.02
 LARGEST_TURN_DEG = 1.5
 DARKER, BRIGHTER, FAR_DARKER = 0.75, 1.2, 0.5
@@ -64,6 +71,8 @@ class _Move(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
     grey: NDArray[np.float32]
+    """Its mean taken off."""
+    level: float
     place_xy_um: NDArray[np.float64]
 
 
@@ -103,7 +112,9 @@ class Drift:
         if place is None or place.origin != "stage_encoder":
             self._before = None
             return
-        look = _Look(_shrunk(field), np.array([place.x_um, place.y_um]))
+        grey = _shrunk(field)
+        level = float(grey.mean())
+        look = _Look(grey - level, level, np.array([place.x_um, place.y_um]))
         before, self._before = self._before, look
         if before is None or before.grey.shape != look.grey.shape:
             return
@@ -115,7 +126,9 @@ class Drift:
         elif share <= LARGEST_MOVE:
             shrink = field.pixels.shape[1] / look.grey.shape[1]
             move = _measure(before, look, way_um / (field.um_per_px * shrink))
-            if move is not None:
+            if move is None:
+                return
+            if move.share > STANDS_STILL or _filled(look) >= LEAST_FILLED:
                 self._moves.append(move)
 
 
@@ -189,8 +202,16 @@ def _shrunk(field: Field) -> NDArray[np.float32]:
     step = 2 if shrink >= 4.0 else 1
     green = np.ascontiguousarray(field.pixels[::step, ::step, 1])
     size = round(width / shrink), round(height / shrink)
-    grey = cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return grey - float(grey.mean())
+    return cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _filled(look: _Look) -> float:
+    """Share of the blocks that hold texture, slow changes of the light taken off."""
+    texture = look.grey - cv2.GaussianBlur(look.grey, (0, 0), _SLOW_PX)
+    rows, columns = (n // _BLOCK_PX for n in texture.shape)
+    texture = texture[: rows * _BLOCK_PX, : columns * _BLOCK_PX]
+    blocks = texture.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX).std(axis=(1, 3))
+    return float((blocks > _LEAST_TEXTURE * max(look.level, 1.0)).mean())
 
 
 def _measure(

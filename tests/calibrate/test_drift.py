@@ -78,6 +78,48 @@ def test_scale_that_drifted_turns_boxes_off(
     assert f"% {way}" in void
 
 
+def on_the_sensor(what: str) -> Pixels:
+    """Share of the light that what lies on a sensor lets through, 0-255."""
+    clear = np.full((HEIGHT, WIDTH), 255.0)
+    rng = np.random.default_rng(3)
+    if "dust" in what:
+        for x, y in rng.uniform(20, 380, (int(what.split()[0]), 2)):
+            cv2.circle(clear, (round(x), round(y)), int(rng.integers(2, 7)), 120.0, -1)
+    if "corners" in what:
+        y, x = np.mgrid[:HEIGHT, :WIDTH]
+        clear *= 1 - 0.4 * ((x - 240) ** 2 + (y - 200) ** 2) / (240**2 + 200**2)
+    return np.asarray(clear, np.uint8)
+
+
+@pytest.mark.parametrize("cells", [False, True])
+@pytest.mark.parametrize("noise", [0.5, 2.0, 5.0])
+@pytest.mark.parametrize("what", ["6 dust", "20 dust", "corners", "12 dust corners"])
+def test_what_lies_on_the_sensor_is_no_drift(
+    slide: Pixels, what: str, noise: float, cells: bool
+) -> None:
+    drift, shade = Drift(None), on_the_sensor(what)[..., None] / 255.0
+    rng = np.random.default_rng(1)
+    for step in range(9):
+        x, y = 70 * step, 30 * (step % 3)
+        scene = np.full((HEIGHT, WIDTH, 3), 235.0)
+        if cells:
+            scene = slide[y : y + HEIGHT, x : x + WIDTH].astype(float)
+        seen = scene * shade + rng.normal(0, noise, scene.shape)
+        pixels = np.clip(seen, 0, 255).astype(np.uint8)
+        place = Place(x * UM_PER_PX, y * UM_PER_PX, 0.0, "stage_encoder")
+        drift.update(Field(UM_PER_PX, step, (step + 1) * LOOK_NS, place, pixels=pixels))
+        assert drift.verdict == Verdict()
+
+
+def test_stage_that_does_not_move_its_slide_turns_boxes_off(slide: Pixels) -> None:
+    drift = Drift(None)
+    for step in range(9):
+        place = Place(35.0 * step, 0.0, 0.0, "stage_encoder")
+        pixels = slide[:HEIGHT, :WIDTH]
+        drift.update(Field(UM_PER_PX, step, (step + 1) * LOOK_NS, place, pixels=pixels))
+    assert "less than the stage" in drift.verdict.void
+
+
 def test_turned_camera_turns_boxes_off(slide: Pixels) -> None:
     void = watched(slide, turn_deg=3.0, certificate=None).void
     assert float(void.split("by ")[1].split("°")[0]) == pytest.approx(3.0, abs=0.15)
