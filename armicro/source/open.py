@@ -81,10 +81,6 @@ class CorrectedSource:
 
 
 # ---------------------------------------------------------------------------
-# One table of drivers.
-
-
-# ---------------------------------------------------------------------------
 # A camera and the stage under it, opened together.
 #
 # They share what cannot be opened twice: Micro-Manager's core, pylon's camera, the
