@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.certificate import Certificate
+from armicro.calibrate.shift import shift_between, soften
 from armicro.cascade.tile import find_cells
 from armicro.field import Field
 from armicro.verdict import state_text
@@ -32,15 +33,16 @@ SIDE_PX = 256
 """Longer side of the picture whose shift is measured: 0.1 of its pixels is 0.04 %."""
 LEAST_MOVE, LARGEST_MOVE = 0.08, 0.4
 """Of a field's side: shorter says little, longer leaves too little in common."""
-LEAST_RESPONSE, LEAST_CORRELATION = 0.05, 0.8
-"""Of phase correlation and of the fit; below them two pictures do not show the same."""
+LEAST_LIKENESS = 0.8
+"""Of what both pictures show; below it they do not show the same."""
 MOVES, LOOKS = 9, 12
 """How many of the last moves and looks are asked."""
 LEAST_MOVES, LEAST_LOOKS = 5, 6
 STANDS_STILL = -0.5
 """Of the way beyond which a picture did not go along: it is what lies on the sensor
-(dust, the corners' shade), unless cells fill ``LEAST_FILLED`` of it."""
-LEAST_FILLED = 0.25
+(dust, the corners' shade), unless cells fill ``LEAST_FILLED`` of it: 20 specks fill
+0.13, drawn fields 0.17 to 0.75, real ones 0.35 to 0.85."""
+LEAST_FILLED = 0.15
 _BLOCK_PX, _SLOW_PX = 16, 12.0
 _LEAST_TEXTURE = 0.02
 """Standard deviation of a block that holds something, of the light of the field."""
@@ -71,8 +73,6 @@ class _Move(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
     grey: NDArray[np.float32]
-    """Its mean taken off."""
-    level: float
     place_xy_um: NDArray[np.float64]
 
 
@@ -112,9 +112,7 @@ class Drift:
         if place is None or place.origin != "stage_encoder":
             self._before = None
             return
-        grey = _shrunk(field)
-        level = float(grey.mean())
-        look = _Look(grey - level, level, np.array([place.x_um, place.y_um]))
+        look = _Look(_shrunk(field), np.array([place.x_um, place.y_um]))
         before, self._before = self._before, look
         if before is None or before.grey.shape != look.grey.shape:
             return
@@ -202,7 +200,8 @@ def _shrunk(field: Field) -> NDArray[np.float32]:
     step = 2 if shrink >= 4.0 else 1
     green = np.ascontiguousarray(field.pixels[::step, ::step, 1])
     size = round(width / shrink), round(height / shrink)
-    return cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(green, size, interpolation=cv2.INTER_AREA)
+    return soften(small.astype(np.float32))
 
 
 def _filled(look: _Look) -> float:
@@ -211,53 +210,19 @@ def _filled(look: _Look) -> float:
     rows, columns = (n // _BLOCK_PX for n in texture.shape)
     texture = texture[: rows * _BLOCK_PX, : columns * _BLOCK_PX]
     blocks = texture.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX).std(axis=(1, 3))
-    return float((blocks > _LEAST_TEXTURE * max(look.level, 1.0)).mean())
+    return float((blocks > _LEAST_TEXTURE * max(float(look.grey.mean()), 1.0)).mean())
 
 
 def _measure(
     before: _Look, after: _Look, expected_px: NDArray[np.float64]
 ) -> _Move | None:
-    """Compare the pictures' shift with the expected one, after undoing its whole part.
-
-    What is left to find is then small, and the window weighs what both pictures show.
-    """
-    dx, dy = (round(float(v)) for v in expected_px)
-    height, width = before.grey.shape
-    old = before.grey[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
-    new = after.grey[
-        max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)
-    ]
-    new = new[: old.shape[0], : old.shape[1]]
-    shift = _shift(np.ascontiguousarray(old), np.ascontiguousarray(new))
-    if shift is None:
+    """Compare the pictures' way with the expected one; None where none is sure."""
+    shift = shift_between(before.grey, after.grey)
+    if shift is None or shift.likeness < LEAST_LIKENESS:
         return None
-    x, y = shift
-    # The content of the later picture lies where the earlier had it, minus the way.
-    seen = np.array([dx - x, dy - y])
-    share = float(np.hypot(*seen) / np.hypot(*expected_px)) - 1.0
-    turn = np.arctan2(seen[1], seen[0]) - np.arctan2(expected_px[1], expected_px[0])
+    way = float(np.hypot(*expected_px))
+    share = float(np.hypot(shift.x_px, shift.y_px)) / way - 1.0
+    turn = np.arctan2(shift.y_px, shift.x_px)
+    turn -= np.arctan2(expected_px[1], expected_px[0])
     turn_deg = (np.degrees(turn) + 180.0) % 360.0 - 180.0
     return _Move(share, float(turn_deg))
-
-
-def _shift(
-    old: NDArray[np.float32], new: NDArray[np.float32]
-) -> tuple[float, float] | None:
-    """How far the content of ``new`` lies right of and below that of ``old``.
-
-    Phase correlation finds whole pixels but leans towards them; the fit does not.
-    """
-    window = cv2.createHanningWindow((old.shape[1], old.shape[0]), cv2.CV_32F)
-    (x, y), response = cv2.phaseCorrelate(old, new, window)
-    if response < LEAST_RESPONSE:
-        return None
-    warp = np.array([[1.0, 0.0, x], [0.0, 1.0, y]], np.float32)
-    stop = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4
-    try:
-        fit, found = cv2.findTransformECC(old, new, warp, cv2.MOTION_TRANSLATION, stop)
-    except cv2.error:
-        # Nothing in common to fit.
-        return None
-    return (
-        (float(found[0, 2]), float(found[1, 2])) if fit >= LEAST_CORRELATION else None
-    )

@@ -64,17 +64,26 @@ def measure_shift(before: Pixels, after: Pixels) -> Shift | None:
     size = round(width / scale), round(height / scale)
     small = [cv2.resize(g, size, interpolation=cv2.INTER_AREA) for g in (first, second)]
     a, b = (np.asarray(g, np.float32) for g in small)
-    coarse = _coarse_shift(a, b)
-    near = None if coarse is None else _refine(a, b, coarse)
+    near = shift_between(a, b)
     if near is None or scale == 1.0:
         return near
     start = near.x_px * width / size[0], near.y_px * height / size[1]
     return _refine(first, second, start)
 
 
-def _grey(pixels: Pixels) -> Grey:
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+def shift_between(before: Grey, after: Grey) -> Shift | None:
+    """As ``measure_shift``, of small pictures (height, width) made by ``soften``."""
+    coarse = _coarse_shift(before, after)
+    return None if coarse is None else _refine(before, after, coarse)
+
+
+def soften(grey: NDArray[np.float32]) -> Grey:
+    """A picture without the noise of single pixels."""
     return np.asarray(cv2.GaussianBlur(grey, (0, 0), _SMOOTH_PX), np.float32)
+
+
+def _grey(pixels: Pixels) -> Grey:
+    return soften(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32))
 
 
 def _coarse_shift(first: Grey, second: Grey) -> tuple[float, float] | None:
