@@ -148,6 +148,9 @@ class Encoder:
 # Claims.
 
 
+_AROUND_DEG = 2.0
+"""Standard error of the turn of what a search found near: one cell that is alike by
+chance leaves 3° open."""
 _LOST = 8.0
 """Evidence beyond one spot that a claim needs that may lie anywhere."""
 _WIDE_OVERLAP = 0.25
@@ -212,8 +215,8 @@ def is_straight(anchor: Anchor, look: Look, found: Fit, is_sure: Test) -> bool:
     turn = rest_of_turn(anchor.look, look, found)
     if is_sure is is_sure_anywhere:
         return is_upright(turn)
-    # Of one cell little is known, but one that only looks alike may seem turned by 7°.
-    return is_upright(turn, known_deg=math.inf)
+    # One cell that only looks alike may seem turned by 7°.
+    return is_upright(turn, known_deg=_AROUND_DEG)
 
 
 def is_sure_near(found: Fit) -> bool:

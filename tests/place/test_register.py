@@ -443,6 +443,18 @@ def test_few_cells_that_seem_turned_by_chance_are_told_as_no_turn(cells: int) ->
     assert max(off_um for _, off_um in said) < 10.0
 
 
+@pytest.mark.parametrize("seed", [5, 8, 9])
+def test_one_cell_that_is_alike_by_chance_is_no_place_for_a_turned_field(
+    seed: int,
+) -> None:
+    scene = draw_cells(seed, width=2200, height=1700, cells=250)
+    path = [(50 + 160 * k, 90) for k in range(11)]
+    path += [(x, 218) for x, _ in path[::-1]]
+    seen = turned_at(path, [0.0] * 11 + [3.0] * 11, scene)[:17]
+    said = judged(Register(MemoryStore(), timed=False), seen, 3.0)
+    assert max(off_um for _, off_um in said) < 10.0
+
+
 def test_small_turn_is_told_once_two_fields_say_the_same() -> None:
     path = [(100 + 60 * k, 100) for k in range(10)]
     seen = turned_at(path, [0.0] * 5 + [0.5] * 5, draw_cells(7, cells=330))
