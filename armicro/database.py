@@ -1,8 +1,8 @@
 """One SQLite file of a known schema: opened, checked and closed in one way.
 
 A file of another program or version is refused before anything in it is changed. It is
-made, or brought up to date, in one transaction: killed half-way, it is as it was. No
-clock is read here, and one thread at a time may use a file.
+made, or brought up to date, in one transaction: killed half-way, it is as it was, and
+two processes may open the same new file. One thread at a time may use what it opened.
 
 A file may come from a stranger. Nothing in it is run: it holds our tables and no view,
 trigger, virtual table or generated column; a value has a largest size, and a statement
@@ -12,6 +12,7 @@ a budget of steps that grows with the file, so that none goes on without an end.
 import contextlib
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from armicro.errors import DiskError, SourceError, one_line
 
 LONGEST_VALUE = 1 << 26
 """Bytes of one value: an overview or a tile is far smaller."""
+_LONGEST_WAIT_S = 10.0
+"""For another process that writes."""
 _STEPS_A_LOOK = 1_000_000
 _LEAST_STEPS = 100_000_000
 """Of SQLite's machine, which does some hundred million a second."""
@@ -93,7 +96,10 @@ class Database:
             with self._told():
                 # The writer thread of a process may differ from the one that opens.
                 self._database = sqlite3.connect(
-                    path, isolation_level=None, timeout=10.0, check_same_thread=False
+                    path,
+                    isolation_level=None,
+                    timeout=_LONGEST_WAIT_S,
+                    check_same_thread=False,
                 )
                 undo.callback(self._database.close)
                 self._limit()
@@ -167,11 +173,10 @@ class Database:
     def _prepare(self) -> None:
         schema = self._schema
         if not self._read("SELECT count(*) FROM sqlite_master"):
-            self._configure()
             self._change(
-                f"{schema.tables} PRAGMA application_id = {schema.application_id};"
+                0,
+                f"{schema.tables} PRAGMA application_id = {schema.application_id};",
             )
-            return
         if self._read("PRAGMA application_id") != schema.application_id:
             raise SourceError(
                 f"{self._path}: an SQLite file of another program, not a "
@@ -180,7 +185,7 @@ class Database:
         self._require_tables()
         version = self._read("PRAGMA user_version")
         if version in schema.upgrades:
-            self._change(schema.upgrades[version])
+            self._change(version, schema.upgrades[version])
         elif version != schema.version:
             raise SourceError(
                 f"{self._path}: a {schema.noun} of schema {version}, this armicro "
@@ -197,22 +202,37 @@ class Database:
     def _read(self, statement: str) -> int:
         return int(self._database.execute(statement).fetchone()[0])
 
-    def _change(self, statements: str) -> None:
-        """Make or upgrade the tables, whole or not at all."""
-        self._database.executescript(
-            f"BEGIN IMMEDIATE; {statements} "
-            f"PRAGMA user_version = {self._schema.version}; COMMIT;"
-        )
+    def _change(self, before: int, statements: str) -> None:
+        """Make or upgrade the tables, whole or not at all, and only once.
+
+        Another process may open the same new file: who comes second finds it made.
+        """
+        with self._alone():
+            if self._read("PRAGMA user_version") == before:
+                for statement in statements.split(";"):
+                    self._database.execute(statement)
+                self._database.execute(f"PRAGMA user_version = {self._schema.version}")
 
     def _configure(self) -> None:
         # NORMAL in WAL survives every crash of the process; a power cut may cost what
         # was written last, which is then made again, never the file.
-        for pragma in (
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            "foreign_keys = ON",
-        ):
+        self._to_wal()
+        for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
             self._database.execute(f"PRAGMA {pragma}")
+
+    def _to_wal(self) -> None:
+        # SQLite does not wait here by itself for one who reads or does the same.
+        until = time.monotonic() + _LONGEST_WAIT_S
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -248,16 +268,21 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._writes():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._database.execute("COMMIT")
-            except BaseException:
-                # A full disk may have rolled it back already.
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+        with self._writes(), self._alone():
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One transaction in which nobody else writes; whole, or as if never begun."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            # A full disk may have rolled it back already.
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
 
     def _not_kept(self, error: sqlite3.Error) -> DiskError:
         return DiskError(

@@ -1,7 +1,9 @@
 """What is no file of ours is refused, left as it was, and let go."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,21 @@ def test_a_folder_that_is_not_there_is_told(
 ) -> None:
     with pytest.raises(SourceError, match="check that its folder exists"):
         opener(tmp_path / "nowhere" / "a.sqlite")
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_two_may_make_the_same_file_at_once(
+    tmp_path: Path, opener: Callable[[Path], Database]
+) -> None:
+    both = threading.Barrier(2)
+
+    def make(path: Path) -> None:
+        both.wait()
+        opener(path).close()
+
+    with ThreadPoolExecutor(2) as two:
+        for number in range(20):
+            path = tmp_path / f"{number}.sqlite"
+            for made in [two.submit(make, path) for _ in range(2)]:
+                made.result()
+            opener(path).close()
