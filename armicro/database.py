@@ -2,7 +2,8 @@
 
 A file of another program or version is refused before anything in it is changed. It is
 made, or brought up to date, in one transaction: killed half-way, it is as it was, and
-two processes may open the same new file. One thread at a time may use what it opened.
+two processes may open the same new file. One thread at a time may use what it opened,
+and no clock is read here.
 
 A file may come from a stranger. Nothing in it is run: it holds our tables and no view,
 trigger, virtual table or generated column; a value has a largest size, and a statement
@@ -12,7 +13,6 @@ a budget of steps that grows with the file, so that none goes on without an end.
 import contextlib
 import re
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,9 @@ from armicro.errors import DiskError, SourceError, one_line
 LONGEST_VALUE = 1 << 26
 """Bytes of one value: an overview or a tile is far smaller."""
 _LONGEST_WAIT_S = 10.0
-"""For another process that writes."""
+"""For another process that writes or, while the file is made, reads."""
+_TRIES = 100
+"""Others that come between us and a file that was free a moment ago."""
 _STEPS_A_LOOK = 1_000_000
 _LEAST_STEPS = 100_000_000
 """Of SQLite's machine, which does some hundred million a second."""
@@ -33,6 +35,8 @@ _STEPS_A_BYTE = 8
 """A check of all pages takes about one."""
 SAID = 160
 """Letters of an error's words, some of which a stranger may have written."""
+_HELD = "SELECT count(*) FROM sqlite_master"
+_VERSION = "PRAGMA user_version"
 _TABLE = re.compile(r"CREATE TABLE (\w+)")
 
 
@@ -172,20 +176,18 @@ class Database:
 
     def _prepare(self) -> None:
         schema = self._schema
-        if not self._read("SELECT count(*) FROM sqlite_master"):
-            self._change(
-                0,
-                f"{schema.tables} PRAGMA application_id = {schema.application_id};",
-            )
+        if not self._read(_HELD):
+            identity = f"PRAGMA application_id = {schema.application_id};"
+            self._change(_HELD, 0, schema.tables + identity)
         if self._read("PRAGMA application_id") != schema.application_id:
             raise SourceError(
                 f"{self._path}: an SQLite file of another program, not a "
                 f"{schema.noun}; {schema.refused}"
             )
         self._require_tables()
-        version = self._read("PRAGMA user_version")
+        version = self._read(_VERSION)
         if version in schema.upgrades:
-            self._change(version, schema.upgrades[version])
+            self._change(_VERSION, version, schema.upgrades[version])
         elif version != schema.version:
             raise SourceError(
                 f"{self._path}: a {schema.noun} of schema {version}, this armicro "
@@ -202,13 +204,13 @@ class Database:
     def _read(self, statement: str) -> int:
         return int(self._database.execute(statement).fetchone()[0])
 
-    def _change(self, before: int, statements: str) -> None:
+    def _change(self, asked: str, before: int, statements: str) -> None:
         """Make or upgrade the tables, whole or not at all, and only once.
 
-        Another process may open the same new file: who comes second finds it made.
+        Another process may open the same file: who comes second finds it done.
         """
         with self._alone():
-            if self._read("PRAGMA user_version") == before:
+            if self._read(asked) == before:
                 for statement in statements.split(";"):
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA user_version = {self._schema.version}")
@@ -221,18 +223,19 @@ class Database:
             self._database.execute(f"PRAGMA {pragma}")
 
     def _to_wal(self) -> None:
-        # SQLite does not wait here by itself for one who reads or does the same.
-        until = time.monotonic() + _LONGEST_WAIT_S
-        while True:
+        for _ in range(_TRIES):
             try:
                 self._database.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > until:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
-                time.sleep(0.01)
+                # SQLite waits there for nobody who reads or does the same; here it
+                # waits until the file is free.
+                self._database.execute("BEGIN EXCLUSIVE")
+                self._database.execute("ROLLBACK")
             else:
                 return
+        raise sqlite3.OperationalError("database is locked")
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
