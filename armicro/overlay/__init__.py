@@ -1,14 +1,11 @@
 """What the operator sees: the live field, boxes locked to cells, the running score.
 
-``snapshot`` holds what comes in and ``feed`` (below) brings it. Everything that decides
-is pure and free of Qt: ``trust`` (may boxes be drawn, how boldly, where in the
-eyepiece), ``layout`` (which boxes, where), ``optics`` (from field to eyepiece),
-``label``, ``ruler``, ``guide`` (the way to what should be seen), ``trail`` (the way
-back), ``status`` (every word and number), ``seen`` (the mini-map's raster), ``trend``,
-``known`` (what adds up over messages), ``pace`` (frame rate, age), ``scene``,
-``picture`` and ``viewport`` (which pixels, how large). Everything that paints is Qt:
-``theme``, ``paint``, ``pointer``, ``canvas``, ``eyepiece``, the cards, ``strip``,
-``window``, ``application``.
+``snapshot`` holds what comes in and ``Feed`` (below) brings it. Everything that decides
+is free of Qt: ``words`` (may boxes be drawn, and every word and number), ``layout``
+(which boxes, where), ``view`` (which pixels, how large, from field to eyepiece),
+``guide`` (the way to what should be seen), ``known`` (what adds up over messages).
+What paints is Qt: ``paint`` (colours, style sheet, what lies over the field),
+``canvas``, ``minimap``, ``panel``, ``window``, ``procedure``, ``application``.
 Nothing here waits: a tick takes the newest snapshot, draws it and returns.
 """
 

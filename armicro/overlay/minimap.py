@@ -4,13 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QPixmap
-from PySide6.QtWidgets import QSizePolicy
+from PySide6.QtWidgets import QWidget
 
 from armicro.field import Overview
 from armicro.overlay import paint
 from armicro.overlay.guide import PRESSING_RGB, REVISIT_RGB, extent_um
 from armicro.overlay.known import PITCH_UM, Seen
-from armicro.overlay.panel import Card
 from armicro.overlay.snapshot import LiveField
 from armicro.overlay.view import XyXy, suspicion_rgb
 from armicro.report import Finding, Revisit
@@ -29,13 +28,13 @@ _FINEST = 1024
 """Squares a side of the painted raster."""
 
 
-class MiniMap(Card):
-    """A map of the slide that fits the card."""
+class MiniMap(QWidget):
+    """A map of the slide, as large as its room."""
 
     def __init__(self) -> None:
-        super().__init__(190)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(110)
+        super().__init__()
+        self.setAccessibleName("slide map")
+        self.setMinimumHeight(70)
         self._seen = Seen()
         self._raster = QImage()
         self._raster_um: XyXy = (0.0, 0.0, 0.0, 0.0)
@@ -97,11 +96,14 @@ class MiniMap(Card):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         """Paint the map."""
-        painter, room = self.begin("Slide map", "")
+        del event
         extent = self._extent()
-        if extent is None:
-            painter.end()
-            return
+        if extent is not None:
+            with QPainter(self) as painter:
+                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+                self._paint(painter, QRectF(self.rect()), extent)
+
+    def _paint(self, painter: QPainter, room: QRectF, extent: XyXy) -> None:
         scale = _scale(extent, room)
         origin = QPointF(
             room.center().x() - scale * (extent[0] + extent[2]) / 2,
@@ -115,7 +117,6 @@ class MiniMap(Card):
             self._paint_field(painter, origin, scale, self._lost_from, paint.WARN)
         elif self._field is not None:
             self._paint_field(painter, origin, scale, self._field, paint.ACCENT)
-        painter.end()
 
     def _extent(self) -> XyXy | None:
         if self._overview is not None:

@@ -17,10 +17,12 @@ from PySide6.QtGui import (
     QFontMetricsF,
     QLinearGradient,
     QPainter,
+    QPalette,
     QPen,
     QPixmap,
     QPolygonF,
 )
+from PySide6.QtWidgets import QWidget
 
 from armicro.overlay.guide import Goal, distance_text
 from armicro.overlay.layout import Box
@@ -50,6 +52,7 @@ ALARM = QColor(255, 107, 74)
 TONES: dict[Tone, QColor] = {
     "plain": TEXT,
     "muted": MUTED,
+    "accent": ACCENT,
     "warn": WARN,
     "alarm": ALARM,
 }
@@ -79,6 +82,65 @@ def font(size_px: int, *, bold: bool = False) -> QFont:
     letters.setBold(bold)
     letters.setHintingPreference(QFont.HintingPreference.PreferNoHinting)
     return letters
+
+
+def dress(window: QWidget) -> None:
+    """Give a window's own widgets these colours and letters."""
+    palette = window.palette()
+    for role, shade in (
+        (QPalette.ColorRole.Window, PANEL),
+        (QPalette.ColorRole.WindowText, TEXT),
+        (QPalette.ColorRole.Base, CARD),
+        (QPalette.ColorRole.Text, TEXT),
+    ):
+        palette.setColor(role, shade)
+    window.setPalette(palette)
+    window.setAutoFillBackground(True)
+    window.setFont(font(12))
+    window.setStyleSheet(_style_sheet())
+
+
+def _style_sheet() -> str:
+    tones = "".join(
+        f"""
+        QLabel[tone="{tone}"] {{ color: {shade.name()}; }}
+        QProgressBar[tone="{tone}"]::chunk {{ background: {shade.name()}; }}"""
+        for tone, shade in TONES.items()
+    )
+    return f"""
+    QLabel, QTreeWidget, QPushButton {{ font-family: "{_family()}"; font-size: 12px; }}
+    QLabel {{ color: {TEXT.name()}; background: transparent; }}
+    Card {{ background: {CARD.name()}; border-radius: 7px; }}
+    #heading {{ color: {MUTED.name()}; font-weight: bold; }}
+    #faint {{ color: {FAINT.name()}; font-size: 11px; }}
+    #six {{ font-size: 13px; }}
+    #number {{ font-size: 34px; font-weight: bold; }}
+    #title {{ color: {ACCENT.name()}; font-size: 15px; font-weight: bold; }}
+    #slide {{ font-size: 14px; font-weight: bold; }}
+    #badge {{ color: {WARN.name()}; font-weight: bold; border-radius: 4px;
+      border: 1px solid {WARN.name()}; padding: 3px 11px; }}
+    QProgressBar {{ background: {SURROUND.name()}; border: none; border-radius: 3px; }}
+    QProgressBar::chunk {{ border-radius: 3px; }}
+    QTreeWidget {{ background: transparent; border: none; }}
+    QTreeWidget::item:selected {{ background: #26323d;
+      border: 1px solid {ACCENT.name()}; border-left: none; border-right: none; }}
+    QScrollBar:vertical {{ background: transparent; width: 8px; }}
+    QScrollBar::handle:vertical {{ background: {LINE.name()}; border-radius: 4px;
+      min-height: 20px; }}
+    QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page,
+    QScrollBar::sub-page {{ background: none; height: 0; }}
+    QStatusBar::item {{ border: none; }}
+    QToolTip {{ background: {CARD.name()}; color: {TEXT.name()}; }}
+    #picture {{ background: {SURROUND.name()}; color: {FAINT.name()}; }}
+    #step {{ font-size: 20px; font-weight: bold; }}
+    #result {{ font-size: 15px; }}
+    QPushButton {{ background: {CARD.name()}; color: {TEXT.name()}; padding: 9px;
+      border: 1px solid {LINE.name()}; border-radius: 6px; font-size: 14px; }}
+    QPushButton:disabled {{ color: {FAINT.name()}; }}
+    #measure:enabled, #accept {{ border-color: {ACCENT.name()};
+      color: {ACCENT.name()}; font-weight: bold; }}
+    {tones}
+    """
 
 
 # ---------------------------------------------------------------------------

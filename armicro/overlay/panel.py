@@ -1,426 +1,237 @@
-"""The side panel and the strips above and below the field."""
+"""The side panel and the strips above and below the field, of Qt's own widgets."""
 
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from html import escape
 
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
-    QFont,
-    QFontMetricsF,
-    QLinearGradient,
-    QMouseEvent,
+    QIcon,
     QPainter,
     QPaintEvent,
     QPen,
-    QWheelEvent,
+    QPixmap,
+    QResizeEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QProgressBar,
+    QSizePolicy,
+    QStatusBar,
+    QStyle,
+    QStyleOptionProgressBar,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from armicro.overlay import paint
 from armicro.overlay.guide import Goal, Way, distance_text
 from armicro.overlay.known import Trend
-from armicro.overlay.paint import paint_arrow
 from armicro.overlay.view import Rgb
-from armicro.overlay.words import RESEARCH_ONLY, CoverageWords, Item, ScoreWords
+from armicro.overlay.words import RESEARCH_ONLY, CoverageWords, Item, ScoreWords, Tone
 from armicro.report import Finding, Revisit
 
 # ---------------------------------------------------------------------------
-# A card of the side panel, and a line of text on it.
+# A card of the side panel, and what stands on it.
 
 
-LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-CENTRE = Qt.AlignmentFlag.AlignCenter
-_PAD = 14.0
-Words = TypeVar("Words")
+class Card(QFrame):
+    """A rounded card with a heading; its widgets stand below each other."""
 
-
-class Card(QWidget):
-    """A rounded card with a heading."""
-
-    def __init__(self, height: int, heading: str = "") -> None:
+    def __init__(
+        self,
+        heading: str,
+        *widgets: QWidget,
+        aside: str = "",
+        margin: int = 14,
+        grows: bool = True,
+    ) -> None:
         super().__init__()
-        self._heading = heading
-        self._height = height
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        down = QSizePolicy.Policy.Preferred if grows else QSizePolicy.Policy.Fixed
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, down)
+        self.heading, self.aside = Line("heading"), QLabel(aside)
+        self.aside.setObjectName("heading")
+        self.say(heading, aside)
+        head = QHBoxLayout()
+        head.setContentsMargins(14 - margin, 0, 14 - margin, 0)
+        head.addWidget(self.heading, 1)
+        head.addWidget(self.aside)
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(margin, 9, margin, 9)
+        self.column.setSpacing(4)
+        self.column.addLayout(head)
+        for widget in widgets:
+            self.column.addWidget(widget, 1)
+
+    def say(self, heading: str, aside: str = "") -> None:
+        """Show another heading, and something at its right."""
+        self.heading.say(heading)
+        self.aside.setText(aside)
+        self.setAccessibleName(heading)
+
+
+class Line(QLabel):
+    """One line of text; what does not fit ends in an ellipsis, and is its tool tip."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__()
+        self.setObjectName(name)
+        across, down = QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed
+        self.setSizePolicy(across, down)
+        self._whole = ""
+
+    def say(self, text: str) -> None:
+        """Show another text."""
+        if text != self._whole:
+            self._whole = text
+            self.setToolTip(text)
+            self.setAccessibleName(text)
+            self.updateGeometry()
+            self._fit()
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """The card's own height, at any width."""
-        return QSize(280, self._height)
+        """The room that the whole text wants."""
+        width = self.fontMetrics().horizontalAdvance(self._whole) + 2
+        return QSize(width, super().sizeHint().height())
 
-    def begin(self, heading: str, right: str = "") -> tuple[QPainter, QRectF]:
-        """Paint ground and heading; the room inside the padding is left."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(paint.CARD)
-        painter.drawRoundedRect(QRectF(self.rect()), 7, 7)
-        room = QRectF(self.rect()).adjusted(_PAD, 9, -_PAD, -9)
-        line = QRectF(room.left(), room.top(), room.width(), 18)
-        write(painter, line, heading, paint.MUTED, paint.font(12, bold=True))
-        write(painter, line, right, paint.MUTED, align=RIGHT)
-        return painter, room.adjusted(0, 22, 0, 0)
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """It may be squeezed to nothing."""
+        return QSize(0, super().minimumSizeHint().height())
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Cut the text anew."""
+        super().resizeEvent(event)
+        self._fit()
 
-class WordCard(Card, Generic[Words]):
-    """A card that shows frozen words, and repaints only when they change."""
-
-    def __init__(self, height: int) -> None:
-        super().__init__(height)
-        self._words: Words | None = None
-
-    def say(self, words: Words) -> None:
-        """Show other words."""
-        if words != self._words:
-            self._words = words
-            self.update()
+    def _fit(self) -> None:
+        end = Qt.TextElideMode.ElideRight
+        self.setText(self.fontMetrics().elidedText(self._whole, end, self.width()))
 
 
-def write(
-    painter: QPainter,
-    line: QRectF,
-    text: str,
-    shade: QColor,
-    letters: QFont | None = None,
-    align: Qt.AlignmentFlag = LEFT,
-) -> None:
-    """Write one line of text; what does not fit ends in an ellipsis."""
-    painter.setFont(letters or paint.font(12))
-    painter.setPen(shade)
-    fitting = painter.fontMetrics().elidedText(
-        text, Qt.TextElideMode.ElideRight, int(line.width()) + 1
-    )
-    painter.drawText(line, align, fitting)
+class MarkedBar(QProgressBar):
+    """A share of 0-1 as a bar, with notches."""
 
-
-# ---------------------------------------------------------------------------
-# The panel itself.
-
-
-class ScoreCard(WordCard[ScoreWords]):
-    """The running slide score: a large number, a bar with the six scores, the six."""
-
-    def __init__(self) -> None:
-        super().__init__(172)
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
-        """Paint the card."""
-        words = self._words
-        if words is None:
-            return
-        painter, room = self.begin(words.title)
-        shade = paint.TONES[words.tone]
-        number = QRectF(room.left(), room.top() - 2, 132, 46)
-        write(painter, number, words.number, shade, paint.font(34, bold=True))
-        note = QRectF(room.left() + 136, room.top() + 2, room.width() - 136, 46)
-        painter.setFont(paint.font(12))
-        painter.setPen(paint.MUTED if words.tone == "plain" else shade)
-        wrapped = LEFT | Qt.TextFlag.TextWordWrap
-        painter.drawText(note, wrapped, words.note)
-        self._paint_bar(painter, QRectF(room.left(), room.top() + 56, room.width(), 9))
-        self._paint_rows(
-            painter, QRectF(room.left(), room.top() + 92, room.width(), 48)
-        )
-        painter.end()
-
-    def _paint_bar(self, painter: QPainter, bar: QRectF) -> None:
-        words = self._words
-        if words is None:
-            return
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(paint.SURROUND)
-        painter.drawRoundedRect(bar, 4, 4)
-        if words.share is not None:
-            filled = QRectF(bar)
-            filled.setWidth(max(bar.height(), bar.width() * words.share))
-            painter.setBrush(paint.TONES[words.tone])
-            painter.drawRoundedRect(filled, 4, 4)
-        painter.setPen(QPen(paint.TEXT, 1.6))
-        for mark in words.marks:
-            x = bar.left() + bar.width() * mark
-            painter.drawLine(QPointF(x, bar.top() - 3), QPointF(x, bar.bottom() + 3))
-        scale = QRectF(bar.left(), bar.bottom() + 3, bar.width(), 14)
-        for text, align in (("0", LEFT), ("1", RIGHT)):
-            write(painter, scale, text, paint.FAINT, paint.font(11), align)
-        write(painter, scale, "0.5", paint.FAINT, paint.font(11), CENTRE)
-
-    def _paint_rows(self, painter: QPainter, room: QRectF) -> None:
-        words = self._words
-        if words is None or not words.rows:
-            return
-        width = room.width() / len(words.rows)
-        for column, (name, first, second) in enumerate(words.rows):
-            left = room.left() + column * width
-            head = QRectF(left, room.top(), width, 16)
-            pair = QRectF(left, room.top() + 17, width, 18)
-            write(painter, head, name, paint.FAINT, paint.font(11), CENTRE)
-            text = f"{first}   {second}"
-            write(painter, pair, text, paint.TEXT, paint.font(13), CENTRE)
-
-
-class CoverageCard(WordCard[CoverageWords]):
-    """How much of the cell area was seen."""
-
-    def __init__(self, least_coverage: float) -> None:
-        super().__init__(56)
-        self._least = least_coverage
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
-        """Paint the card; the notch is the share from which a score counts."""
-        words = self._words
-        if words is None:
-            return
-        # "at most 95 % of the visited cell area analysed" leaves no room for a title.
-        painter, room = self.begin(words.text[:1].upper() + words.text[1:])
-        bar = QRectF(room.left(), room.top() + 3, room.width(), 7)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(paint.SURROUND)
-        painter.drawRoundedRect(bar, 3.5, 3.5)
-        filled = QRectF(bar)
-        filled.setWidth(bar.width() * min(1.0, words.share))
-        painter.setBrush(paint.ACCENT if words.enough else paint.MUTED)
-        painter.drawRoundedRect(filled, 3.5, 3.5)
-        x = bar.left() + bar.width() * self._least
-        painter.setPen(QPen(paint.TEXT, 1.4))
-        painter.drawLine(QPointF(x, bar.top() - 3), QPointF(x, bar.bottom() + 3))
-        painter.end()
-
-
-# ---------------------------------------------------------------------------
-# The strips above and below the field: slide, the constant warning, figures.
-
-
-_GAP = 20.0
-
-
-class Heading(QWidget):
-    """Slide and source at the left, "research use only" at the right, always."""
-
-    def __init__(self, title: str) -> None:
+    def __init__(self, name: str, height_px: int) -> None:
         super().__init__()
-        self.setFixedHeight(38)
-        self._title = title
-        self._text = ""
-        self._source = ""
+        self.setAccessibleName(name)
+        self.setRange(0, 1000)
+        self.setTextVisible(False)
+        self.setFixedHeight(height_px)
+        self._marks: tuple[float, ...] = ()
 
-    def say(self, text: str, source: str) -> None:
-        """Show a slide's name and where its fields come from."""
-        if (text, source) != (self._text, self._source):
-            self._text, self._source = text, source
+    def show_share(
+        self, share: float | None, tone: Tone, marks: tuple[float, ...]
+    ) -> None:
+        """Fill the bar so far, and notch it."""
+        self.setValue(round(1000 * min(1.0, share or 0.0)))
+        _tint(self, tone)
+        if marks != self._marks:
+            self._marks = marks
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
-        """Paint the strip."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillRect(self.rect(), paint.PANEL)
-        badge = self._paint_badge(painter)
-        left = 16.0
-        for text, shade, size_px, bold in (
-            (self._title, paint.ACCENT, 15, True),
-            (self._text, paint.TEXT, 14, True),
-            (self._source, paint.MUTED, 12, False),
-        ):
-            room = QRectF(left, 0, max(0.0, badge.left() - left - _GAP), self.height())
-            letters = paint.font(size_px, bold=bold)
-            write(painter, room, text, shade, letters)
-            if text:
-                metrics = QFontMetricsF(letters)
-                left += metrics.horizontalAdvance(text) + _GAP
-        painter.end()
-
-    def _paint_badge(self, painter: QPainter) -> QRectF:
-        letters = paint.font(12, bold=True)
-        width = QFontMetricsF(letters).horizontalAdvance(RESEARCH_ONLY) + 24
-        badge = QRectF(self.width() - width - 12, 8, width, 22)
-        painter.setPen(QPen(paint.WARN, 1))
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.drawRoundedRect(badge, 4, 4)
-        painter.setFont(letters)
-        painter.setPen(paint.WARN)
-        painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, RESEARCH_ONLY)
-        return badge
+        """Paint the bar as the style does, between the notches' ends."""
+        del event
+        option = QStyleOptionProgressBar()
+        self.initStyleOption(option)
+        option.rect = self.rect().adjusted(0, 3, 0, -3)
+        with QPainter(self) as painter:
+            bar = QStyle.ControlElement.CE_ProgressBar
+            self.style().drawControl(bar, option, painter, self)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(QPen(paint.TEXT, 1.6))
+            for mark in self._marks:
+                x = 0.8 + (self.width() - 1.6) * mark
+                painter.drawLine(QPointF(x, 0), QPointF(x, self.height()))
 
 
-class StatusStrip(QWidget):
-    """The figures; those that do not fit are left out from the right."""
+def _tint(widget: QWidget, tone: Tone) -> None:
+    """Give a widget the style sheet's colour of a tone."""
+    if widget.property("tone") != tone:
+        widget.setProperty("tone", tone)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+
+
+def _label(name: str = "", text: str = "") -> QLabel:
+    label = QLabel(text)
+    label.setObjectName(name)
+    return label
+
+
+# ---------------------------------------------------------------------------
+# What is known of the slide.
+
+
+_NO_ROWS = (("", "", ""),) * 3
+
+
+class ScoreCard(Card):
+    """The running slide score: a large number, a bar with the six scores, the six."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.setFixedHeight(30)
-        self._items: tuple[Item, ...] = ()
-        self._said = ""
+        self._number, self._note = _label("number"), _label()
+        self._number.setMinimumWidth(132)
+        self._note.setWordWrap(True)
+        self._note.setMinimumHeight(self._note.fontMetrics().lineSpacing() * 3)
+        self._bar = MarkedBar("slide score", 15)
+        top, scale, six = QHBoxLayout(), QHBoxLayout(), QGridLayout()
+        super().__init__("", grows=False)
+        top.addWidget(self._number)
+        top.addWidget(self._note, 1)
+        for at, text in enumerate(("0", "0.5", "1")):
+            scale.addStretch(int(at > 0))
+            scale.addWidget(_label("faint", text))
+        six.setVerticalSpacing(0)
+        self._six = [(_label("faint"), _label("six")) for _ in range(3)]
+        for column, labels in enumerate(self._six):
+            for row, label in enumerate(labels):
+                six.addWidget(label, row, column, Qt.AlignmentFlag.AlignCenter)
+        self.column.addLayout(top)
+        self.column.addWidget(self._bar)
+        self.column.addLayout(scale)
+        self.column.addLayout(six)
+        self._words: ScoreWords | None = None
 
-    @property
-    def said(self) -> str:
-        """What has just been done."""
-        return self._said
-
-    def say(self, items: tuple[Item, ...], said: str = "") -> None:
-        """Show figures, and at the right what has just been done."""
-        if (items, said) != (self._items, self._said):
-            self._items, self._said = items, said
-            self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
-        """Paint the strip."""
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), paint.PANEL)
-        left, height = 16.0, float(self.height())
-        thin, thick = (QFontMetricsF(paint.font(12, bold=b)) for b in (False, True))
-        right = self.width() - 16.0 - thin.horizontalAdvance(self._said or "? keys")
-        for item in self._items:
-            name = thin.horizontalAdvance(item.name) + 6
-            value = thick.horizontalAdvance(item.value) + 1
-            if left + name + value > right - 8:
-                continue
-            room = QRectF(left, 0, name, height)
-            write(painter, room, item.name, paint.MUTED)
-            room = QRectF(left + name, 0, value, height)
-            write(
-                painter,
-                room,
-                item.value,
-                paint.TONES[item.tone],
-                paint.font(12, bold=True),
-            )
-            left += name + value + _GAP
-        room = QRectF(right, 0, self.width() - right, height)
-        shade = paint.ACCENT if self._said else paint.FAINT
-        write(painter, room, self._said or "? keys", shade)
-        painter.end()
+    def show_score(self, words: ScoreWords) -> None:
+        """Show the score as it may be told."""
+        if words == self._words:
+            return
+        self._words = words
+        self.say(words.title)
+        self._number.setText(words.number)
+        self._note.setText(words.note)
+        _tint(self._number, words.tone)
+        _tint(self._note, "muted" if words.tone == "plain" else words.tone)
+        self._bar.show_share(words.share, words.tone, words.marks)
+        for labels, texts in zip(self._six, words.rows or _NO_ROWS, strict=False):
+            name, first, second = texts
+            labels[0].setText(name)
+            labels[1].setText(f"{first}   {second}")
 
 
-# ---------------------------------------------------------------------------
-# A list of the side panel with the way to each goal; a row can be picked.
+class CoverageCard(Card):
+    """How much of the cell area was analysed; the notch is what a score needs."""
 
+    def __init__(self, least_coverage: float) -> None:
+        self._least = least_coverage
+        self._bar = MarkedBar("coverage", 13)
+        super().__init__("", self._bar, grows=False)
 
-class GoalList(Card):
-    """Goals with the way to each; a row can be picked."""
-
-    chosen = Signal(object)
-    """The target of the row that was picked, or None."""
-
-    _ROW = 25.0
-
-    def __init__(self, heading: str, *, rows: int | None = None) -> None:
-        """Lay an empty list out.
-
-        Args:
-            heading: of the card.
-            rows: takes that much room; None: all that there is.
-        """
-        super().__init__(120 if rows is None else 44 + round(rows * self._ROW))
-        if rows is None:
-            grow = QSizePolicy.Policy.Expanding
-            self.setSizePolicy(grow, grow)
-        self.setMinimumHeight(90 if rows is None else 44 + round(self._ROW))
-        self._heading = heading
-        self._goals: tuple[Goal, ...] = ()
-        self._chosen: Finding | Revisit | None = None
-        self._first = 0
-
-    def say(self, goals: tuple[Goal, ...], chosen: Finding | Revisit | None) -> None:
-        """Show the list."""
-        if (goals, chosen) != (self._goals, self._chosen):
-            self._goals, self._chosen = goals, chosen
-            self._scroll_to(self._first)
-            self.update()
-
-    def reveal(self, at: int) -> None:
-        """Scroll so that a row can be seen."""
-        rows = self._rows()
-        if at < self._first:
-            self._scroll_to(at)
-        elif at >= self._first + rows:
-            self._scroll_to(at - rows + 1)
-        self.update()
-
-    def _rows(self) -> int:
-        return max(1, int((self.height() - 44) // self._ROW))
-
-    def _scroll_to(self, first: int) -> None:
-        self._first = max(0, min(first, len(self._goals) - self._rows()))
-
-    def _row_box(self, row: int) -> QRectF:
-        top = 33 + row * self._ROW
-        return QRectF(6, top, self.width() - 12, self._ROW - 1)
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
-        """Paint the rows that fit."""
-        shown = self._goals[self._first : self._first + self._rows()]
-        last = self._first + len(shown)
-        part = f"{self._first + 1}–{last} of {len(self._goals)}" if shown else ""
-        painter, room = self.begin(self._heading, part)
-        if not shown:
-            line = QRectF(room.left(), room.top(), room.width(), 20)
-            write(painter, line, "none yet", paint.FAINT)
-        for row, goal in enumerate(shown):
-            self._paint_row(painter, self._row_box(row), goal)
-        painter.end()
-
-    def _paint_row(self, painter: QPainter, box: QRectF, goal: Goal) -> None:
-        painter.setPen(Qt.PenStyle.NoPen)
-        if goal.target == self._chosen:
-            painter.setPen(QPen(paint.ACCENT, 1))
-            painter.setBrush(QColor(38, 50, 61))
-            painter.drawRoundedRect(box, 4, 4)
-        line = box.adjusted(8, 0, -8, 0)
-        rank = QRectF(line.left(), line.top(), 24, line.height())
-        write(painter, rank, f"{goal.rank}", paint.MUTED, align=RIGHT)
-        words = QRectF(line.left() + 34, line.top(), 152, line.height())
-        if isinstance(goal.target, Finding):
-            at = QPointF(words.left(), line.center().y())
-            _paint_strength(painter, at, goal.target.hr_probability, goal.rgb)
-            bold = paint.font(13, bold=True)
-            write(painter, words.adjusted(70, 0, 0, 0), goal.text, paint.TEXT, bold)
-        else:
-            write(painter, words, goal.text, paint.colour(goal.rgb))
-        shade = paint.ACCENT if goal.way.in_view else paint.TEXT
-        way = line.adjusted(0, 0, -22, 0)
-        write(painter, way, distance_text(goal.way), shade, align=RIGHT)
-        _paint_way(painter, QPointF(line.right() - 6, line.center().y()), goal.way)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """Pick a row; a picked one is let go."""
-        row = int((event.position().y() - 33) // self._ROW)
-        if 0 <= row < self._rows() and self._first + row < len(self._goals):
-            target = self._goals[self._first + row].target
-            self.chosen.emit(None if target == self._chosen else target)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
-        """Scroll the list."""
-        self._scroll_to(self._first - round(event.angleDelta().y() / 120))
-        self.update()
-
-
-def _paint_strength(
-    painter: QPainter, at: QPointF, probability: float, rgb: Rgb
-) -> None:
-    bar = QRectF(at.x(), at.y() - 3, 62, 6)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(paint.SURROUND)
-    painter.drawRoundedRect(bar, 3, 3)
-    bar.setWidth(max(6.0, 62 * probability))
-    shades = QLinearGradient(bar.topLeft(), bar.topRight())
-    shades.setColorAt(0, paint.colour(rgb, 0.55))
-    shades.setColorAt(1, paint.colour(rgb))
-    painter.setBrush(shades)
-    painter.drawRoundedRect(bar, 3, 3)
-
-
-def _paint_way(painter: QPainter, at: QPointF, way: Way) -> None:
-    if way.in_view:
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(paint.ACCENT)
-        painter.drawEllipse(at, 3.5, 3.5)
-    elif way.distance_um is not None:
-        paint_arrow(painter, at, QPointF(*way.towards_xy), 8.5, paint.TEXT)
-
-
-# ---------------------------------------------------------------------------
-# The side panel's plot of the running score; the only import of pyqtgraph.
+    def show_coverage(self, words: CoverageWords) -> None:
+        """Show the share and its words."""
+        # "at most 95 % of the visited cell area analysed" leaves no room for a title.
+        self.say(words.text[:1].upper() + words.text[1:])
+        tone: Tone = "accent" if words.enough else "muted"
+        self._bar.show_share(words.share, tone, (self._least,))
 
 
 _BAND = QColor(106, 178, 226, 60)
@@ -430,7 +241,6 @@ class TrendCard(Card):
     """Score over fields seen, with the band of the six scores."""
 
     def __init__(self, suspicious_score: float) -> None:
-        super().__init__(128)
         plot = pg.PlotWidget(background=paint.CARD)
         plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         plot.setMouseEnabled(x=False, y=False)
@@ -455,9 +265,10 @@ class TrendCard(Card):
         plot.addItem(pg.FillBetweenItem(self._low, self._high, brush=_BAND))
         self._line = plot.plot(pen=pg.mkPen(paint.ACCENT, width=2), antialias=True)
         self._plot = plot
-        room = QVBoxLayout(self)
-        room.setContentsMargins(8, 28, 12, 4)
-        room.addWidget(plot)
+        super().__init__(
+            "Score over fields", plot, aside="band: the six scores", margin=9
+        )
+        self.setFixedHeight(128)
 
     def draw(self, trend: Trend) -> None:
         """Show a trend."""
@@ -470,7 +281,239 @@ class TrendCard(Card):
         ):
             curve.setData(fields, values)
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
-        """Paint the card below the plot."""
-        painter, _ = self.begin("Score over fields", "band: the six scores")
-        painter.end()
+
+# ---------------------------------------------------------------------------
+# A list of goals with the way to each; a row can be picked.
+
+
+_RANK, _WHAT, _DISTANCE, _ARROW = range(4)
+_STRENGTH_PX = 62, 18
+_ROW_PX = 25
+
+
+class GoalList(Card):
+    """Goals with the way to each; a row can be picked."""
+
+    chosen = Signal(object)
+    """The target of the row that was picked, or None."""
+
+    def __init__(self, heading: str, *, rows: int | None = None) -> None:
+        """Lay an empty list out.
+
+        Args:
+            heading: of the card.
+            rows: takes that much room; None: all that there is.
+        """
+        self.table = table = QTreeWidget()
+        table.setAccessibleName(heading)
+        table.setColumnCount(4)
+        table.setHeaderHidden(True)
+        table.setRootIsDecorated(False)
+        table.setUniformRowHeights(True)
+        table.setIconSize(QSize(*_STRENGTH_PX))
+        # The keys are the window's own.
+        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = table.header()
+        header.setMinimumSectionSize(16)
+        header.setStretchLastSection(False)
+        for column, width in ((_RANK, 32), (_DISTANCE, 66), (_ARROW, 22)):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(column, width)
+        header.setSectionResizeMode(_WHAT, QHeaderView.ResizeMode.Stretch)
+        table.itemClicked.connect(self._pick)
+        super().__init__(heading, table, margin=6)
+        self._heading = heading
+        self._goals: tuple[Goal, ...] = ()
+        self._rows: list[QTreeWidgetItem] = []
+        self._chosen: Finding | Revisit | None = None
+        table.setMinimumHeight(_ROW_PX * (2 if rows is None else 1))
+        if rows is not None:
+            table.setMaximumHeight(_ROW_PX * rows)
+
+    def show_goals(
+        self, goals: tuple[Goal, ...], chosen: Finding | Revisit | None
+    ) -> None:
+        """Show the list."""
+        if (goals, chosen) == (self._goals, self._chosen):
+            return
+        before, self._goals, self._chosen = self._goals, goals, chosen
+        table = self.table
+        while len(self._rows) > len(goals):
+            self._rows.pop()
+            table.takeTopLevelItem(len(self._rows))
+        for row, goal in enumerate(goals):
+            if row == len(self._rows):
+                self._rows.append(_empty_row())
+                table.addTopLevelItem(self._rows[row])
+            item = self._rows[row]
+            if row >= len(before) or goal != before[row]:
+                _fill(item, goal)
+            item.setSelected(goal.target == chosen)
+        self.say(self._heading, f"{len(goals)}" if goals else "none yet")
+
+    def reveal(self, at: int) -> None:
+        """Scroll so that a row can be seen."""
+        self.table.scrollToItem(self._rows[at])
+
+    def _pick(self, item: QTreeWidgetItem) -> None:
+        target = self._goals[self.table.indexOfTopLevelItem(item)].target
+        self.chosen.emit(None if target == self._chosen else target)
+
+
+def _empty_row() -> QTreeWidgetItem:
+    item = QTreeWidgetItem()
+    right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+    item.setTextAlignment(_RANK, right)
+    item.setTextAlignment(_DISTANCE, right)
+    item.setForeground(_RANK, paint.MUTED)
+    item.setSizeHint(_RANK, QSize(0, _ROW_PX))
+    return item
+
+
+def _fill(item: QTreeWidgetItem, goal: Goal) -> None:
+    item.setText(_RANK, f"{goal.rank}")
+    item.setText(_WHAT, goal.text)
+    item.setToolTip(_WHAT, goal.text)
+    if isinstance(goal.target, Finding):
+        item.setFont(_WHAT, paint.font(13, bold=True))
+        item.setForeground(_WHAT, paint.TEXT)
+        strength = round(goal.target.hr_probability, 2)
+        item.setIcon(_WHAT, _strength_icon(strength, goal.rgb))
+    else:
+        item.setForeground(_WHAT, paint.colour(goal.rgb))
+    item.setText(_DISTANCE, distance_text(goal.way))
+    item.setForeground(_DISTANCE, paint.ACCENT if goal.way.in_view else paint.TEXT)
+    item.setIcon(_ARROW, _way_icon(goal.way))
+
+
+@lru_cache(maxsize=256)
+def _strength_icon(probability: float, rgb: Rgb) -> QIcon:
+    def draw(painter: QPainter) -> None:
+        bar = QRectF(0, 6, 58, 6)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(paint.SURROUND)
+        painter.drawRoundedRect(bar, 3, 3)
+        bar.setWidth(max(6.0, 58 * probability))
+        painter.setBrush(paint.colour(rgb))
+        painter.drawRoundedRect(bar, 3, 3)
+
+    return _icon(_STRENGTH_PX, draw)
+
+
+def _way_icon(way: Way) -> QIcon:
+    if way.in_view:
+        return _in_view_icon()
+    if way.distance_um is None:
+        return QIcon()
+    x, y = way.towards_xy
+    return _arrow_icon(round(x, 1), round(y, 1))
+
+
+@lru_cache(maxsize=512)
+def _arrow_icon(x: float, y: float) -> QIcon:
+    middle, way = QPointF(9, 9), QPointF(x, y)
+    return _icon((18, 18), lambda p: paint.paint_arrow(p, middle, way, 8.5, paint.TEXT))
+
+
+@lru_cache(maxsize=1)
+def _in_view_icon() -> QIcon:
+    def draw(painter: QPainter) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(paint.ACCENT)
+        painter.drawEllipse(QPointF(9, 9), 3.5, 3.5)
+
+    return _icon((18, 18), draw)
+
+
+def _icon(size_px: tuple[int, int], draw: Callable[[QPainter], None]) -> QIcon:
+    """A small picture, fine enough for a screen of three pixels a point."""
+    pixmap = QPixmap(QSize(*size_px) * 3)
+    pixmap.setDevicePixelRatio(3)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    with QPainter(pixmap) as painter:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        draw(painter)
+    icon = QIcon(pixmap)
+    # Qt would tint it where its row is picked.
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
+    return icon
+
+
+# ---------------------------------------------------------------------------
+# The strips above and below the field: slide, the constant warning, figures.
+
+
+class Heading(QFrame):
+    """Slide and source at the left, "research use only" at the right, always."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.setFixedHeight(38)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(16, 0, 12, 0)
+        row.setSpacing(20)
+        self._slide, self._source = Line("slide"), Line()
+        _tint(self._source, "muted")
+        row.addWidget(_label("title", title))
+        row.addWidget(self._slide)
+        row.addWidget(self._source)
+        row.addStretch(1)
+        row.addWidget(_label("badge", RESEARCH_ONLY), 0, Qt.AlignmentFlag.AlignVCenter)
+
+    def say(self, text: str, source: str) -> None:
+        """Show a slide's name and where its fields come from."""
+        self._slide.say(text)
+        self._source.say(source)
+
+
+class StatusStrip(QStatusBar):
+    """The figures; those that do not fit are left out from the right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(30)
+        self.setSizeGripEnabled(False)
+        self.setContentsMargins(10, 0, 10, 0)
+        self._items: tuple[Item, ...] = ()
+        self._labels: list[QLabel] = []
+        self.said = ""
+        """What has just been done."""
+        self._right = QLabel()
+        self.addPermanentWidget(self._right)
+
+    def say(self, items: tuple[Item, ...], said: str = "") -> None:
+        """Show figures, and at the right what has just been done."""
+        if (items, said) == (self._items, self.said) and self._right.text():
+            return
+        self._items, self.said = items, said
+        self._right.setText(said or "? keys")
+        _tint(self._right, "accent" if said else "muted")
+        while len(self._labels) < len(items):
+            label = QLabel()
+            label.setMinimumWidth(1)
+            label.setContentsMargins(0, 0, 12, 0)
+            self._labels.append(label)
+            self.addWidget(label)
+        for label, text in zip(self._labels, _figures(items), strict=False):
+            label.setText(text)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Leave out what does not fit any more."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = self.width() - self._right.sizeHint().width() - 40
+        for at, label in enumerate(self._labels):
+            room -= label.sizeHint().width() + 16
+            label.setVisible(at < len(self._items) and room >= 0)
+
+
+def _figures(items: Iterable[Item]) -> Iterable[str]:
+    for item in items:
+        yield (
+            f"<span style='color:{paint.MUTED.name()}'>{escape(item.name)}</span> "
+            f"<b style='color:{paint.TONES[item.tone].name()}'>{escape(item.value)}</b>"
+        )

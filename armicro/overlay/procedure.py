@@ -85,23 +85,6 @@ def paragraph_text(text: str, shade: str) -> str:
     return f"<span style='color:{shade}'>{escape(text)}</span>"
 
 
-def style_sheet() -> str:
-    """The calibration window's colours and letters."""
-    paint.font(14)
-    return f"""
-    QWidget {{ background: {paint.PANEL.name()}; color: {paint.TEXT.name()}; }}
-    #picture {{ background: {paint.SURROUND.name()}; color: {paint.FAINT.name()}; }}
-    #title {{ font-size: 20px; font-weight: bold; }}
-    #badge {{ color: {paint.WARN.name()}; font-size: 12px; }}
-    #result {{ font-size: 15px; }}
-    QPushButton {{ background: {paint.CARD.name()}; padding: 9px;
-      border: 1px solid {paint.LINE.name()}; border-radius: 6px; font-size: 14px; }}
-    QPushButton:disabled {{ color: {paint.FAINT.name()}; }}
-    #measure:enabled, #accept {{ border-color: {paint.ACCENT.name()};
-      color: {paint.ACCENT.name()}; font-weight: bold; }}
-    """
-
-
 # ---------------------------------------------------------------------------
 # The window that leads through the calibration.
 
@@ -253,7 +236,7 @@ class ProcedureWindow(QWidget):
     def _lay_out(self) -> None:
         self.setWindowTitle("armicro calibration")
         self.setMinimumSize(1000, 640)
-        self.setStyleSheet(style_sheet())
+        paint.dress(self)
         self.picture = QLabel("waiting for the camera")
         self.picture.setObjectName("picture")
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -261,7 +244,7 @@ class ProcedureWindow(QWidget):
         self.picture.setSizePolicy(room, room)
         self.way, self.title, self.instruction = (
             _label("way"),
-            _label("title"),
+            _label("step"),
             _label(),
         )
         self.checks, self.result = _label(), _label("result")

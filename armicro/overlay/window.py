@@ -23,6 +23,7 @@ from armicro.overlay.known import Known, Seen
 from armicro.overlay.layout import Scene
 from armicro.overlay.minimap import MiniMap
 from armicro.overlay.panel import (
+    Card,
     CoverageCard,
     GoalList,
     Heading,
@@ -112,10 +113,7 @@ class Window(QWidget):
         self.setWindowTitle(title)
         self.setMinimumSize(900, 600)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        palette = self.palette()
-        palette.setColor(self.backgroundRole(), paint.PANEL)
-        self.setPalette(palette)
-        self.setAutoFillBackground(True)
+        paint.dress(self)
         self.heading, self.status = Heading(title), StatusStrip()
         optical = self._setting.optical
         self.canvas = (Eyepiece if optical else Canvas)(self._setting)
@@ -136,7 +134,7 @@ class Window(QWidget):
         cards.addWidget(self.score)
         cards.addWidget(self.coverage)
         cards.addWidget(self.trend)
-        cards.addWidget(self.map, 2)
+        cards.addWidget(Card("Slide map", self.map), 2)
         cards.addWidget(self.findings, 3)
         cards.addWidget(self.revisits)
         self._stack()
@@ -234,8 +232,8 @@ class Window(QWidget):
         stale = is_stale(snapshot, now_ns, setting)
         name = snapshot.slide.name if snapshot.slide else ""
         self.heading.say(name, snapshot.source if snapshot.source != name else "")
-        self.score.say(score_words(snapshot, stale=stale, setting=setting))
-        self.coverage.say(coverage_words(snapshot, setting, stale=stale))
+        self.score.show_score(score_words(snapshot, stale=stale, setting=setting))
+        self.coverage.show_coverage(coverage_words(snapshot, setting, stale=stale))
         known = self._known
         self.map.draw(known.seen, snapshot.overview, changed=known.map_changed)
         known.map_changed = False
@@ -252,10 +250,10 @@ class Window(QWidget):
         lost = known.trail.field if shown and shown.place is None else None
         self.map.mark(shown, known.top, known.revisits, self._chosen, lost)
         alone = _is_alone(shown)
-        self.findings.say(guide(known.top, sight, alone=alone), self._chosen)
+        self.findings.show_goals(guide(known.top, sight, alone=alone), self._chosen)
         self.revisits.setVisible(bool(known.revisits))
         ways = guide(known.revisits, sight, alone=alone)
-        self.revisits.say(ways, self._chosen)
+        self.revisits.show_goals(ways, self._chosen)
 
     def _on_painted(self, field: LiveField) -> None:
         now_ns = self._clock()

@@ -220,7 +220,7 @@ ORIGINS = {
     "turned_camera": "picture, camera turned",
 }
 
-Tone = Literal["plain", "muted", "warn", "alarm"]
+Tone = Literal["plain", "muted", "accent", "warn", "alarm"]
 
 
 @dataclass(frozen=True, slots=True)

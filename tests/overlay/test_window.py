@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from msgspec import structs
 from numpy.typing import NDArray
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontInfo, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from armicro.field import Sight
@@ -260,10 +260,35 @@ def test_a_click_in_the_list_picks_that_finding(stage: Stage) -> None:
     stage.play(snapshot_with(field_at(place_at(0, 0))))
     chosen: list[object] = []
     stage.window.findings.chosen.connect(chosen.append)
-    left = Qt.MouseButton.LeftButton
-    second_row = QPoint(80, 33 + 25 + 12)
-    QTest.mouseClick(stage.window.findings, left, pos=second_row)
-    assert chosen == [FINDINGS[1]]
+    table = stage.window.findings.table
+    for row, picked in ((1, FINDINGS[1]), (0, FINDINGS[0]), (0, None)):
+        at = table.visualRect(table.model().index(row, 0)).center()
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=at)
+        stage.play(stage.feed.snapshot)
+        assert chosen.pop() == picked
+        assert [item.text(0) for item in table.selectedItems()] == (
+            [f"{row + 1}"] if picked else []
+        )
+
+
+def test_what_the_panel_shows_can_be_read_aloud(stage: Stage) -> None:
+    stage.play(snapshot_with(field_at(place_at(0, 0))))
+    table = stage.window.findings.table
+    row = [table.model().index(1, column).data() for column in range(3)]
+    assert row == ["2", "0.700", "2.95 mm"]
+    named = {
+        widget.accessibleName()
+        for widget in stage.window.panel.findChildren(QWidget)
+        if widget.isVisible()
+    }
+    assert {"Slide map", "Top findings", "slide score", "coverage"} <= named
+
+
+def test_a_long_name_is_cut_and_widens_nothing(stage: Stage) -> None:
+    slide = structs.replace(slide_with(FINDINGS), name="slide-" * 80)
+    stage.play(snapshot_with(field_at(place_at(0, 0)), slide=slide))
+    assert stage.window.width() == 1000
+    assert stage.window.minimumSizeHint().width() <= 900
 
 
 PARTS = (
