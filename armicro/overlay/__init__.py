@@ -2,7 +2,7 @@
 
 ``snapshot`` holds what comes in and ``Feed`` (below) brings it. Everything that decides
 is free of Qt: ``words`` (may boxes be drawn, and every word and number), ``layout``
-(which boxes, where), ``view`` (which pixels, how large, from field to eyepiece),
+(which boxes, where, also in an eyepiece), ``view`` (which pixels, how large),
 ``guide`` (the way to what should be seen), ``known`` (what adds up over messages).
 What paints is Qt: ``paint`` (colours, style sheet, what lies over the field),
 ``canvas``, ``minimap``, ``panel``, ``window``, ``procedure``, ``application``.

@@ -132,6 +132,7 @@ def _style_sheet() -> str:
     QStatusBar::item {{ border: none; }}
     QToolTip {{ background: {CARD.name()}; color: {TEXT.name()}; }}
     #picture {{ background: {SURROUND.name()}; color: {FAINT.name()}; }}
+    #plain {{ font-size: 14px; }}
     #step {{ font-size: 20px; font-weight: bold; }}
     #result {{ font-size: 15px; }}
     QPushButton {{ background: {CARD.name()}; color: {TEXT.name()}; padding: 9px;

@@ -243,7 +243,7 @@ class ProcedureWindow(QWidget):
         room = QSizePolicy.Policy.Ignored
         self.picture.setSizePolicy(room, room)
         self.way, self.title, self.instruction = (
-            _label("way"),
+            _label(),
             _label("step"),
             _label(),
         )
@@ -273,7 +273,6 @@ class ProcedureWindow(QWidget):
         words = {"skip": "Leave this out"}
         button = QPushButton(words.get(name, name.capitalize()))
         button.setObjectName(name)
-        button.setFont(paint.font(14))
         button.clicked.connect(lambda: self.press(name))
         column.addWidget(button)
         return button
@@ -338,12 +337,11 @@ class ProcedureWindow(QWidget):
         self.picture.setPixmap(QPixmap.fromImage(image))
 
 
-def _label(name: str = "") -> QLabel:
+def _label(name: str = "plain") -> QLabel:
     label = QLabel()
     label.setObjectName(name)
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setWordWrap(True)
-    label.setFont(paint.font(14))
     return label
 
 
