@@ -4,6 +4,7 @@ from scipy.stats import binomtest
 
 from armicro.metrics import (
     LEAST_GROUPS,
+    OF_CELLS,
     Basis,
     Judged,
     area_bounds,
@@ -15,6 +16,7 @@ from armicro.metrics import (
     interval,
     judge,
     judge_figure,
+    partial_auc,
     rate_bounds,
     resample_groups,
     sensitivity,
@@ -224,3 +226,29 @@ def test_the_wider_bound_of_the_two_holds() -> None:
     own = share_bounds(0.5, 10)
     assert wider((0.4, 0.95), 0.5, basis, share_bounds) == (own[0], 0.95)
     assert wider((0.1, 0.6), 0.5, basis, share_bounds) == (0.1, own[1])
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_the_part_of_the_area_is_that_of_scikit_learn(digits: int) -> None:
+    roc_auc_score = pytest.importorskip("sklearn.metrics").roc_auc_score
+    rng = np.random.default_rng(4)
+    lesion = rng.random(400) < 0.3
+    drawn = np.clip(rng.normal(0.4 + 0.3 * lesion, 0.2), 0, 1)
+    score = np.round(drawn, digits).astype(np.float64)
+    expected = roc_auc_score(lesion, score, max_fpr=0.05)
+    assert partial_auc(score, lesion) == pytest.approx(expected, abs=1e-9)
+
+
+def test_false_calls_are_told_for_each_hundred_normals() -> None:
+    rng = np.random.default_rng(4)
+    judged = judged_of(np.r_[np.full(10, 0.7), np.full(190, 0.1), rng.random(50)], 200)
+    table = judge(judged, OF_CELLS)
+    assert table["false_per_100_normals"] == 5.0
+    assert table["false_per_100_normals_low"] < 3.0
+    assert 8.0 < table["false_per_100_normals_high"] < 12.0
+
+
+def judged_of(score: np.ndarray, normals: int) -> Judged:
+    place = np.arange(len(score))
+    names = np.char.add("f", (place % 40).astype(str))
+    return Judged(score, place >= normals, names, names)

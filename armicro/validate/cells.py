@@ -16,7 +16,7 @@ from armicro.cascade.tile import cut_centred, find_cells, resample
 from armicro.engine import Engine
 from armicro.errors import SourceError
 from armicro.field import Pixels
-from armicro.metrics import Judged, by_category, judge
+from armicro.metrics import OF_CELLS, Judged, by_category, judge
 from armicro.picture import read_picture
 from armicro.table import (
     CellRow,
@@ -307,7 +307,7 @@ def join(sources: dict[str, Looked]) -> Looked:
 def source_tables(sources: dict[str, Looked]) -> dict[str, Any]:
     """Return figures with intervals by source, and counts by class within it."""
     return {
-        name: judge(looked.judged) | {"by_class": by_category(looked.judged)}
+        name: judge(looked.judged, OF_CELLS) | {"by_class": by_category(looked.judged)}
         for name, looked in sources.items()
     }
 

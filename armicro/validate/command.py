@@ -18,6 +18,7 @@ from armicro.cascade.screen import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError, one_line
 from armicro.metrics import (
+    OF_CELLS,
     by_category,
     calibration,
     calibration_error,
@@ -152,6 +153,11 @@ def summary(metrics: Mapping[str, Any]) -> str:
         for name, value in metrics.items()
         if f"{name}_low" in metrics
     ]
+    lines += [
+        f"recall at {row['false_per_field']:<5g} false boxes a field {row['recall']}  "
+        f"({limits_of('recall', row)}), from {row['from_probability']} on"
+        for row in metrics.get("froc", ())
+    ]
     lines.append(f"{metrics['n_positive']} positive, {metrics['n_negative']} negative")
     if "scored_over" in metrics:
         lines.append(metrics["scored_over"])
@@ -225,7 +231,7 @@ def run_sources(args: argparse.Namespace) -> dict[str, Any]:
     with open_networks(args) as networks:
         sources = look_at_sources(networks.hr, args)
         looked = join(sources)
-        figures = judge(looked.judged) | {"by_source": source_tables(sources)}
+        figures = judge(looked.judged, OF_CELLS) | {"by_source": source_tables(sources)}
         metrics = write_folder(
             args, networks.provenance, looked.judged, {"name": looked.name}, figures
         )
@@ -294,7 +300,7 @@ def write_cells(
         "calibration": rows,
         "calibration_error": calibration_error(rows),
     }
-    figures = judge(looked.judged) | extra
+    figures = judge(looked.judged, OF_CELLS) | extra
     metrics = write_folder(
         args, networks.provenance, looked.judged, {"name": looked.name}, figures
     )

@@ -8,8 +8,9 @@ lies inside the HR tile (62 µm) of a finding with HR probability 0.5 or above
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from armicro.engine.registry import NetworkSet
 from armicro.field import Field, Place
 from armicro.metrics import (
     Judged,
+    Range,
     basis_of,
     interval,
     rate_bounds,
+    scaled_bounds,
     share_bounds,
     told,
     wider,
@@ -50,6 +53,9 @@ class SeenField:
     """(n,) HR probability."""
     lesions_xy_um: NDArray[np.float64]
     """(m, 2)"""
+    normals: int = 0
+    """Nuclei of normal cells that the annotators marked."""
+    area_mm2: float = 0.0
     refused: str = ""
     """Why the cascade did not look (scale, light, focus); empty: it did."""
 
@@ -58,6 +64,20 @@ class SeenField:
         """(m,) whether a lesion lies in the tile of a finding at 0.5 or above."""
         called = self.findings_xy_um[self.probability >= SUSPICIOUS]
         return within(self.lesions_xy_um, called)
+
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """(m,) highest probability of a finding in whose tile a lesion lies, or -1."""
+        if not len(self.probability):
+            return np.full(len(self.lesions_xy_um), -1.0)
+        near = _near(self.lesions_xy_um, self.findings_xy_um)
+        best = np.where(near, self.probability, -1.0).max(axis=1)
+        return np.asarray(best, np.float64)
+
+    @property
+    def false(self) -> NDArray[np.float64]:
+        """Probabilities of the findings in whose tile no lesion lies."""
+        return self.probability[~within(self.findings_xy_um, self.lesions_xy_um)]
 
     @property
     def score(self) -> float:
@@ -82,10 +102,15 @@ def within(
     >>> within(np.array([[0.0, 0.0], [90.0, 0.0]]), np.array([[30.0, -30.0]])).tolist()
     [True, False]
     """
-    if not len(points_xy_um) or not len(centres_xy_um):
-        return np.zeros(len(points_xy_um), np.bool_)
+    return np.asarray(_near(points_xy_um, centres_xy_um).any(axis=1), np.bool_)
+
+
+def _near(
+    points_xy_um: NDArray[np.float64], centres_xy_um: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return (n, m): whether a point lies in the HR tile of a centre."""
     gaps = np.abs(points_xy_um[:, None] - centres_xy_um[None]).max(axis=2)
-    return np.asarray((gaps <= REACH_UM).any(axis=1), np.bool_)
+    return np.asarray(gaps <= REACH_UM, np.bool_)
 
 
 def screen_field(
@@ -104,7 +129,8 @@ def screen_field(
     )
     points = [(cell.x_px, cell.y_px) for cell in cells if cell.lesion]
     lesions = np.array(points, float).reshape(-1, 2) * row.um_per_px
-    return seen_picture(screen, field, (row.image, row.group), lesions)
+    normals = sum(not cell.lesion for cell in cells)
+    return seen_picture(screen, field, (row.image, row.group), lesions, normals)
 
 
 def seen_picture(
@@ -112,6 +138,7 @@ def seen_picture(
     field: Field,
     name_group: tuple[str, str],
     lesions_xy_um: NDArray[np.float64],
+    normals: int,
 ) -> SeenField:
     """Run the cascade on a field and put findings and truth side by side."""
     report, _ = screen.analyse(screen.prepare(field))
@@ -121,6 +148,8 @@ def seen_picture(
         np.array([(f.x_um, f.y_um) for f in ranked], float).reshape(-1, 2),
         np.array([f.hr_probability for f in ranked], float),
         lesions_xy_um,
+        normals,
+        field.pixels[..., 0].size * (field.um_per_px / 1e3) ** 2,
         refused="" if report.state in LOOKED_AT else report.reason or report.state,
     )
 
@@ -135,41 +164,109 @@ def judge_fields(seen: Sequence[SeenField]) -> Judged:
     )
 
 
+FALSE_PER_FIELD = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+"""Where a FROC curve is read (Setio et al., Med Image Anal 2017;42:1)."""
+Rows = NDArray[np.int64]
+
+
 def field_figures(seen: Sequence[SeenField]) -> dict[str, Any]:
-    """Return the cascade's figures with intervals over the fields it looked at."""
+    """Return the cascade's figures with intervals over the fields it looked at.
+
+    A false box is a finding at 0.5 or above in whose tile no annotated lesion lies: of
+    cells that the annotators left out it says nothing.
+    """
     names = np.array([field.name for field in seen])
     found = [field.found for field in seen]
-    called = [int((field.probability >= SUSPICIOUS).sum()) for field in seen]
+    called = np.array([(field.probability >= SUSPICIOUS).sum() for field in seen], int)
+    false = np.array([(field.false >= SUSPICIOUS).sum() for field in seen], int)
+    normals = np.array([field.normals for field in seen], int)
+    area_mm2 = np.array([field.area_mm2 for field in seen])
     rates = [field.top_rate for field in seen]
 
-    def recall(rows: NDArray[np.int64]) -> float:
-        total = sum(len(found[row]) for row in rows)
-        return sum(int(found[row].sum()) for row in rows) / total if total else np.nan
+    def ratio(over: NDArray[Any], under: NDArray[Any]) -> Callable[[Rows], float]:
+        return lambda rows: (
+            float(over[rows].sum() / under[rows].sum())
+            if under[rows].sum() > 0
+            else np.nan
+        )
 
-    def per_field(rows: NDArray[np.int64]) -> float:
-        return float(np.mean([called[row] for row in rows])) if len(rows) else np.nan
-
-    def top_rate(rows: NDArray[np.int64]) -> float:
+    def top_rate(rows: Rows) -> float:
         held = [rate for row in rows if (rate := rates[row]) is not None]
         return float(np.mean(held)) if held else np.nan
 
+    hits = np.array([one.sum() for one in found], int)
+    marked = np.array([len(one) for one in found], int)
+    fields = np.ones(len(seen), int)
+    field_mm2 = float(area_mm2.mean()) if area_mm2.any() else 1.0
     table: dict[str, Any] = {}
-    everything = np.arange(len(seen))
-    positive = np.array([len(one) > 0 for one in found], bool)
-    lesions = np.repeat(names, [len(one) for one in found])
     for name, figure, bounds, counted in (
-        ("lesion_recall", recall, share_bounds, lesions),
-        ("findings_per_field", per_field, rate_bounds, names),
-        ("top10_tpr", top_rate, share_bounds, names[positive]),
+        ("lesion_recall", ratio(hits, marked), share_bounds, np.repeat(names, marked)),
+        ("findings_per_field", ratio(called, fields), rate_bounds, names),
+        ("false_per_field", ratio(false, fields), rate_bounds, names),
+        (
+            "false_per_mm2",
+            ratio(false, area_mm2),
+            partial(scaled_bounds, field_mm2),
+            names,
+        ),
+        (
+            "false_per_100_normals",
+            ratio(100 * false, normals),
+            partial(scaled_bounds, 0.01),
+            np.repeat(names, normals),
+        ),
+        ("top10_tpr", top_rate, share_bounds, names[marked > 0]),
     ):
-        value = figure(everything)
-        basis = basis_of(counted, np.ones(len(counted), bool))
-        limits = wider(interval(figure, names), value, basis, bounds)
-        table |= told(name, value, limits, basis)
-    table["lesions"] = sum(len(field.lesions_xy_um) for field in seen)
+        table |= _told(name, figure, bounds, counted, names)
+    table["froc"] = [_froc_row(seen, names, marked, rate) for rate in FALSE_PER_FIELD]
+    table["lesions"] = int(marked.sum())
+    table["normals"] = int(normals.sum())
     candidates = sum(len(field.probability) for field in seen)
     table["candidates_per_field"] = round(candidates / len(seen), 3) if seen else None
     return table
+
+
+def _told(
+    name: str,
+    figure: Callable[[Rows], float],
+    bounds: Callable[..., Range],
+    counted: NDArray[np.str_],
+    names: NDArray[np.str_],
+) -> dict[str, Any]:
+    """Return one figure with its interval over fields."""
+    value = figure(np.arange(len(names)))
+    basis = basis_of(counted, np.ones(len(counted), bool))
+    return told(
+        name, value, wider(interval(figure, names), value, basis, bounds), basis
+    )
+
+
+def _froc_row(
+    seen: Sequence[SeenField],
+    names: NDArray[np.str_],
+    marked: NDArray[np.int64],
+    rate: float,
+) -> dict[str, Any]:
+    """Return the recall where so many false boxes a field are allowed."""
+    reach = [field.reach for field in seen]
+    false = [field.false for field in seen]
+
+    def limit(rows: Rows) -> float:
+        """The probability that must be passed: no more false findings lie above."""
+        ranked = np.sort(np.concatenate([false[row] for row in rows] or [[]]))[::-1]
+        allowed = int(rate * len(rows))
+        return float(ranked[allowed]) if allowed < len(ranked) else 0.0
+
+    def recall(rows: Rows) -> float:
+        every = np.concatenate([reach[row] for row in rows] or [np.zeros(0)])
+        return float((every > limit(rows)).mean()) if every.size else np.nan
+
+    lesions = np.repeat(names, marked)
+    return {
+        "false_per_field": rate,
+        "from_probability": round(limit(np.arange(len(seen))), 3),
+        **_told("recall", recall, share_bounds, lesions, names),
+    }
 
 
 # ---------------------------------------------------------------------------
@@ -213,4 +310,5 @@ def screen_drawn(networks: NetworkSet, args: argparse.Namespace) -> Iterator[See
         lesions = np.column_stack([truth.x_um, truth.y_um])[truth.lesion]
         field = Field(UM_PER_PX, seq=number, taken_ns=0, place=place, pixels=pixels)
         name = f"{args.seed + number}-{stain}"
-        yield seen_picture(screen, field, (name, stain), lesions)
+        normals = int((~truth.lesion).sum())
+        yield seen_picture(screen, field, (name, stain), lesions, normals)

@@ -39,6 +39,7 @@ def seen(
     findings: list[tuple[float, float, float]],
     lesions: list[tuple[float, float]],
     name: str = "f",
+    normals: int = 0,
 ) -> SeenField:
     places = np.array([f[:2] for f in findings], float).reshape(-1, 2)
     return SeenField(
@@ -47,6 +48,8 @@ def seen(
         places,
         np.array([f[2] for f in findings], float),
         np.array(lesions, float).reshape(-1, 2),
+        normals,
+        0.25,
     )
 
 
@@ -78,6 +81,47 @@ def test_figures_over_fields_are_those_of_the_design() -> None:
     assert table["top10_tpr"] == pytest.approx((0.5 + 1) / 2)
     assert table["candidates_per_field"] == pytest.approx(4 / 3, abs=1e-3)
     assert judge_fields(fields).lesion.tolist() == [True, False, True]
+
+
+def test_false_boxes_are_counted_by_field_area_and_normal_cell() -> None:
+    fields = [
+        seen([(0, 0, 0.9), (300, 0, 0.6), (600, 0, 0.4)], [(0, 0)], "a", normals=40),
+        seen([(0, 0, 0.7)], [], "b", normals=60),
+    ]
+    table = field_figures(fields)
+    assert table["false_per_field"] == 1.0
+    assert table["false_per_100_normals"] == 2.0
+    assert table["false_per_mm2"] == pytest.approx(2 / (2 * 0.25))
+    assert table["normals"] == 100
+
+
+FROC = [
+    # false boxes allowed a field, lesions found: 0.9, 0.8 and 0.3 (the fourth never),
+    # false findings at 0.85, 0.5 and 0.2 in two fields
+    (1 / 8, 0.25),
+    (1 / 2, 0.5),
+    (1, 0.75),
+    (4, 0.75),
+]
+
+
+@pytest.mark.parametrize(("allowed", "recall"), FROC)
+def test_recall_where_so_many_false_boxes_are_allowed(
+    allowed: float, recall: float
+) -> None:
+    fields = [
+        seen([(0, 0, 0.9), (300, 0, 0.85), (600, 0, 0.3)], [(0, 0), (600, 0)], "a"),
+        seen([(0, 0, 0.8), (300, 0, 0.5), (900, 0, 0.2)], [(9, 9), (2000, 0)], "b"),
+    ]
+    rows = {row["false_per_field"]: row for row in field_figures(fields)["froc"]}
+    assert rows[allowed]["recall"] == recall
+    assert rows[allowed]["recall_interval"].startswith("none: rests on 2 groups")
+
+
+def test_no_field_has_figures_of_nothing() -> None:
+    table = field_figures([])
+    assert {row["recall"] for row in table["froc"]} == {None}
+    assert table["false_per_mm2"] is None
 
 
 def test_a_crop_is_scaled_and_centred() -> None:
