@@ -6,13 +6,15 @@ since whoever may put a link into a folder would choose what is overwritten else
 """
 
 import contextlib
+import csv
 import errno
+import io
 import math
 import os
 import re
 import stat
 import tomllib
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -160,6 +162,15 @@ def refuse_link(path: Path) -> None:
         raise OSError(
             errno.ELOOP, "a link, and nothing is written through one", str(path)
         )
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 _BINARY = getattr(os, "O_BINARY", 0)

@@ -80,6 +80,10 @@ class CropRow:
     """Field or case; the file itself where the table has neither."""
 
 
+AnnotatedRow = tuple[FieldRow, tuple[CellRow, ...]]
+"""A field with its nuclei."""
+
+
 def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Return the rows of a CSV file that has these columns; what a row lacks is empty.
 
@@ -221,9 +225,7 @@ def is_annotated(split: str, label: str, points: int) -> bool:
     return points > 0 or label.strip() == NORMAL_CLASS
 
 
-def read_annotated(
-    fields: Path, cells: Path, *, split: str = ""
-) -> list[tuple[FieldRow, tuple[CellRow, ...]]]:
+def read_annotated(fields: Path, cells: Path, *, split: str = "") -> list[AnnotatedRow]:
     """Read the annotated fields with the nuclei of each; a note tells of the others.
 
     Raises:

@@ -21,7 +21,7 @@ from armicro.engine.plan import PlanKey, cache_folder, write_plan
 from armicro.errors import ArmicroError
 from armicro.metrics import Judged
 from armicro.phantom.truth import Truth, slide_file, truth_paths, write_truth
-from armicro.validate.folder import open_figure, save, write_folder
+from armicro.validate.folder import figure_in, write_folder
 from armicro.validate.slides import write_sheet
 from tests.calibrate.micrometer import Design, View, draw
 from tests.processes.test_full_disk import APART, skip_without_mounts
@@ -70,9 +70,8 @@ def validation(folder: Path) -> list[Path]:
 
 def plots(folder: Path) -> Path:
     pytest.importorskip("matplotlib")
-    figure, axes = open_figure("title")
-    axes.imshow(NOISE)
-    save(figure, folder / "roc.png")
+    with figure_in(folder / "roc.png", "title") as (_, axes):
+        axes.imshow(NOISE)
     return folder / "roc.png"
 
 

@@ -98,6 +98,13 @@ def find_cells(pixels: Pixels, um_per_px: float) -> CellMask:
     return CellMask(mask, step * um_per_px, (red, green, blue))
 
 
+def ground_colour(pixels: Pixels) -> NDArray[np.float64]:
+    """Return RGB of what a cell's picture lies on: the brighter half of its border."""
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    light = rim.sum(axis=1, dtype=np.int64)
+    return np.asarray(np.median(rim[light >= np.median(light)], axis=0), np.float64)
+
+
 def _glass_level(probes: Pixels, channel: int) -> int:
     """The 95th percentile of a channel, by its histogram (numpy's takes ten times)."""
     counts = cv2.calcHist([probes], [channel], None, [256], [0, 256]).ravel()

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
+from armicro.answer import add_json, json_text
 from armicro.errors import ArmicroError, SourceError, one_line
 from armicro.overlay import why_no_screen
 from armicro.processes.job import Display, Job, folder_names, set_aside
 from armicro.processes.life import set_up_logging
 from armicro.processes.session import prove, run_job
 from armicro.rig import Rig, read_rig
-from armicro.session.output import encode_summary, summarise
+from armicro.session.output import summarise
 from armicro.session.record import Session
 from armicro.source.slide import once_each
 
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the sessions in --out"
     )
-    parser.add_argument("--json", action="store_true", help="print slide.json of each")
+    add_json(parser, "print slide.json of each")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -169,14 +170,12 @@ def choose_display(*, headless: bool) -> Display:
 def show(session: Session, folder: Path, *, as_json: bool) -> None:
     """Print what came out: a line to read, or slide.json."""
     if as_json:
-        tqdm.write(encode_summary(summarise(session)).decode())
+        tqdm.write(json_text(summarise(session)))
         return
     score = session.score
-    reason = _why_no_score(session)
     tqdm.write(
         f"{folder.name}: {session.verdict}, {score.findings} findings in "
-        f"{score.fields} fields -> {folder}/report.html"
-        f"{reason}"
+        f"{score.fields} fields -> {folder}/report.html{_why_no_score(session)}"
     )
 
 

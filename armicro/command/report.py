@@ -5,13 +5,12 @@ computed anew: networks and slide are not needed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from armicro.answer import add_json, show
 from armicro.errors import SourceError
 from armicro.processes.session import write_all
-from armicro.session.output import JOURNAL, encode_summary, summarise
-from armicro.session.record import Session
+from armicro.session.output import JOURNAL, summarise
 from armicro.slide.journal import Journal
 
 EXAMPLE = """\
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sessions", nargs="+", metavar="SESSION", type=Path, help="session folder"
     )
-    parser.add_argument("--json", action="store_true", help="print slide.json of each")
+    add_json(parser, "print slide.json of each")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,10 +40,13 @@ def run(args: argparse.Namespace) -> int:
     for folder in folders:
         with Journal(folder / JOURNAL, must_exist=True) as journal:
             session = write_all(folder, journal, quiet=args.json)
-        if args.json:
-            sys.stdout.write(encode_summary(summarise(session)).decode())
-        else:
-            sys.stdout.write(f"{_sentence(session)} -> {folder / 'report.html'}\n")
+        state = "" if session.finished else ", not finished"
+        words = (
+            f"{session.slide.name or 'unnamed slide'}: {session.verdict}, "
+            f"{len(session.findings)} findings in {len(session.reports)} fields{state} "
+            f"-> {folder / 'report.html'}"
+        )
+        show(summarise(session), words, as_json=args.json)
     return 0
 
 
@@ -56,12 +58,3 @@ def _folder(path: Path) -> Path:
             "or live wrote"
         )
     return folder
-
-
-def _sentence(session: Session) -> str:
-    """One line for people: what was read and what came of it."""
-    state = "" if session.finished else ", not finished"
-    return (
-        f"{session.slide.name or 'unnamed slide'}: {session.verdict}, "
-        f"{len(session.findings)} findings in {len(session.reports)} fields{state}"
-    )

@@ -1,7 +1,5 @@
 """Writing the session folder, each file whole or not at all, never through a link."""
 
-import csv
-import io
 import math
 import re
 import uuid
@@ -11,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from armicro.answer import json_text
 from armicro.errors import DiskError
-from armicro.file import make_own_folder, write_whole
+from armicro.file import csv_text, make_own_folder, write_whole
 from armicro.report import Finding
 from armicro.session.page import render_page
 from armicro.session.record import MapCard, Session, read_session
@@ -40,7 +39,7 @@ def findings_csv(findings: Iterable[Finding]) -> str:
 
     Lengths are rounded to nanometres, probabilities down to millionths.
     """
-    return _csv(
+    return csv_text(
         FINDING_COLUMNS,
         (
             (
@@ -71,15 +70,7 @@ def latency_csv(stations: Sequence[tuple[int, dict[str, int]]]) -> str:
     names = list(dict.fromkeys(name for _, passed in stations for name in passed))
     header = ("seq", *(f"{name.removesuffix('_ns')}_ns" for name in names))
     rows = ((seq, *(passed.get(n, "") for n in names)) for seq, passed in stations)
-    return _csv(header, rows)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(header, rows)
 
 
 # ---------------------------------------------------------------------------
@@ -234,11 +225,6 @@ def summarise(session: Session) -> Summary:
     )
 
 
-def encode_summary(summary: Summary) -> bytes:
-    """Return the summary as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
-
-
 # ---------------------------------------------------------------------------
 # The folder.
 
@@ -303,7 +289,7 @@ def _write_files(folder: Path, session: Session) -> None:
         "latency.csv": latency_csv(session.stations).encode(),
         "report.html": render_page(session).encode(),
         # Last: what reads a folder by it finds the others there.
-        "slide.json": encode_summary(summarise(session)),
+        "slide.json": json_text(summarise(session)).encode(),
     }
     for name, content in files.items():
         write_whole(folder / name, content)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from armicro.cascade.tile import ground_colour
 from armicro.field import Pixels
 
 # ---------------------------------------------------------------------------
@@ -23,16 +24,9 @@ from armicro.field import Pixels
 
 def pad_ground(pixels: Pixels, margin_px: int) -> Pixels:
     """Return the crop on its own background: the median of its brighter border half."""
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    light = rim.sum(axis=1)
-    ground = np.median(rim[light >= np.median(light)], axis=0)
-    margins = (margin_px,) * 4
-    return np.asarray(
-        cv2.copyMakeBorder(
-            pixels, *margins, cv2.BORDER_CONSTANT, value=[float(v) for v in ground]
-        ),
-        np.uint8,
-    )
+    margins, ground = (margin_px,) * 4, ground_colour(pixels).tolist()
+    how = cv2.BORDER_CONSTANT
+    return np.asarray(cv2.copyMakeBorder(pixels, *margins, how, value=ground), np.uint8)
 
 
 def turn_matrix(zoom: float, angle_deg: float, *, flip: bool) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ group, as a laboratory would.
 """
 
 import csv
-import io
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -26,7 +25,7 @@ from armicro.engine import Array, Engine
 from armicro.engine.manifest import Manifest
 from armicro.errors import EngineError
 from armicro.field import Field, Pixels, Place
-from armicro.file import written
+from armicro.file import csv_text, write_whole
 from armicro.train.augment import augment
 from armicro.train.data import AnnotatedField, Crop, Dataset
 from armicro.train.networks import Head
@@ -283,17 +282,16 @@ def samples_of(finds: Finds, pictures: Sequence[AnnotatedField]) -> list[Sample]
 
 def write_found(path: Path, samples: Sequence[Sample]) -> None:
     """Write the samples, so that a resumed training draws the same ones."""
-    with (
-        written(path) as whole,
-        io.TextIOWrapper(whole, "utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
-        for one in samples:
-            x, y = one.point_px or (0.0, 0.0)
-            source = one.picture.source
-            row = (source, one.picture.name, f"{x:.1f}", f"{y:.1f}", int(one.lesion))
-            writer.writerow(row)
+    rows = (
+        (
+            one.picture.source,
+            one.picture.name,
+            *(f"{at:.1f}" for at in one.point_px or (0.0, 0.0)),
+            int(one.lesion),
+        )
+        for one in samples
+    )
+    write_whole(path, csv_text(COLUMNS, rows).encode())
 
 
 def read_found(path: Path, pictures: Sequence[AnnotatedField]) -> list[Sample]:

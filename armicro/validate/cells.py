@@ -2,8 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from armicro.cascade.tile import cut_centred, find_cells, resample
+from armicro.cascade.tile import cut_centred, find_cells, ground_colour, resample
 from armicro.engine import Engine
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.metrics import OF_CELLS, Judged, by_category, judge
 from armicro.picture import read_picture
 from armicro.table import (
-    CellRow,
+    AnnotatedRow,
     CropRow,
-    FieldRow,
     read_annotated,
     read_crops,
     require_scale,
@@ -41,17 +41,9 @@ def tile_of_crop(pixels: Pixels, um_per_px: float) -> Pixels:
     """
     scaled = resample(pixels, from_um_per_px=um_per_px, to_um_per_px=HR_UM_PER_PX)
     height, width = scaled.shape[:2]
-    return cut_centred(
-        scaled, (width / 2, height / 2), HR_TILE_PX, ground_colour(scaled)
-    )
-
-
-def ground_colour(pixels: Pixels) -> tuple[int, int, int]:
-    """Return the median of the brighter half of a picture's border."""
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    light = rim.sum(axis=1, dtype=np.int64)
-    red, green, blue = np.median(rim[light >= np.median(light)], axis=0)
-    return int(red), int(green), int(blue)
+    red, green, blue = ground_colour(scaled).astype(int).tolist()
+    centre = (width / 2, height / 2)
+    return cut_centred(scaled, centre, HR_TILE_PX, (red, green, blue))
 
 
 def tiles_of_points(
@@ -103,43 +95,43 @@ def look_at_crops(hr: Engine, crops: Sequence[CropRow], um_per_px: float) -> Loo
 
 
 def look_at_cells(
-    hr: Engine, fields: Iterable[FieldRow], cells: Sequence[CellRow]
+    hr: Engine, annotated: Sequence[AnnotatedRow], *, name: str
 ) -> Looked:
-    """Run the HR network on the tile around each nucleus of the fields.
+    """Run the HR network on the tile around each nucleus of fields.
+
+    Args:
+        hr: the network.
+        annotated: fields with their nuclei.
+        name: of the progress bar.
 
     Raises:
-        SourceError: no cell lies in the fields, or a picture cannot be read.
+        SourceError: no field has a nucleus, or a picture cannot be read.
         EngineError: the engine failed.
     """
-    own: dict[str, list[CellRow]] = {}
-    for cell in cells:
-        own.setdefault(cell.image, []).append(cell)
-    rows: list[CellRow] = []
-
-    def tiles() -> Iterator[Pixels]:
-        for field in fields:
-            found = own.get(field.image, [])
-            if not found:
-                continue
-            rows.extend(found)
-            points = [(cell.x_px, cell.y_px) for cell in found]
-            yield from tiles_of_points(
-                read_picture(field.path), field.um_per_px, points
-            )
-
-    score, features = run_batches(hr, tiles())
-    if not rows:
+    cells = [cell for _, own in annotated for cell in own]
+    if not cells:
         raise SourceError(
             "no cell of CELLS.csv lies in a field of FIELDS.csv; their `image` columns "
             "must name the same files"
         )
+    tiles = (
+        tile
+        for field, own in tqdm(annotated, desc=name, disable=None)
+        if own
+        for tile in tiles_of_points(
+            read_picture(field.path),
+            field.um_per_px,
+            [(cell.x_px, cell.y_px) for cell in own],
+        )
+    )
+    score, features = run_batches(hr, tiles)
     judged = Judged(
         score,
-        np.array([cell.lesion for cell in rows], dtype=bool),
-        np.array([cell.image for cell in rows]),
-        np.array([cell.category for cell in rows]),
+        np.array([cell.lesion for cell in cells], dtype=bool),
+        np.array([cell.image for cell in cells]),
+        np.array([cell.category for cell in cells]),
     )
-    names = tuple(f"{cell.image}:{cell.x_px:g},{cell.y_px:g}" for cell in rows)
+    names = tuple(f"{cell.image}:{cell.x_px:g},{cell.y_px:g}" for cell in cells)
     return Looked(judged, features, names)
 
 
@@ -147,25 +139,16 @@ def run_batches(
     hr: Engine, tiles: Iterable[Pixels]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return probability (n,) and features (n, 2048) of a stream of tiles."""
-    scores: list[NDArray[np.float32]] = []
-    features: list[NDArray[np.float32]] = []
-    batch: list[Pixels] = []
-
-    def flush() -> None:
+    left, scores, features = (
+        iter(tiles),
+        [np.zeros(0)],
+        [np.zeros((0, 2048), np.float32)],
+    )
+    while batch := list(islice(left, BATCH)):
         outputs = hr.infer({"tiles": np.stack(batch)})
         scores.append(outputs["probability"])
         features.append(outputs["features"])
-        batch.clear()
-
-    for tile in tiles:
-        batch.append(tile)
-        if len(batch) == BATCH:
-            flush()
-    if batch:
-        flush()
-    if not scores:
-        return np.zeros(0), np.zeros((0, 2048), np.float32)
-    return np.concatenate(scores).astype(np.float64), np.concatenate(features)
+    return np.concatenate(scores), np.concatenate(features)
 
 
 # ---------------------------------------------------------------------------
@@ -177,15 +160,6 @@ def run_batches(
 
 
 CROP_SCALES = "herlev=0.201,sipakmed=0.13"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTask:
-    """Which cells of a data folder to look at."""
-
-    data: Path
-    split: str
-    scales: dict[str, float]
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -209,54 +183,44 @@ def look_at_sources(hr: Engine, args: argparse.Namespace) -> dict[str, Looked]:
         SourceError: the folder has no source, none has such cells, or the scale of one
             is not given.
     """
-    task = SourceTask(args.data, args.split, read_scales(args.crop_scales))
-    tables = sorted(task.data.glob("*/cells.csv"))
+    tables = sorted(args.data.glob("*/cells.csv"))
     if not tables:
         raise SourceError(
-            f"{task.data}: found no source; expected sub-folders with cells.csv"
+            f"{args.data}: found no source; expected sub-folders with cells.csv"
         )
+    scales = read_scales(args.crop_scales)
     sources = {}
     for path in tables:
-        looked = look_at_source(hr, path, task)
+        looked = look_at_source(hr, path, args.split, scales)
         if looked is not None:
             sources[path.parent.name] = looked
             continue
-        note = f"{path}: no cell is of split {task.split!r}; the source is left out"
+        note = f"{path}: no cell is of split {args.split!r}; the source is left out"
         tqdm.write(note, file=sys.stderr)
     if not sources:
         raise SourceError(
-            f"{task.data}: no source has cells of split {task.split!r}; expected them "
+            f"{args.data}: no source has cells of split {args.split!r}; expected them "
             "in one at least; choose another --split, or mark fields in fields.csv"
         )
     return sources
 
 
-def look_at_source(hr: Engine, cells: Path, task: SourceTask) -> Looked | None:
+def look_at_source(
+    hr: Engine, cells: Path, split: str, scales: Mapping[str, float]
+) -> Looked | None:
     """Run the HR network on the cells of one source, None where the split has none."""
-    if (cells.parent / "fields.csv").exists():
-        return look_at_source_fields(hr, cells, task)
-    name = cells.parent.name
-    crops = [
-        crop for crop in read_crops(cells) if split_of_crop(crop, name) == task.split
-    ]
-    if not crops:
-        return None
-    if name not in task.scales:
+    name, fields = cells.parent.name, cells.parent / "fields.csv"
+    if fields.exists():
+        every = read_annotated(fields, cells)
+        wanted = [one for one in every if one[0].split == split and one[1]]
+        return look_at_cells(hr, wanted, name=name) if wanted else None
+    crops = [crop for crop in read_crops(cells) if split_of_crop(crop, name) == split]
+    if crops and name not in scales:
         raise SourceError(
             f"{cells}: its scale is not known; give --crop-scales {name}=UM_PER_PX"
         )
     bar = tqdm(crops, desc=name, disable=None)
-    return look_at_crops(hr, bar, task.scales[name])
-
-
-def look_at_source_fields(hr: Engine, cells: Path, task: SourceTask) -> Looked | None:
-    """Run the HR network on the nuclei of a split's fields, None where it has none."""
-    every = read_annotated(cells.parent / "fields.csv", cells)
-    wanted = [one for one in every if one[0].split == task.split and one[1]]
-    if not wanted:
-        return None
-    bar = tqdm([field for field, _ in wanted], desc=cells.parent.name, disable=None)
-    return look_at_cells(hr, bar, [cell for _, found in wanted for cell in found])
+    return look_at_crops(hr, bar, scales[name]) if crops else None
 
 
 def read_scales(text: str) -> dict[str, float]:
@@ -283,21 +247,14 @@ def read_scales(text: str) -> dict[str, float]:
 
 def join(sources: dict[str, Looked]) -> Looked:
     """Return all sources as one; classes and groups carry their source's name."""
-
-    def named(part: str) -> np.ndarray[Any, np.dtype[np.str_]]:
-        return np.concatenate(
-            [
-                np.char.add(f"{name}/", getattr(looked.judged, part))
-                for name, looked in sources.items()
-            ]
-        )
-
     every = list(sources.values())
+    groups = [np.char.add(f"{k}/", one.judged.group) for k, one in sources.items()]
+    classes = [np.char.add(f"{k}/", one.judged.category) for k, one in sources.items()]
     judged = Judged(
         np.concatenate([looked.judged.score for looked in every]),
         np.concatenate([looked.judged.lesion for looked in every]),
-        named("group"),
-        named("category"),
+        np.concatenate(groups),
+        np.concatenate(classes),
     )
     features = np.concatenate([looked.features for looked in every])
     names = [f"{key}/{one}" for key, looked in sources.items() for one in looked.name]
@@ -314,8 +271,6 @@ def source_tables(sources: dict[str, Looked]) -> dict[str, Any]:
 
 def draw_sources(sources: dict[str, Looked], path: Path) -> None:
     """Draw the features of all sources, a colour a source, rings for normals."""
-    whole = join(sources)
-    label = np.repeat(list(sources), [len(looked.name) for looked in sources.values()])
-    plot_features(
-        whole.features, whole.judged, path, "HR features by source", label=label
-    )
+    whole, sizes = join(sources), [len(looked.name) for looked in sources.values()]
+    label, title = np.repeat(list(sources), sizes), "HR features by source"
+    plot_features(whole.features, whole.judged, path, title, label=label)

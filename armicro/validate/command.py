@@ -6,14 +6,13 @@ from.
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from armicro.answer import add_json, show
 from armicro.cascade.screen import Choice
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError, one_line
@@ -43,11 +42,7 @@ from armicro.validate.fields import (
     screen_drawn,
     screen_field,
 )
-from armicro.validate.folder import (
-    plot_features,
-    require_plots,
-    write_folder,
-)
+from armicro.validate.folder import plot_features, require_plots, write_folder
 from armicro.validate.slides import add_slide_arguments, run_slides
 
 # ---------------------------------------------------------------------------
@@ -68,22 +63,24 @@ def add_crops(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tsne", action="store_true", help="plot the features too")
 
 
-def add_cells(parser: argparse.ArgumentParser) -> None:
-    """Arguments of cells."""
+def add_annotated(parser: argparse.ArgumentParser) -> None:
+    """Arguments of fields with nuclei."""
     parser.add_argument("cells", type=Path, metavar="CELLS.csv")
     parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
     parser.add_argument("--split", default="", help="only fields of this split")
+
+
+def add_cells(parser: argparse.ArgumentParser) -> None:
+    """Arguments of cells."""
+    add_annotated(parser)
     parser.add_argument("--tsne", action="store_true", help="plot the features too")
 
 
 def add_fields(parser: argparse.ArgumentParser) -> None:
     """Arguments of fields."""
-    parser.add_argument("cells", type=Path, metavar="CELLS.csv")
-    parser.add_argument("--fields", type=Path, required=True, metavar="FIELDS.csv")
-    parser.add_argument("--split", default="", help="only fields of this split")
-    parser.add_argument(
-        "--candidates", choices=("peaks", "crowd", "release"), default="crowd"
-    )
+    add_annotated(parser)
+    rules = ("peaks", "crowd", "release")
+    parser.add_argument("--candidates", choices=rules, default="crowd")
     parser.add_argument("--lr-mode", choices=("tiles", "whole"), default="tiles")
 
 
@@ -116,9 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add(kind)
-        kind.add_argument(
-            "--out", type=Path, required=True, help="folder to write into"
-        )
+        folder = "folder to write into"
+        kind.add_argument("--out", type=Path, required=True, help=folder)
         kind.add_argument(
             "--engines", default=DEFAULT_SET, help="network set or folder"
         )
@@ -126,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--precision", default="native", help="native, bf16 or fp32")
         kind.add_argument("--threads", type=int, default=0, help="0: all cores")
         kind.add_argument("--no-plots", action="store_true", help="figures only")
-        kind.add_argument("--json", action="store_true", help="print metrics.json")
+        add_json(kind, "print metrics.json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -141,8 +137,7 @@ def run(args: argparse.Namespace) -> int:
     if plots or tsne:
         require_plots(features=tsne)
     metrics = KINDS[args.kind][2](args)
-    sys.stdout.write(json.dumps(metrics, indent=2) if args.json else summary(metrics))
-    sys.stdout.write("\n")
+    show(metrics, summary(metrics), as_json=args.json)
     return 1 if metrics.get("n_not_scored") else 0
 
 
@@ -207,22 +202,16 @@ def run_crops(args: argparse.Namespace) -> dict[str, Any]:
             "one at least; give the --held-out-percent of training, or leave it out"
         )
     with open_networks(args) as networks:
-        looked = look_at_crops(
-            networks.hr, tqdm(crops, desc="crops", disable=None), um_per_px
-        )
+        bar = tqdm(crops, desc="crops", disable=None)
+        looked = look_at_crops(networks.hr, bar, um_per_px)
         return write_cells(looked, args, networks)
 
 
 def run_cells(args: argparse.Namespace) -> dict[str, Any]:
     """Judge nuclei of fields."""
     annotated = read_annotated(args.fields, args.cells, split=args.split)
-    fields = [field for field, _ in annotated]
     with open_networks(args) as networks:
-        looked = look_at_cells(
-            networks.hr,
-            tqdm(fields, desc="fields", disable=None),
-            [cell for _, cells in annotated for cell in cells],
-        )
+        looked = look_at_cells(networks.hr, annotated, name="fields")
         return write_cells(looked, args, networks)
 
 
@@ -232,9 +221,7 @@ def run_sources(args: argparse.Namespace) -> dict[str, Any]:
         sources = look_at_sources(networks.hr, args)
         looked = join(sources)
         figures = judge(looked.judged, OF_CELLS) | {"by_source": source_tables(sources)}
-        metrics = write_folder(
-            args, networks.provenance, looked.judged, {"name": looked.name}, figures
-        )
+        metrics = write_looked(looked, args, networks, figures)
     if not args.no_plots:
         draw_sources(sources, args.out / "features_tsne.png")
     return metrics
@@ -255,12 +242,8 @@ def run_fields(args: argparse.Namespace) -> dict[str, Any]:
 def run_drawn(args: argparse.Namespace) -> dict[str, Any]:
     """Run the cascade on drawn fields."""
     with open_networks(args) as networks:
-        bar = tqdm(
-            screen_drawn(networks, args),
-            total=args.fields,
-            desc="drawn fields",
-            disable=None,
-        )
+        drawn = screen_drawn(networks, args)
+        bar = tqdm(drawn, total=args.fields, desc="drawn fields", disable=None)
         return write_fields(list(bar), args, networks)
 
 
@@ -269,25 +252,18 @@ def write_fields(
 ) -> dict[str, Any]:
     """Write the folder of fields that went through the cascade."""
     looked = [field for field in seen if not field.refused]
-    missing = [
-        {"field": field.name, "reason": field.refused}
-        for field in seen
-        if field.refused
-    ]
+    missing = [{"field": f.name, "reason": f.refused} for f in seen if f.refused]
     judged = judge_fields(looked)
-    figures = judge(judged)
-    extra = field_figures(looked) | {
+    figures = judge(judged) | field_figures(looked)
+    figures |= {
         "fields": len(seen),
         "n_not_scored": len(missing),
         "not_scored": missing,
     }
-    extra |= {
-        f"field_{name}": value
-        for name, value in figures.items()
-        if name == "auc" or name.startswith("auc_")
-    }
+    areas = ("auc", "auc_low", "auc_high", "auc_interval")
+    figures |= {f"field_{name}": figures[name] for name in areas if name in figures}
     names = {"name": [field.name for field in looked]}
-    return write_folder(args, networks.provenance, judged, names, figures | extra)
+    return write_folder(args, networks.provenance, judged, names, figures)
 
 
 def write_cells(
@@ -301,13 +277,22 @@ def write_cells(
         "calibration_error": calibration_error(rows),
     }
     figures = judge(looked.judged, OF_CELLS) | extra
-    metrics = write_folder(
-        args, networks.provenance, looked.judged, {"name": looked.name}, figures
-    )
+    metrics = write_looked(looked, args, networks, figures)
     if args.tsne:
         path = args.out / "features_tsne.png"
         plot_features(looked.features, looked.judged, path, f"HR features, {args.kind}")
     return metrics
+
+
+def write_looked(
+    looked: Looked,
+    args: argparse.Namespace,
+    networks: NetworkSet,
+    figures: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the folder of single cells."""
+    columns = {"name": looked.name}
+    return write_folder(args, networks.provenance, looked.judged, columns, figures)
 
 
 Adder = Callable[[argparse.ArgumentParser], None]

@@ -1,11 +1,9 @@
 """The folder that each kind of validation writes: figures, what was judged, plots."""
 
 import argparse
-import csv
-import io
-import json
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro import __version__
+from armicro.answer import json_text
 from armicro.errors import SourceError, missing_extra
-from armicro.file import write_whole, written
+from armicro.file import csv_text, write_whole, written
 from armicro.metrics import Judged, auc, calibration, curve, share_bounds
 
 # ---------------------------------------------------------------------------
@@ -44,8 +43,9 @@ def require_plots(*, features: bool) -> None:
         ) from error
 
 
-def open_figure(title: str) -> tuple[Any, Any]:
-    """Return a figure and its axes, drawn without a screen."""
+@contextlib.contextmanager
+def figure_in(path: Path, title: str) -> Iterator[tuple[Any, Any]]:
+    """Give a figure and its axes, drawn without a screen; write it as PNG after."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -53,66 +53,66 @@ def open_figure(title: str) -> tuple[Any, Any]:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title)
-    return figure, axes
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG."""
+    yield figure, axes
     with written(path) as file:
         figure.savefig(file, dpi=120, format="png")
 
 
-def plot_roc(judged: Judged, path: Path, title: str) -> None:
+def draw_roc(axes: Any, judged: Judged) -> None:
     """Draw the ROC curve."""
-    figure, axes = open_figure(title)
     false_rate, true_rate, _ = curve(judged)
-    area = auc(judged.score, judged.lesion)
-    axes.plot(
-        np.append(0, false_rate), np.append(0, true_rate), label=f"AUC {area:.3f}"
-    )
+    label = f"AUC {auc(judged.score, judged.lesion):.3f}"
+    axes.plot(np.append(0, false_rate), np.append(0, true_rate), label=label)
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity")
     axes.legend(loc="lower right")
-    save(figure, path)
 
 
-def plot_precision_recall(judged: Judged, path: Path, title: str) -> None:
+def draw_precision_recall(axes: Any, judged: Judged) -> None:
     """Draw precision against recall."""
-    figure, axes = open_figure(title)
     _, true_rate, precision = curve(judged)
     axes.plot(true_rate, precision)
     axes.axhline(judged.lesion.mean(), linestyle="--", color="grey", linewidth=0.8)
     axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
-    save(figure, path)
 
 
-def plot_calibration(judged: Judged, path: Path, title: str) -> None:
+def draw_calibration(axes: Any, judged: Judged) -> None:
     """Draw the share of lesions against the probability shown."""
-    figure, axes = open_figure(title)
     rows = calibration(judged)
     shown = np.array([row["mean_score"] for row in rows])
     share = np.array([row["share_lesion"] for row in rows])
-    bounds = [
-        share_bounds(value, int(row["n"]))
-        for value, row in zip(share.tolist(), rows, strict=True)
-    ]
+    bounds = [share_bounds(row["share_lesion"], int(row["n"])) for row in rows]
     beyond = np.abs(np.array(bounds).reshape(-1, 2).T - share)
     axes.errorbar(shown, share, yerr=beyond, fmt="o-", elinewidth=0.8)
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=0.8)
     axes.set(xlabel="probability shown", ylabel="share of lesions")
-    save(figure, path)
 
 
-def plot_histogram(judged: Judged, path: Path, title: str) -> None:
+def draw_histogram(axes: Any, judged: Judged) -> None:
     """Draw the scores of lesions and normals."""
-    figure, axes = open_figure(title)
     bins = np.linspace(0, 1, 21).tolist()
     for wanted, label in ((False, "normal"), (True, "lesion")):
         own = judged.score[judged.lesion == wanted]
         axes.hist(own, bins=bins, alpha=0.6, label=label)
     axes.set(xlabel="score", ylabel="count")
     axes.legend()
-    save(figure, path)
+
+
+PLOTS: Mapping[str, Callable[[Any, Judged], None]] = {
+    "roc": draw_roc,
+    "precision_recall": draw_precision_recall,
+    "calibration": draw_calibration,
+    "histogram": draw_histogram,
+}
+
+
+def plot_scores(
+    judged: Judged, folder: Path, title: str, *, kinds: Sequence[str] = tuple(PLOTS)
+) -> None:
+    """Draw the usual four plots, or only those named, into a folder."""
+    for name in kinds:
+        with figure_in(folder / f"{name}.png", title) as (_, axes):
+            PLOTS[name](axes, judged)
 
 
 def plot_features(
@@ -135,26 +135,25 @@ def plot_features(
     flat = TSNE(perplexity=perplexity, init="pca", random_state=7).fit_transform(
         features[chosen]
     )
-    figure, axes = open_figure(title)
     label, lesion = label[chosen], judged.lesion[chosen]
-    for number, name in enumerate(sorted(set(label.tolist()))):
-        for wanted, kind in ((False, "normal"), (True, "lesion")):
-            own = (label == name) & (lesion == wanted)
-            if own.any():
-                colour = f"C{number % 10}"
-                axes.scatter(
-                    *flat[own].T,
-                    s=12,
-                    linewidths=0.7,
-                    facecolors=colour if wanted else "none",
-                    edgecolors=colour,
-                    alpha=0.8,
-                    label=f"{name}, {kind}",
-                )
-    figure.legend(loc="outside lower center", ncols=3, fontsize=7)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    save(figure, path)
+    with figure_in(path, title) as (figure, axes):
+        for number, name in enumerate(sorted(set(label.tolist()))):
+            colour = f"C{number % 10}"
+            for wanted, kind in ((False, "normal"), (True, "lesion")):
+                own = (label == name) & (lesion == wanted)
+                if own.any():
+                    axes.scatter(
+                        *flat[own].T,
+                        s=12,
+                        linewidths=0.7,
+                        facecolors=colour if wanted else "none",
+                        edgecolors=colour,
+                        alpha=0.8,
+                        label=f"{name}, {kind}",
+                    )
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7)
+        axes.set_xticks([])
+        axes.set_yticks([])
 
 
 def choose_evenly(label: NDArray[np.str_], most: int) -> NDArray[np.int64]:
@@ -173,23 +172,6 @@ def choose_evenly(label: NDArray[np.str_], most: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(parts)).astype(np.int64)
 
 
-def plot_scores(
-    judged: Judged, folder: Path, title: str, *, kinds: Sequence[str] = ()
-) -> None:
-    """Draw the usual four plots, or only those named, into a folder."""
-    for name, draw in PLOTS.items():
-        if not kinds or name in kinds:
-            draw(judged, folder / f"{name}.png", title)
-
-
-PLOTS = {
-    "roc": plot_roc,
-    "precision_recall": plot_precision_recall,
-    "calibration": plot_calibration,
-    "histogram": plot_histogram,
-}
-
-
 # ---------------------------------------------------------------------------
 # The folder.
 
@@ -205,7 +187,7 @@ def write_folder(
     columns: Mapping[str, Sequence[object]],
     figures: Mapping[str, Any],
     *,
-    plots: Sequence[str] = (),
+    plots: Sequence[str] = tuple(PLOTS),
 ) -> dict[str, Any]:
     """Write ``metrics.json``, ``scores.csv`` and the plots; return the metrics.
 
@@ -215,7 +197,7 @@ def write_folder(
         judged: what was scored; without any there is nothing to plot.
         columns: of ``scores.csv``: ``name``, and what its kind adds at the end.
         figures: of ``metrics.json``.
-        plots: those that are wanted; none: the usual four.
+        plots: those that are wanted.
     """
     name, *others = columns
     args.out.mkdir(parents=True, exist_ok=True)
@@ -227,24 +209,18 @@ def write_folder(
         "version": __version__,
         "command": " ".join(["armicro", "validate", *sys.argv[2:]]),
     }
-    text = json.dumps(metrics, indent=2, ensure_ascii=False)
-    write_whole(args.out / "metrics.json", text.encode())
-    with (
-        written(args.out / "scores.csv") as whole,
-        io.TextIOWrapper(whole, "utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow([name, "group", "class", "lesion", "score", *others])
-        for row in zip(
-            columns[name],
-            judged.group.tolist(),
-            judged.category.tolist(),
-            judged.lesion.astype(np.int64).tolist(),
-            np.round(judged.score, 5).tolist(),
-            *(columns[other] for other in others),
-            strict=True,
-        ):
-            writer.writerow(row)
+    write_whole(args.out / "metrics.json", json_text(metrics).encode())
+    header = (name, "group", "class", "lesion", "score", *others)
+    rows = zip(
+        columns[name],
+        judged.group.tolist(),
+        judged.category.tolist(),
+        judged.lesion.astype(np.int64).tolist(),
+        np.round(judged.score, 5).tolist(),
+        *(columns[other] for other in others),
+        strict=True,
+    )
+    write_whole(args.out / "scores.csv", csv_text(header, rows).encode())
     if not args.no_plots and len(judged.score):
         over = f"\n{metrics['scored_over']}" if "scored_over" in metrics else ""
         title = f"armicro validate {args.kind}{over}"

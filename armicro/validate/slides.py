@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from armicro import __version__
+from armicro.answer import json_text
 from armicro.certificate import now
 from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
@@ -76,40 +77,32 @@ def run_slides(args: argparse.Namespace) -> dict[str, Any]:
     tasks = list_tasks(args)
     (args.out / "slides").mkdir(parents=True, exist_ok=True)
     todo = [task for task in tasks if not is_done(task)]
-    run = run_on_ray if args.ray else run_here
-    bar = tqdm(run(todo, args.ray), total=len(todo), desc="slides", disable=None)
+    done = run_on_ray(todo, args.ray) if args.ray else map(try_slide, todo)
+    bar = tqdm(done, total=len(todo), desc="slides", disable=None)
     unread = {slide: error for slide, error in bar if error is not None}
     read = [task for task in tasks if task.slide not in unread]
     if not read:
         raise next(iter(unread.values()))
     results = [json.loads(task.result.read_text("utf-8")) for task in read]
     judged = judge_slides(read, results)
-    scored = [result for result in results if result["score"] is not None]
-    missing = [
-        {"slide": slide, "reason": str(error)} for slide, error in unread.items()
-    ] + [
-        {"slide": result["slide"], "reason": result.get("score_withheld", "")}
+    missing = {slide: str(error) for slide, error in unread.items()} | {
+        result["slide"]: result.get("score_withheld", "")
         for result in results
         if result["score"] is None
-    ]
+    }
+    scored = [result for result in results if result["score"] is not None]
+    coverages = [result["coverage"] for result in scored]
     figures = judge(judged) | judge_figure("specificity_at_full_sensitivity", judged)
-    return write_folder(
-        args,
-        results[0]["engine"],
-        judged,
-        {
-            "name": [Path(result["slide"]).name for result in scored],
-            "coverage": [result["coverage"] for result in scored],
-        },
-        figures
-        | {
-            "slides": len(tasks),
-            "n_not_scored": len(missing),
-            "not_scored": missing,
-            "scored_over": scored_over([result["coverage"] for result in scored]),
-        },
-        plots=("roc", "histogram"),
-    )
+    figures |= {
+        "slides": len(tasks),
+        "n_not_scored": len(missing),
+        "not_scored": [{"slide": k, "reason": why} for k, why in missing.items()],
+        "scored_over": scored_over(coverages),
+    }
+    names = [Path(result["slide"]).name for result in scored]
+    columns = {"name": names, "coverage": coverages}
+    plots, engine = ("roc", "histogram"), results[0]["engine"]
+    return write_folder(args, engine, judged, columns, figures, plots=plots)
 
 
 def scored_over(coverages: Sequence[float]) -> str:
@@ -228,7 +221,7 @@ def read_slide(task: SlideTask) -> str:
         "engine": engine,
         "made_with": made,
     }
-    write_whole(task.result, json.dumps(content, indent=2).encode())
+    write_whole(task.result, json_text(content).encode())
     return task.slide
 
 
@@ -261,13 +254,7 @@ def try_slide(task: SlideTask) -> Outcome:
         return task.slide, error
 
 
-def run_here(tasks: Iterable[SlideTask], address: str | None) -> Iterator[Outcome]:
-    """Read slides one after another."""
-    del address
-    yield from map(try_slide, tasks)
-
-
-def run_on_ray(tasks: Iterable[SlideTask], address: str | None) -> Iterator[Outcome]:
+def run_on_ray(tasks: Iterable[SlideTask], address: str) -> Iterator[Outcome]:
     """Read slides on a Ray cluster.
 
     Raises:
@@ -291,17 +278,12 @@ def run_on_ray(tasks: Iterable[SlideTask], address: str | None) -> Iterator[Outc
 
 def judge_slides(tasks: list[SlideTask], results: list[Mapping[str, Any]]) -> Judged:
     """Return the slides that have a score as scored things."""
-    pairs = [
-        (float(result["score"]), task)
-        for task, result in zip(tasks, results, strict=True)
-        if result["score"] is not None
-    ]
+    scores = [result["score"] for result in results]
+    known = [t for t, s in zip(tasks, scores, strict=True) if s is not None]
+    classes = ["positive" if task.positive else "negative" for task in known]
     return Judged(
-        np.array([score for score, _ in pairs], dtype=np.float64),
-        np.array([task.positive for _, task in pairs], dtype=bool),
-        np.array([task.slide for _, task in pairs], dtype=np.str_),
-        np.array(
-            ["positive" if task.positive else "negative" for _, task in pairs],
-            dtype=np.str_,
-        ),
+        np.array([score for score in scores if score is not None], np.float64),
+        np.array([task.positive for task in known], bool),
+        np.array([task.slide for task in known], np.str_),
+        np.array(classes, np.str_),
     )
