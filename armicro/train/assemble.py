@@ -48,13 +48,12 @@ from armicro.train.finds import (
     join,
     look_at,
 )
-from armicro.train.locate import Gate, cut_field_tiles, gate_differences, set_gate
+from armicro.train.locate import cut_field_tiles, gate_differences, set_gate
 from armicro.train.manifest import write_set
 from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import (
     LR_UM_PER_PX,
     BalancedSampler,
-    Sample,
     TilePlan,
     cut_tile,
     even_part,
@@ -76,6 +75,7 @@ JUDGED_PLANS = {
 JUDGED_SEED = 20219
 CALIBRATION_WEIGHTS = {"cric": 0.6, "sipakmed": 0.2, "herlev": 0.1, "phantom": 0.1}
 
+RNN_PRECISIONS = {"int8": "int8 weights, float computation", "fp32": "fp32"}
 TOLERANCE = {
     "lr_probability": 0.10,
     "lr_location": 0.30,
@@ -113,7 +113,6 @@ class AssembleSettings:
     whole_stride: int = 4
     """Every so many validation fields is looked at whole and tile by tile."""
     int8: bool = True
-    weights_7_bit: bool = True
     slides: SlideSettings = SlideSettings()  # noqa: RUF009 (frozen)
     mine: MineSettings = MineSettings()  # noqa: RUF009 (frozen)
 
@@ -151,12 +150,6 @@ def open_graph(name: str, model: onnx.ModelProto) -> OpenVinoEngine:
     )
 
 
-def lr_gate(model: onnx.ModelProto) -> Gate:
-    """Return the gate of the LR graph as a function of tiles or whole fields."""
-    engine = open_graph("lr", model)
-    return lambda pixels: engine.infer({"tiles": pixels})["probability"]
-
-
 def look_through(model: onnx.ModelProto) -> Look:
     """Return the HR graph as a function of tiles."""
     engine = open_graph("hr", model)
@@ -176,7 +169,10 @@ def finish_lr(
     tiles = cut_field_tiles(val, per_field=settings.gate_tiles_per_field)
     figures = set_gate(lr, tiles)
     done = ship("lr", export_onnx(lr), figures, dataset, settings)
-    gaps = gate_differences(lr_gate(done.shipped), val[:: settings.whole_stride])
+    engine, fields = open_graph("lr", done.shipped), val[:: settings.whole_stride]
+    gaps = gate_differences(
+        lambda pixels: engine.infer({"tiles": pixels})["probability"], fields
+    )
     whole = {"whole_mean": float(gaps.mean()), "whole_max": float(gaps.max())}
     return replace(done, figures={**figures, **whole})
 
@@ -216,8 +212,9 @@ def finish_hr(
     look = look_through(export_onnx(hr))
     finds = look_at(material.train, look)
     fit_head(hr.head, finds, look_at(material.cells, look), settings.mine)
-    shown = even_part(real_cells(dataset.split("val")), settings.hr_cells)
-    figures = calibrate_hr(hr, shown)
+    cells = list_samples(dataset.split("val"), areas=False)
+    real = [cell for cell in cells if cell.source != DRAWN]
+    figures = calibrate_hr(hr, even_part(real, settings.hr_cells))
     return ship("hr", export_onnx(hr), figures, dataset, settings)
 
 
@@ -239,7 +236,7 @@ def ship(
     plain, tried = outputs_of(fp32, others), []
     for seed in CALIBRATION_SEEDS[: settings.draws]:
         shown = draw(CALIBRATION_PLANS[name], seed=seed)
-        int8 = quantise(fp32, shown, weights_7_bit=settings.weights_7_bit)
+        int8 = quantise(fp32, shown)
         tried.append((difference(plain, outputs_of(int8, others)), int8))
     least, int8 = min(tried, key=lambda one: one[0])
     return Finished(fp32, int8, {**figures, f"{name}_int8_difference": least})
@@ -317,12 +314,6 @@ def real_fields(val: Dataset) -> list[AnnotatedField]:
     return [field for field in val.fields if field.source != DRAWN]
 
 
-def real_cells(val: Dataset) -> list[Sample]:
-    """Return the cells that nobody drew."""
-    samples = list_samples(val, areas=False)
-    return [sample for sample in samples if sample.source != DRAWN]
-
-
 def set_tables(
     lr_figures: Mapping[str, float], precision: str
 ) -> dict[str, dict[str, Any]]:
@@ -345,12 +336,7 @@ def set_tables(
             "normalisation": normalisation,
             "precision": precision,
         },
-        "rnn": {
-            "top": [10, 20, 30],
-            "precision": "int8 weights, float computation"
-            if precision == "int8"
-            else precision,
-        },
+        "rnn": {"top": [10, 20, 30], "precision": RNN_PRECISIONS[precision]},
         "tolerance": TOLERANCE,
         "gpu": {"run_on_gpu": False},
     }

@@ -54,9 +54,8 @@ def warp(
     """
     zoom = float(np.sqrt(abs(np.linalg.det(turn))))
     if zoom < 0.7:
-        shrunk = cv2.resize(
-            pixels, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
-        )
+        area = cv2.INTER_AREA
+        shrunk = cv2.resize(pixels, None, fx=zoom, fy=zoom, interpolation=area)
         ratio = np.array(shrunk.shape[1::-1]) / np.array(pixels.shape[1::-1])
         centre = (np.array(centre_px) + 0.5) * ratio - 0.5
         pixels, turn = np.asarray(shrunk, np.uint8), turn / zoom
@@ -64,16 +63,11 @@ def warp(
         centre = np.array(centre_px)
     middle = (tile_px - 1) / 2 + shift_px
     matrix = np.column_stack([turn, middle - turn @ centre])
-    return np.asarray(
-        cv2.warpAffine(
-            pixels,
-            matrix,
-            (tile_px, tile_px),
-            flags=cv2.INTER_LINEAR,
-            borderMode=border,
-        ),
-        np.uint8,
+    size = (tile_px, tile_px)
+    tile = cv2.warpAffine(
+        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border
     )
+    return np.asarray(tile, np.uint8)
 
 
 # ---------------------------------------------------------------------------
@@ -153,9 +147,8 @@ def blur(image: Unit, rng: Generator) -> Unit:
         small = (max(8, int(width * share)), max(8, int(height * share)))
         shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(shrunk, (width, height)), np.float32)
-    return np.asarray(
-        cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8)), np.float32
-    )
+    soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8))
+    return np.asarray(soft, np.float32)
 
 
 def sharpen(image: Unit, rng: Generator) -> Unit:
@@ -183,32 +176,23 @@ PAPER: Steps = ((0.6, vary_hsv), (0.6, vary_contrast), (0.5, vary_channels))
 STAIN: Steps = ((0.5, mix_density), (0.5, vary_stain))
 FADE: Steps = ((0.15, swap_channels), (0.35, drop_colour))
 """Often enough that form and darkness must do without colour."""
-TEXTURE: Steps = (
-    (0.3, blur),
-    (0.2, sharpen),
-    (0.25, add_noise),
-    (0.3, add_jpeg),
-)
+TEXTURE: Steps = ((0.3, blur), (0.2, sharpen), (0.25, add_noise), (0.3, add_jpeg))
 
 
-def augment(
-    tile: Pixels, rng: Generator, *, stain: bool = True, fade: bool = True
-) -> Pixels:
+def augment(tile: Pixels, rng: Generator) -> Pixels:
     """Return the tile as another laboratory might show it.
 
     Args:
         tile: (h, w, 3) uint8 RGB.
         rng: consumed in a fixed order, so a seed names a picture.
-        stain: mix dyes too, beyond what the paper did.
-        fade: take colour away too, likewise.
 
     Returns:
         (h, w, 3) uint8 RGB.
     """
     image = tile.astype(np.float32) / np.float32(255)
-    colour = STAIN * stain + FADE * fade + PAPER
+    colour = STAIN + FADE + PAPER
     order = rng.permutation(len(colour))
-    for share, step in [colour[index] for index in order] + list(TEXTURE):
+    for share, step in (*(colour[index] for index in order), *TEXTURE):
         if rng.random() < share:
             image = step(image, rng)
     return to_uint8(image)

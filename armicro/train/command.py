@@ -12,10 +12,10 @@ writes OUT/val/*/metrics.json (of ``armicro validate``) into the set.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import cv2
 import torch
 
 from armicro import file
+from armicro.answer import json_text
 from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError, SourceError
 from armicro.train.assemble import (
@@ -88,15 +89,10 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def add_train_arguments(
-    parser: argparse.ArgumentParser, kinds: tuple[str, ...]
-) -> None:
-    """Add the arguments; ``kinds`` are what can be trained or made."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``armicro train``."""
     parser.epilog = EXAMPLES
-    parser.add_argument(
-        "network",
-        choices=kinds,
-    )
+    parser.add_argument("network", choices=(*STEPS, "record"))
     parser.add_argument("--data", type=Path, required=True, help="folder of sources")
     parser.add_argument(
         "--out", type=Path, required=True, help="checkpoints, logs, set"
@@ -158,11 +154,6 @@ LEFT_OUT = ("cric-1", "cric-2", "cric-3", "cric-5", "herlev", "sipakmed")
 """Groups that the ablation leaves out, each in turn."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``armicro train``."""
-    add_train_arguments(parser, (*STEPS, "record"))
-
-
 def run(args: argparse.Namespace) -> int:
     """Train what was asked for; return 0.
 
@@ -196,18 +187,11 @@ def read_sources(args: argparse.Namespace) -> Dataset:
 def write_ablation(dataset: Dataset, args: argparse.Namespace) -> None:
     """Train the rows of the ablation table, each without each group."""
     args.out.mkdir(parents=True, exist_ok=True)
-    table = run_ablation(
-        dataset,
-        lambda: start_network(HighResolution, args),
-        args.out,
-        Study(
-            args.rows or tuple(ROWS),
-            args.left_out or LEFT_OUT,
-            args.steps or ABLATION_STEPS,
-            args.seeds,
-        ),
-    )
-    sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
+    rows, groups = args.rows or tuple(ROWS), args.left_out or LEFT_OUT
+    study = Study(rows, groups, args.steps or ABLATION_STEPS, args.seeds)
+    start = partial(start_network, HighResolution, args)
+    table = run_ablation(dataset, start, args.out, study)
+    sys.stdout.write(json_text(table))
 
 
 def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
@@ -218,19 +202,17 @@ def write_baseline(dataset: Dataset, args: argparse.Namespace) -> None:
     """
     if args.init is None:
         raise EngineError("baseline needs --init: the ImageNet weights")
-    table = measure_baseline(
-        dataset, args.init, fovea_px=FOVEA_PX, backbone=args.backbone
-    )
+    table = measure_baseline(dataset, args.init, backbone=args.backbone)
     args.out.mkdir(parents=True, exist_ok=True)
-    file.write_whole(args.out / "baseline.json", json.dumps(table, indent=2).encode())
-    sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
+    file.write_whole(args.out / "baseline.json", json_text(table).encode())
+    sys.stdout.write(json_text(table))
 
 
 def write_fovea(dataset: Dataset, args: argparse.Namespace) -> None:
     """Measure how much of a tile the HR network should look at."""
     hr = trained_network("hr", args)
     table = measure_fovea(hr, validation_samples(dataset), args.out)
-    sys.stdout.write(f"{json.dumps(table, indent=2)}\n")
+    sys.stdout.write(json_text(table))
 
 
 def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:

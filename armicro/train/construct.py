@@ -8,7 +8,7 @@ a slide change places, so that the order of near equals means little. Every figu
 these slides says "constructed".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from armicro.cascade.locate import TOP_APART_UM, TOP_COUNT, keep_apart
 from armicro.errors import SourceError
+from armicro.field import Pixels
 from armicro.metrics import (
     FIGURES,
     Basis,
@@ -55,6 +56,14 @@ STILL = TilePlan(256, HR_UM_PER_PX, 0.0, augmented=False)
 """HR tiles as they are."""
 
 
+def still_tiles(samples: Sequence[Sample], count: int, name: str) -> Iterator[Pixels]:
+    """Yield HR tiles (n, 256, 256, 3) as they are, ``count`` at a time."""
+    rng = np.random.default_rng(0)
+    for start in tqdm(range(0, len(samples), count), desc=name, mininterval=10):
+        part = samples[start : start + count]
+        yield np.stack([cut_tile(sample, STILL, rng) for sample in part])
+
+
 def fit_platt(
     logits: Values, wanted: NDArray[np.bool_], *, miss_cost: float = 1.0
 ) -> tuple[float, float]:
@@ -78,12 +87,10 @@ def fit_platt(
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
         # The small penalty keeps the gain finite when the classes part completely.
-        loss = (
-            functional.binary_cross_entropy_with_logits(
-                x * gain + offset, y, weight=weight
-            )
-            + 1e-3 * (gain.square() + offset.square()).sum()
+        loss = functional.binary_cross_entropy_with_logits(
+            x * gain + offset, y, weight=weight
         )
+        loss = loss + 1e-3 * (gain.square() + offset.square()).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -111,18 +118,13 @@ def calibrate_hr(
     """Fit and bake the HR head's temperature and offset; return them."""
     set_calibration(network.head, 1.0, 0.0)
     network.eval()
-    rng = np.random.default_rng(0)
-    logits = []
-    for start in tqdm(range(0, len(samples), 8), desc="HR calibration", mininterval=10):
-        part = samples[start : start + 8]
-        tiles = np.stack([cut_tile(sample, STILL, rng) for sample in part])
-        middle = network.middle(torch.from_numpy(tiles))
-        logits.append(network.logits(middle)[0].double().numpy())
-    wanted = np.array([sample.lesion for sample in samples])
+    logits = [
+        network.logits(network.middle(torch.from_numpy(tiles)))[0].double().numpy()
+        for tiles in still_tiles(samples, 8, "HR calibration")
+    ]
+    wanted, values = np.array([one.lesion for one in samples]), np.concatenate(logits)
     with torch.enable_grad():
-        temperature, offset = fit_platt(
-            np.concatenate(logits), wanted, miss_cost=MISS_COST
-        )
+        temperature, offset = fit_platt(values, wanted, miss_cost=MISS_COST)
     set_calibration(network.head, temperature, offset)
     return {"hr_temperature": temperature, "hr_offset": offset}
 
@@ -132,6 +134,9 @@ def calibrate_hr(
 
 
 HALVINGS = 20
+RATE = 6e-4
+SMOOTHING = 0.04
+"""Of labels."""
 BOUNDED = {name: name for name in FIGURES} | {"auc_top5": "auc"}
 """The figure of ``FIGURES`` that each of these is; a difference of two has no own."""
 PLAIN_TOP = 5
@@ -152,8 +157,6 @@ class SlideSettings:
     steps: int = 60
     """Few: the finds of the training fields are soon known by heart."""
     batch: int = 24
-    rate: float = 6e-4
-    smoothing: float = 0.04
     seed: int = 20214
 
 
@@ -244,14 +247,11 @@ def fit_rnn(pool: Pool, settings: SlideSettings) -> SlideRnn:
     with torch.no_grad():
         for weight in network.inputs:
             weight.mul_(scale)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), settings.rate, weight_decay=1e-2
-    )
+    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
     rng = np.random.default_rng(settings.seed)
-    smooth = settings.smoothing
     for step in tqdm(range(settings.steps), desc="slide RNNs", mininterval=10):
         for group in optimiser.param_groups:
-            group["lr"] = settings.rate * (1 - step / settings.steps)
+            group["lr"] = RATE * (1 - step / settings.steps)
         loss = torch.zeros(())
         for member in range(len(network.TOP)):
             slides = construct_slides(pool, settings.batch, settings, rng)
@@ -260,7 +260,7 @@ def fit_rnn(pool: Pool, settings: SlideSettings) -> SlideRnn:
             logits = network.logits(shown, member)
             wanted = torch.from_numpy(slides.positive.astype(np.float32))
             loss = loss + functional.binary_cross_entropy_with_logits(
-                logits, wanted * (1 - smooth) + smooth / 2
+                logits, wanted * (1 - SMOOTHING) + SMOOTHING / 2
             )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,7 +1,6 @@
 """Trials that choices rest on: unseen laboratories, narrow views, one to beat."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -13,14 +12,14 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
+from armicro.answer import json_text
 from armicro.errors import SourceError
 from armicro.file import write_whole, written
 from armicro.metrics import Judged, auc, interval, judge, sensitivity_at
 from armicro.train.assemble import look_through
 from armicro.train.checkpoint import CHECKPOINT, read_checkpoint
-from armicro.train.construct import STILL
+from armicro.train.construct import still_tiles
 from armicro.train.data import AnnotatedField, Dataset
 from armicro.train.export import export_onnx
 from armicro.train.finds import Look
@@ -34,13 +33,12 @@ from armicro.train.fit import (
     validate,
 )
 from armicro.train.networks import HighResolution, load_backbone
-from armicro.train.recipe import SOURCE_WEIGHTS
+from armicro.train.recipe import FOVEA_PX, SOURCE_WEIGHTS
 from armicro.train.sample import (
     AREA_CATEGORY,
     BalancedSampler,
     Sample,
     TilePlan,
-    cut_tile,
     list_samples,
 )
 from armicro.verdict import HR_UM_PER_PX
@@ -148,19 +146,16 @@ def run_ablation(
     table: list[dict[str, Any]] = []
     runs: dict[str, list[Logits]] = {}
     for seed, name, group in product(study.seeds, study.rows, study.left_out):
-        used = ROWS[name].settings(study.steps, seed)
-        train = [
-            one
-            for one in samples
-            if ROWS[name].takes(one) and group not in groups_of(one)
-        ]
+        row = ROWS[name]
+        used = row.settings(study.steps, seed)
+        train = [s for s in samples if row.takes(s) and group not in groups_of(s)]
         folder = out / f"{name}-steps{study.steps}-{key_of(train, used)}"
         done = folder / "logits.npz"
         if not done.exists():
             train_row(train, unseen(samples, train), start(), folder, used)
         runs.setdefault(name, []).append(dict(np.load(done)))
         table = judge_rows(runs, samples)
-        write_whole(out / "ablation.json", json.dumps(table, indent=2).encode())
+        write_whole(out / "ablation.json", json_text(table).encode())
     return table
 
 
@@ -191,10 +186,7 @@ def judged(own: Sequence[Sample]) -> list[Sample]:
 
 def key_of(samples: Sequence[Sample], settings: FitSettings) -> str:
     """Return what tells a training from one of other samples or settings."""
-    told = [
-        (one.source, one.category, one.lesion, one.group, one.point_px)
-        for one in samples
-    ]
+    told = [(s.source, s.category, s.lesion, s.group, s.point_px) for s in samples]
     return hashlib.sha256(repr((told, settings)).encode()).hexdigest()[:8]
 
 
@@ -303,7 +295,7 @@ def measure_fovea(
             {"view_px": view_px, "cells": len(val)}
             | {f"auc_{name}": round(value, 4) for name, value in scores.items()}
         )
-        write_whole(out / "fovea.json", json.dumps(table, indent=2).encode())
+        write_whole(out / "fovea.json", json_text(table).encode())
     return table
 
 
@@ -321,10 +313,10 @@ REGULARISATION = 0.001
 
 
 def measure_baseline(
-    dataset: Dataset, weights: Path, *, fovea_px: int, backbone: str
+    dataset: Dataset, weights: Path, *, backbone: str
 ) -> dict[str, Any]:
     """Return under ``sources`` what each source's validation cells say."""
-    network = HighResolution(backbone, fovea_px=fovea_px)
+    network = HighResolution(backbone, fovea_px=FOVEA_PX)
     load_backbone(network.backbone, read_checkpoint(weights).tensors)
     look = look_through(export_onnx(network))
     train = list_samples(dataset.split("train"), areas=False)
@@ -350,10 +342,5 @@ def measure_baseline(
 
 def features_of(samples: Sequence[Sample], look: Look) -> NDArray[np.float32]:
     """Return the pooled features (n, channels) of unaugmented tiles."""
-    rng = np.random.default_rng(0)
-    parts = []
-    for start in tqdm(range(0, len(samples), 16), desc="features", mininterval=10):
-        part = samples[start : start + 16]
-        tiles = np.stack([cut_tile(sample, STILL, rng) for sample in part])
-        parts.append(look(tiles)[1])
-    return np.concatenate(parts)
+    tiles = still_tiles(samples, 16, "features")
+    return np.concatenate([look(part)[1] for part in tiles])

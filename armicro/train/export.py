@@ -81,16 +81,12 @@ def _contract(
     raise TypeError(f"{type(network).__name__} is none of the three networks")
 
 
-def quantise(
-    model: onnx.ModelProto, tiles: Sequence[Pixels], *, weights_7_bit: bool = True
-) -> onnx.ModelProto:
+def quantise(model: onnx.ModelProto, tiles: Sequence[Pixels]) -> onnx.ModelProto:
     """Return the INT8 form of an LR or HR graph.
 
     Args:
         model: fp32, with input ``tiles``.
         tiles: calibration tiles (h, w, 3) uint8, of training data.
-        weights_7_bit: use half of the weights' range. CPUs without VNNI add pairs of
-            products in 16 bits, which would saturate (NNCF's "overflow fix").
     """
     # NNCF would tell its makers of every call; so it is silent, and only so.
     os.environ["NNCF_CI"] = "1"
@@ -101,7 +97,6 @@ def quantise(
     )
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    fix = OverflowFix.ENABLE if weights_7_bit else OverflowFix.DISABLE
     quantised = nncf.quantize(
         model,
         nncf.Dataset([{"tiles": tile[None]} for tile in tiles]),
@@ -110,7 +105,9 @@ def quantise(
         subset_size=len(tiles),
         ignored_scope=nncf.IgnoredScope(names=float_nodes(model), validate=False),
         advanced_parameters=AdvancedQuantizationParameters(
-            overflow_fix=fix,
+            # Half of the weights' range: CPUs without VNNI add pairs of products in
+            # 16 bits, which would saturate.
+            overflow_fix=OverflowFix.ENABLE,
             # The default cuts the tail of activations, and the tail is what the
             # global max pool hands on.
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
@@ -199,7 +196,6 @@ def store_weights_int8(model: onnx.ModelProto, *, least: int = 4096) -> onnx.Mod
         weight = numpy_helper.to_array(item)
         if weight.dtype != np.float32 or weight.ndim != 2 or weight.size < least:
             continue
-        axis = 1
         scale = (np.abs(weight).max(axis=0) / 127 + 1e-12).astype(np.float32)
         name = item.name
         values = np.rint(weight / scale).astype(np.int8)
@@ -208,7 +204,7 @@ def store_weights_int8(model: onnx.ModelProto, *, least: int = 4096) -> onnx.Mod
         parts = [f"{name}.{part}" for part in ("int8", "scale", "zero")]
         for part, array in zip(parts, (values, scale, zeros), strict=True):
             graph.initializer.append(numpy_helper.from_array(array, part))
-        added.append(helper.make_node("DequantizeLinear", parts, [name], axis=axis))
+        added.append(helper.make_node("DequantizeLinear", parts, [name], axis=1))
     nodes = [*added, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

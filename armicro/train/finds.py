@@ -114,11 +114,7 @@ class _Silent:
 
 
 def find_in_fields(
-    networks: Candidates,
-    pictures: Sequence[AnnotatedField],
-    *,
-    rounds: int,
-    seed: int,
+    networks: Candidates, pictures: Sequence[AnnotatedField], *, rounds: int, seed: int
 ) -> Finds:
     """Search fields as they are and in ``rounds`` other stains.
 
@@ -186,11 +182,10 @@ def look_at(finds: Finds, look: Look) -> Pool:
     Raises:
         EngineError: the engine failed.
     """
+    starts = range(0, len(finds.tiles), _BATCH)
     parts = [
         look(finds.tiles[first : first + _BATCH])
-        for first in tqdm(
-            range(0, len(finds.tiles), _BATCH), desc="look", mininterval=10
-        )
+        for first in tqdm(starts, desc="look", mininterval=10)
     ]
     return Pool(
         **{one.name: getattr(finds, one.name) for one in fields(Labels)},
@@ -216,7 +211,8 @@ def join(pools: Sequence[Pool]) -> Pool:
 
 def recolour(pixels: Pixels, group: str, turn: int, seed: int) -> Pixels:
     """Show a picture in its group's stain of a round; the first is its own."""
-    return augment(pixels, _stain_of(group, seed)) if turn else pixels
+    stain = np.random.default_rng((seed, zlib.crc32(group.encode())))
+    return augment(pixels, stain) if turn else pixels
 
 
 _Row = tuple[Pixels, bool, str, int, int, tuple[float, float]]
@@ -228,10 +224,6 @@ def _centre_um(sample: Sample) -> tuple[float, float]:
         return (0.0, 0.0)
     x_px, y_px = sample.point_px
     return (x_px * sample.picture.um_per_px, y_px * sample.picture.um_per_px)
-
-
-def _stain_of(group: str, seed: int) -> Generator:
-    return np.random.default_rng((seed, zlib.crc32(group.encode())))
 
 
 def _finds_of(rows: Sequence[_Row]) -> Finds:

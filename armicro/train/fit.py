@@ -86,12 +86,8 @@ class FitSettings:
 
     stages: tuple[Stage, ...]
     seed: int = 20211
-    smoothing: float = 0.05
-    """Label smoothing."""
     mine_every: int = 50
     """Steps after which hard samples are told anew."""
-    mean_decay: float = 0.998
-    weight_decay: float = 0.02
     checkpoint_every: int = 50
     validate_every: int = 300
     val_tile_px: int = 128
@@ -280,6 +276,9 @@ def append_log(
 
 
 HEAD_RATE_FACTOR = 5.0
+SMOOTHING = 0.05
+"""Of labels."""
+MEAN_DECAY, WEIGHT_DECAY = 0.998, 0.02
 FROZEN_LAYERS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -322,7 +321,7 @@ def fit(
         torch.set_num_threads(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = Run(network, copy.deepcopy(network), make_optimiser(network, settings))
+    run = Run(network, copy.deepcopy(network), make_optimiser(network))
     run.stages = [stage.text for stage in settings.stages]
     run.patience.limit = settings.patience
     path, best = folder / CHECKPOINT, folder / BEST
@@ -383,7 +382,7 @@ def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None
     batch = draw_batch(sampler, stage.plan, stage.batch, rng, without=stage.without)
     freeze(run.network, stage.frozen)
     set_rate(run, stage, settings)
-    losses = learn(run, batch, settings).numpy()
+    losses = learn(run, batch).numpy()
     known = batch.weight > 0
     for number, loss in zip(batch.drawn[known], losses[known], strict=True):
         if number >= 0:
@@ -391,16 +390,16 @@ def take_step(run: Run, sampler: BalancedSampler, settings: FitSettings) -> None
     if known.any():
         run.loss = 0.98 * run.loss + 0.02 * float(losses[known].mean())
     run.step += 1
-    update_mean(run, settings.mean_decay)
+    update_mean(run)
 
 
-def learn(run: Run, batch: Batch, settings: FitSettings) -> Tensor:
+def learn(run: Run, batch: Batch) -> Tensor:
     """Take one gradient step; return the loss of each tile."""
     device = next(run.network.parameters()).device
     wanted = torch.from_numpy(batch.lesion).to(device)
     tiles = torch.from_numpy(batch.tiles).to(device)
     logits = tile_logits(run.network, tiles, bfloat16=run.bfloat16)
-    smooth = wanted * (1 - settings.smoothing) + settings.smoothing / 2
+    smooth = wanted * (1 - SMOOTHING) + SMOOTHING / 2
     losses = functional.binary_cross_entropy_with_logits(
         logits, smooth, torch.from_numpy(batch.weight).to(device), reduction="none"
     )
@@ -411,25 +410,19 @@ def learn(run: Run, batch: Batch, settings: FitSettings) -> Tensor:
     return losses.detach().cpu()
 
 
-def make_optimiser(
-    network: TileNetwork, settings: FitSettings
-) -> torch.optim.Optimizer:
+def make_optimiser(network: TileNetwork) -> torch.optim.Optimizer:
     """Return AdamW with the backbone and the head as two groups."""
-    backbone = list(network.backbone.parameters())
-    head = list(network.head.parameters())
-    groups = [{"params": backbone}, {"params": head}]
-    return torch.optim.AdamW(groups, lr=1e-4, weight_decay=settings.weight_decay)
+    parts = network.backbone, network.head
+    groups = [{"params": list(part.parameters())} for part in parts]
+    return torch.optim.AdamW(groups, lr=1e-4, weight_decay=WEIGHT_DECAY)
 
 
 def set_rate(run: Run, stage: Stage, settings: FitSettings) -> None:
     """Set the learning rates: 100 steps of warm-up, then half a cosine to nothing."""
     rate = stage.rate * min(1.0, (run.step + 1) / 100)
     rate *= 0.5 + 0.5 * math.cos(math.pi * run.step / settings.steps)
-    for group, factor in zip(
-        run.optimiser.param_groups, (1.0, HEAD_RATE_FACTOR), strict=True
-    ):
-        group["lr"] = rate * factor
-        group["weight_decay"] = settings.weight_decay
+    backbone, head = run.optimiser.param_groups
+    backbone["lr"], head["lr"] = rate, rate * HEAD_RATE_FACTOR
 
 
 def freeze(network: TileNetwork, count: int) -> None:
@@ -452,9 +445,9 @@ def set_difficulty(
 
 
 @torch.no_grad()
-def update_mean(run: Run, decay: float) -> None:
+def update_mean(run: Run) -> None:
     """Move the running mean towards the weights; faster at the start."""
-    decay = min(decay, (1 + run.step) / (10 + run.step))
+    decay = min(MEAN_DECAY, (1 + run.step) / (10 + run.step))
     for mean, now in zip(run.mean.parameters(), run.network.parameters(), strict=True):
         mean.lerp_(now, 1 - decay)
 

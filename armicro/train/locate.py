@@ -33,6 +33,8 @@ from armicro.train.sample import LR_UM_PER_PX, BalancedSampler, TilePlan, draw_b
 STRIDE_PX = 32
 SIGMA_PX = 16.0
 """7.8 µm: about a nucleus."""
+LESION_WEIGHT = 4.0
+"""Of lesion cells in the loss: they are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,6 @@ class LocationSettings:
     epochs: int = 12
     batch: int = 32
     rate: float = 1e-3
-    lesion_weight: float = 4.0
-    """Weight of lesion cells in the loss: they are few."""
     seed: int = 20213
 
 
@@ -82,17 +82,11 @@ def collect_maps(
     """Return features (n, 2048, h, w) half precision and targets (n, h, w)."""
     network.eval()
     shift_um = settings.tile_px * LR_UM_PER_PX / 3
-    plan = TilePlan(
-        settings.tile_px,
-        LR_UM_PER_PX,
-        shift_um,
-        by_cell=not settings.mosaic,
-        mosaic=settings.mosaic,
-    )
+    mosaic, side = settings.mosaic, settings.tile_px
+    plan = TilePlan(side, LR_UM_PER_PX, shift_um, by_cell=not mosaic, mosaic=mosaic)
     maps, targets = [], []
-    for start in tqdm(
-        range(0, settings.tiles, 8), desc="location maps", mininterval=10
-    ):
+    starts = range(0, settings.tiles, 8)
+    for start in tqdm(starts, desc="location maps", mininterval=10):
         rng = np.random.default_rng((settings.seed, start))
         batch = draw_batch(sampler, plan, 8, rng)
         tiles = torch.from_numpy(batch.tiles)
@@ -118,7 +112,7 @@ def fit_location(
     for _ in tqdm(range(settings.epochs), desc="location branch", mininterval=10):
         losses = []
         for part in torch.split(torch.randperm(len(maps)), settings.batch):
-            loss = location_loss(branch(maps[part].float()), targets[part], settings)
+            loss = location_loss(branch(maps[part].float()), targets[part])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -129,14 +123,11 @@ def fit_location(
     return history
 
 
-def location_loss(
-    logits: Tensor, targets: Tensor, settings: LocationSettings
-) -> Tensor:
+def location_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the cross-entropy of (n, 2, h, w) logits with soft targets (n, h, w)."""
-    difference = logits[:, 1] - logits[:, 0]
-    weight = 1 + targets * (settings.lesion_weight - 1)
+    weight = 1 + targets * (LESION_WEIGHT - 1)
     return functional.binary_cross_entropy_with_logits(
-        difference, targets, weight=weight
+        logits[:, 1] - logits[:, 0], targets, weight=weight
     )
 
 
@@ -174,18 +165,23 @@ class FieldTile:
         return len(self.lesions_px) > 0
 
 
+def shrunk(field: AnnotatedField) -> tuple[Pixels, float, tuple[int, int, int]]:
+    """Return a field at LR's scale, by how much it shrank, and its glass."""
+    zoom = field.um_per_px / LR_UM_PER_PX
+    area = cv2.INTER_AREA
+    small = cv2.resize(field.pixels, None, fx=zoom, fy=zoom, interpolation=area)
+    ground = find_cells(field.pixels, field.um_per_px).background
+    return np.asarray(small, np.uint8), zoom, ground
+
+
 def cut_field_tiles(
     fields: Sequence[AnnotatedField], *, per_field: int
 ) -> list[FieldTile]:
     """Return tiles at the corners of each field, those with a lesion at the rim out."""
     tiles = []
     for field in fields:
-        zoom = field.um_per_px / LR_UM_PER_PX
-        small = cv2.resize(
-            field.pixels, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
-        )
-        ground = find_cells(field.pixels, field.um_per_px).background
-        image = pad(np.asarray(small, np.uint8), (TILE_PX, TILE_PX), ground)
+        small, zoom, ground = shrunk(field)
+        image = pad(small, (TILE_PX, TILE_PX), ground)
         bottom, right = image.shape[0] - TILE_PX, image.shape[1] - TILE_PX
         corners = [(0, 0), (bottom, right), (0, right), (bottom, 0)][:per_field]
         lesions = field.points_px[field.lesion] * zoom
@@ -195,10 +191,8 @@ def cut_field_tiles(
             deep = ((places >= 16) & (places < TILE_PX - 16)).all(axis=1)
             if inside.any() and not deep.any():
                 continue
-            pixels = np.ascontiguousarray(
-                image[top : top + TILE_PX, left : left + TILE_PX]
-            )
-            tiles.append(FieldTile(pixels, places[deep]))
+            pixels = image[top : top + TILE_PX, left : left + TILE_PX]
+            tiles.append(FieldTile(np.ascontiguousarray(pixels), places[deep]))
     return tiles
 
 
@@ -232,9 +226,9 @@ def set_gate(network: LowResolution, tiles: Sequence[FieldTile]) -> dict[str, fl
     return {
         "peak_threshold": threshold,
         "lr_tile_sensitivity": float(passed[wanted].mean()),
-        "lr_tile_specificity": float((~passed[~wanted]).mean())
-        if not wanted.all()
-        else float("nan"),
+        "lr_tile_specificity": (
+            float("nan") if wanted.all() else float((~passed[~wanted]).mean())
+        ),
         "lr_peak_recall": recall,
         "lr_peaks_per_tile": peaks,
     }
@@ -286,21 +280,16 @@ def gate_differences(
     """Return how far each window of the fields lies from its own tile."""
     gaps: list[float] = []
     for field in tqdm(fields, desc="whole fields", mininterval=10):
-        zoom = field.um_per_px / LR_UM_PER_PX
-        small = cv2.resize(
-            field.pixels, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA
-        )
+        small, _, ground = shrunk(field)
         height, width = (
             whole_size(n, tile_px=TILE_PX, stride_px=_TILE_STRIDE_PX)
             for n in small.shape[:2]
         )
-        ground = find_cells(field.pixels, field.um_per_px).background
-        image = pad(np.asarray(small, np.uint8), (height, width), ground)
+        image = pad(small, (height, width), ground)
         whole = gate(image[None])[0]
         for row, column in np.ndindex(*whole.shape):
             y, x = row * _TILE_STRIDE_PX, column * _TILE_STRIDE_PX
             tile = np.ascontiguousarray(image[y : y + TILE_PX, x : x + TILE_PX])
-            gaps.append(
-                abs(float(gate(tile[None])[0, 0, 0]) - float(whole[row, column]))
-            )
+            alone = float(gate(tile[None])[0, 0, 0])
+            gaps.append(abs(alone - float(whole[row, column])))
     return np.array(gaps)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import tomli_w
 from numpy.typing import NDArray
 
 from armicro.engine.manifest import sha256_of
@@ -18,6 +19,7 @@ from armicro.train.checkpoint import Checkpoint
 from armicro.train.data import Dataset
 from armicro.train.locate import LocationSettings
 from armicro.train.recipe import FOVEA_PX, SEEDS
+from armicro.train.sample import list_samples
 
 MOST_BYTES = 60_000_000
 """Each file stays in the repository's history for ever."""
@@ -77,33 +79,17 @@ def write_manifest(
     write_whole(folder / "manifest.toml", text.encode())
 
 
-def to_toml(table: Mapping[str, Any], path: str = "") -> str:
-    r"""Return TOML of nested tables of numbers, strings, booleans and flat lists.
-
-    >>> to_toml({"a": 1, "b": {"c.d": [0.5, True]}})
-    'a = 1\n\n[b]\n"c.d" = [0.5, true]\n'
-    """
-    plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
-    nested = {k: v for k, v in table.items() if isinstance(v, Mapping)}
-    lines = [f"{toml_key(key)} = {json_of(value)}\n" for key, value in plain.items()]
-    for key, value in nested.items():
-        inner = f"{path}.{toml_key(key)}" if path else toml_key(key)
-        lines.append(f"\n[{inner}]\n{to_toml(value, inner)}")
-    return "".join(lines)
+def to_toml(tables: Mapping[str, Any]) -> str:
+    """Return tables as TOML, figures in six decimals."""
+    return tomli_w.dumps(_rounded(tables))
 
 
-def toml_key(key: str) -> str:
-    """Return a key, quoted where TOML wants it."""
-    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
-
-
-def json_of(value: Any) -> str:
-    """Return a value as TOML; strings, numbers and lists are written as in JSON."""
-    if isinstance(value, float | np.floating):
-        return repr(round(float(value), 6))
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return f"[{', '.join(json_of(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False)
+        return [_rounded(inner) for inner in value]
+    return round(float(value), 6) if isinstance(value, float | np.floating) else value
 
 
 def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
@@ -115,12 +101,11 @@ def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> No
     path = folder / "manifest.toml"
     table = tomllib.loads(path.read_text("utf-8"))
     for name, figures in metrics.items():
-        kept = {
+        table["metrics"][name] = {
             key: value
             for key, value in figures.items()
             if isinstance(value, int | float) or key == "command"
         }
-        table["metrics"][name] = kept
     write_whole(path, to_toml(table).encode())
 
 
@@ -205,13 +190,8 @@ def describe(
 def count_cells(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Return how many lesions and normals each source has in each split."""
     sources: dict[str, dict[str, int]] = {}
-    for field in dataset.fields:
-        table = sources.setdefault(field.source, {})
-        for lesion in field.lesion.tolist():
-            key = f"{field.split}_{'lesions' if lesion else 'normals'}"
-            table[key] = table.get(key, 0) + 1
-    for crop in dataset.crops:
-        table = sources.setdefault(crop.source, {})
-        key = f"{crop.split}_{'lesions' if crop.lesion else 'normals'}"
+    for one in list_samples(dataset, areas=False):
+        table = sources.setdefault(one.source, {})
+        key = f"{one.picture.split}_{'lesions' if one.lesion else 'normals'}"
         table[key] = table.get(key, 0) + 1
     return sources

@@ -55,12 +55,9 @@ class Normalise(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer(
-            "mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False
-        )
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            levels = torch.tensor(values).view(1, 3, 1, 1)
+            self.register_buffer(name, levels, persistent=False)
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Return (n, 3, h, w) float32 of tiles (n, h, w, 3) uint8."""
@@ -80,16 +77,16 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, width * 4, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(width * 4)
-        self.downsample = shortcut(channels, width * 4, stride) if expand else None
+        self.downsample = (
+            shortcut(channels, width * 4, stride) if expand else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map."""
         y = functional.relu(self.bn1(self.conv1(x)))
         y = functional.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return functional.relu(
-            y + (x if self.downsample is None else self.downsample(x))
-        )
+        return functional.relu(y + self.downsample(x))
 
 
 class Basic(nn.Module):
@@ -102,15 +99,13 @@ class Basic(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         needed = expand and (stride > 1 or channels != width)
-        self.downsample = shortcut(channels, width, stride) if needed else None
+        self.downsample = shortcut(channels, width, stride) if needed else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map."""
         y = functional.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return functional.relu(
-            y + (x if self.downsample is None else self.downsample(x))
-        )
+        return functional.relu(y + self.downsample(x))
 
 
 def shortcut(channels: int, out: int, stride: int) -> nn.Sequential:

@@ -80,15 +80,10 @@ VAL_CELLS_PER_SOURCE = 160
 """Cells a source in the checks during training; the figures of the card use all."""
 
 
-def training_sampler(
-    dataset: Dataset, found: Sequence[Sample] = (), *, area_share: float = 0.25
-) -> BalancedSampler:
+def training_sampler(dataset: Dataset, found: Sequence[Sample] = ()) -> BalancedSampler:
     """Return the balanced sampler over the training split and what was found there."""
-    return BalancedSampler(
-        [*list_samples(dataset.split("train")), *found],
-        source_weights=SOURCE_WEIGHTS,
-        area_share=area_share,
-    )
+    samples = [*list_samples(dataset.split("train")), *found]
+    return BalancedSampler(samples, source_weights=SOURCE_WEIGHTS)
 
 
 def validation_samples(dataset: Dataset) -> list[Sample]:

@@ -7,7 +7,7 @@ draw follows from (seed, step), so a resumed run sees the very tiles that an unb
 one sees.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from armicro.errors import SourceError
 from armicro.field import Pixels
+from armicro.table import NORMAL_CLASS
 from armicro.train.augment import augment, pad_ground, turn_matrix, warp
 from armicro.train.data import AnnotatedField, Crop, Dataset
 
@@ -25,6 +26,8 @@ LR_UM_PER_PX = 0.486
 
 AREA_CATEGORY = "area"
 """A place far from every lesion: mucus, blood, folds, cells without a label."""
+AREA_SHARE = 0.25
+"""Of such places among a source's normal samples."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +54,6 @@ class TilePlan:
     augmented: bool = True
     """Turn, scale and colour the tile."""
     coloured: bool = True
-    stain: bool = True
-    fade: bool = True
     by_cell: bool = True
     """The tile's label is its sample's; else a lesion anywhere in it counts."""
     mosaic: float = 0.0
@@ -64,13 +65,11 @@ def list_samples(dataset: Dataset, *, areas: bool = True) -> tuple[Sample, ...]:
     samples = []
     for field in dataset.fields:
         for point, name in zip(field.points_px, field.classes, strict=True):
-            place = (float(point[0]), float(point[1]))
-            lesion = name != "NILM"
+            place, lesion = (float(point[0]), float(point[1])), name != NORMAL_CLASS
             samples.append(Sample(field.source, name, lesion, field.name, field, place))
         if areas:
-            samples.append(
-                Sample(field.source, AREA_CATEGORY, False, field.name, field)
-            )
+            area = Sample(field.source, AREA_CATEGORY, False, field.name, field)
+            samples.append(area)
     samples += [
         Sample(crop.source, crop.category, crop.lesion, crop.group, crop)
         for crop in dataset.crops
@@ -94,19 +93,12 @@ class BalancedSampler:
     """Draws samples: half lesions, then by source, then by category."""
 
     def __init__(
-        self,
-        samples: Sequence[Sample],
-        *,
-        source_weights: Mapping[str, float],
-        area_share: float = 0.25,
-        balanced: bool = True,
+        self, samples: Sequence[Sample], *, source_weights: Mapping[str, float]
     ) -> None:
         self.samples = tuple(samples)
         self.difficulty: NDArray[np.float64] = np.ones(len(samples))
         """Relative weight of each sample inside its category; set by mining."""
         self._source_weights = dict(source_weights)
-        self._area_share = area_share
-        self._balanced = balanced
 
     @cached_property
     def _tables(self) -> dict[bool, list[tuple[float, NDArray[np.int64]]]]:
@@ -117,26 +109,20 @@ class BalancedSampler:
             strata.setdefault(key, []).append(index)
         tables: dict[bool, list[tuple[float, NDArray[np.int64]]]] = {}
         for key, members in strata.items():
-            weight = self._stratum_weight(key, list(strata), len(members))
+            weight = self._stratum_weight(key, strata)
             tables.setdefault(key[0], []).append((weight, np.array(members)))
         return tables
 
     def _stratum_weight(
-        self, key: tuple[bool, str, str], keys: list[tuple[bool, str, str]], size: int
+        self, key: tuple[bool, str, str], keys: Collection[tuple[bool, str, str]]
     ) -> float:
         lesion, source, category = key
-        if not self._balanced:
-            return float(size)
         weight = self._source_weights.get(source, 0.1)
-        siblings = [
-            other[2]
-            for other in keys
-            if other[:2] == (lesion, source) and other[2] != AREA_CATEGORY
-        ]
         if category == AREA_CATEGORY:
-            return weight * self._area_share
+            return weight * AREA_SHARE
         has_area = (lesion, source, AREA_CATEGORY) in keys
-        return weight * (1 - self._area_share * has_area) / len(siblings)
+        siblings = sum(other[:2] == (lesion, source) for other in keys) - has_area
+        return weight * (1 - AREA_SHARE * has_area) / siblings
 
     def draw(
         self,
@@ -190,20 +176,13 @@ def cut_tile_with_lesions(
     else:
         tile, lesions = _cut_crop(sample.picture, plan, rng)
     coloured = plan.augmented and plan.coloured
-    return (colour_tile(tile, plan, rng) if coloured else tile), lesions
-
-
-def colour_tile(tile: Pixels, plan: TilePlan, rng: Generator) -> Pixels:
-    """Return a tile in another laboratory's colours, as far as the plan goes."""
-    return augment(tile, rng, stain=plan.stain, fade=plan.fade)
+    return (augment(tile, rng) if coloured else tile), lesions
 
 
 def _cut_field(
     sample: Sample, field: AnnotatedField, plan: TilePlan, rng: Generator
 ) -> tuple[Pixels, NDArray[np.float64]]:
-    point = sample.point_px
-    if point is None:
-        point = find_lesion_free(field, plan, rng)
+    point = sample.point_px or find_lesion_free(field, plan, rng)
     zoom = field.um_per_px / plan.um_per_px
     border = int(rng.choice([cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE]))
     if not plan.by_cell:  # A mirrored lesion would be one without a label.
@@ -367,7 +346,6 @@ def cut_mosaic(
         pixels, lesions = cut_tile_with_lesions(sampler.samples[number], part, rng)
         tile[y : y + side, x : x + side] = pixels
         places.append(lesions[within(lesions, side, 0.0)] + (x, y))
-    coloured = plan.augmented and plan.coloured
-    if coloured:
-        tile = colour_tile(tile, plan, rng)
+    if plan.augmented and plan.coloured:
+        tile = augment(tile, rng)
     return tile, np.concatenate(places)

@@ -37,9 +37,7 @@ def test_int8_of_the_draw_that_lies_nearest_is_shipped(
     fp32, gaps = onnx.ModelProto(producer_name="fp32"), iter((0.3, 0.1, 0.2))
     drawn: list[float] = []
 
-    def quantise(
-        model: onnx.ModelProto, tiles: Sequence[Pixels], *, weights_7_bit: bool
-    ) -> onnx.ModelProto:
+    def quantise(model: onnx.ModelProto, tiles: Sequence[Pixels]) -> onnx.ModelProto:
         drawn.append(float(np.mean(tiles)))
         return onnx.ModelProto(producer_name=f"int8 of draw {len(drawn)}")
 

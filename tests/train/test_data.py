@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.random import Generator
 
 from armicro import table
 from armicro.errors import SourceError
-from armicro.train import augment as augmentation
-from armicro.train.augment import Unit, augment
+from armicro.train.augment import augment
 from armicro.train.data import read_dataset
 from armicro.train.sample import (
     AREA_CATEGORY,
@@ -193,18 +191,3 @@ def test_augmentation_keeps_shape_and_type() -> None:
         changed = augment(tile, rng)
         assert changed.shape == tile.shape
         assert changed.dtype == np.uint8
-
-
-def test_without_its_switches_augmentation_mixes_no_dyes_and_takes_no_colour(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(image: Unit, rng: Generator) -> Unit:
-        raise AssertionError
-
-    for name in ("STAIN", "FADE"):
-        monkeypatch.setattr(augmentation, name, ((1.0, fail),))
-    tile = np.full((16, 16, 3), 128, np.uint8)
-    augment(tile, np.random.default_rng(0), stain=False, fade=False)
-    for switches in ({"stain": False}, {"fade": False}):
-        with pytest.raises(AssertionError):
-            augment(tile, np.random.default_rng(0), **switches)
