@@ -1,13 +1,14 @@
 """``armicro demo``: draw a small slide with known truth and read it."""
 
 import argparse
-import math
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from armicro.command.replay import choose_display, choose_rig, show
+from armicro.console import add_json
 from armicro.phantom import PhantomSpec, size_px, write_phantom
 from armicro.processes.job import Job, make_folder, set_aside
 from armicro.processes.life import set_up_logging
@@ -32,14 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
     parser.add_argument("--headless", action="store_true", help="open no window")
     parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
-    parser.add_argument(
-        "--megapixels",
-        type=float,
-        default=MEGAPIXELS,
-        help="size (default %(default)s)",
-    )
+    size = "size (default %(default)s)"
+    parser.add_argument("--megapixels", type=float, default=MEGAPIXELS, help=size)
     parser.add_argument("--seed", type=int, default=SEED, help="another slide")
-    parser.add_argument("--json", action="store_true", help="print slide.json")
+    add_json(parser, "print slide.json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             unit=" px", unit_scale=True, desc="drawing", disable=args.json
         ) as bar:
             truth = write_phantom(slide, spec, progress=bar.update)
+        display = choose_display(headless=args.headless)
         job = Job(
             session="",
             mode="replay",
@@ -62,20 +60,12 @@ def run(args: argparse.Namespace) -> int:
             out=str(folder),
             slide=str(slide),
             # Without a screen the same window is painted for its picture alone.
-            display=(
-                "window"
-                if choose_display(headless=args.headless) == "window"
-                else "offscreen"
-            ),
+            display="offscreen" if display == "none" else display,
         )
         session, ended = run_job(job, quiet=args.json)
     show(session, folder, as_json=args.json)
     if not args.json:
-        lesions = [
-            (float(x), float(y))
-            for x, y, lesion in zip(truth.x_um, truth.y_um, truth.lesion, strict=True)
-            if lesion
-        ]
+        lesions = np.column_stack([truth.x_um, truth.y_um])[truth.lesion].tolist()
         found = sum(_is_found(session, *lesion) for lesion in lesions)
         tqdm.write(
             f"{found} of {len(lesions)} drawn lesions lie inside a finding; a drawn "
@@ -86,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_found(session: Session, x_um: float, y_um: float) -> bool:
     return any(
-        math.fabs(f.x_um - x_um) <= f.width_um / 2
-        and math.fabs(f.y_um - y_um) <= f.height_um / 2
+        abs(f.x_um - x_um) <= f.width_um / 2
+        and abs(f.y_um - y_um) <= f.height_um / 2
         and f.hr_probability >= SUSPICIOUS
         for f in session.findings
     )

@@ -6,11 +6,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import msgspec
-
 from armicro import __version__
-from armicro.doctor.check import Check, format_checks, format_summary
-from armicro.doctor.examine import examine, is_usable
+from armicro.console import add_json, show
+from armicro.doctor.check import format_checks, format_summary
+from armicro.doctor.examine import examine
 
 WIDEST = 110
 
@@ -42,29 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="also look at this rig and its certificate",
     )
-    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    add_json(parser, "print the checks as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Examine the machine; 1 when armicro cannot work on it."""
-    checks = examine(_existing(args.out), quick=args.quick, rigs=args.rig)
-    sys.stdout.write(_json(checks) if args.json else _text(checks))
-    return 0 if is_usable(checks) else 1
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there already."""
-    folder = folder.resolve()
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
-
-
-def _json(checks: list[Check]) -> str:
-    answer = {"usable": is_usable(checks), "version": __version__, "checks": checks}
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
-
-
-def _text(checks: list[Check]) -> str:
+    out = args.out.resolve()
+    folder = next(path for path in (out, *out.parents) if path.is_dir())
+    checks = examine(folder, quick=args.quick, rigs=args.rig)
+    usable = not any(check.state == "broken" for check in checks)
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     table = format_checks(checks, width=width, colour=colour)
-    return f"{table}\n\n{format_summary(checks)}\n"
+    answer = {"usable": usable, "version": __version__, "checks": checks}
+    show(answer, f"{table}\n\n{format_summary(checks)}", as_json=args.json)
+    return 0 if usable else 1

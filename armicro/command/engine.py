@@ -1,7 +1,6 @@
 """``armicro engine``: which network sets there are, if they are right, how fast."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 
 from armicro.command.engine_bench import bench_set
 from armicro.command.engine_check import check_set
+from armicro.console import add_json, add_kind, json_text, show
 from armicro.engine import tensorrt
-from armicro.engine.manifest import Manifest, read_manifest, verify
+from armicro.engine.manifest import read_manifest, verify
 from armicro.engine.registry import DEFAULT_SET, find_set, list_sets, read_set
 from armicro.errors import EngineError
 
@@ -43,14 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bench": "time each network, side by side",
     }
     for action, summary in summaries.items():
-        sub = actions.add_parser(
-            action,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=EXAMPLES[action],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.add_argument("--json", action="store_true", help="print the result as JSON")
+        sub = add_kind(actions, action, summary, epilog=EXAMPLES[action])
+        add_json(sub)
         if action != "list":
             _add_set(sub, several=action != "build")
         if action == "build":
@@ -59,9 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("--runs", type=_count, default=10, metavar="N")
             sub.add_argument("--batch", type=_count, nargs="+", default=[1, 8])
             sub.add_argument("--threads", type=int, default=0, help="0: all cores")
-            sub.add_argument(
-                "--networks", nargs="+", choices=("lr", "hr", "rnn"), default=None
-            )
+            three = ("lr", "hr", "rnn")
+            sub.add_argument("--networks", nargs="+", choices=three, default=three)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,18 +76,18 @@ def _add_set(parser: argparse.ArgumentParser, *, several: bool) -> None:
 def _list(args: argparse.Namespace) -> int:
     rows = [_describe(path) for path in list_sets()]
     gpu = tensorrt.missing() or "ready"
-    if args.json:
-        _print_json({"sets": rows, "tensorrt": gpu, "tensorrt_note": tensorrt.NOTE})
-        return 0
+    lines = []
     for row in rows:
-        _write(f"{row['name']} {row['version']}  {row['megabytes']:.1f} MB")
-        _write(f"  {row['folder']}")
-        _write(f"  files: {row['state']}")
-        for key, value in row["metrics"].items():
-            _write(f"  {key}: {value}")
-    if not rows:
-        _write("no network set found; train one with `armicro train all`")
-    _write(f"TensorRT: {gpu} ({tensorrt.NOTE})")
+        lines += [
+            f"{row['name']} {row['version']}  {row['megabytes']:.1f} MB",
+            f"  {row['folder']}",
+            f"  files: {row['state']}",
+            *(f"  {key}: {value}" for key, value in row["metrics"].items()),
+        ]
+    lines = lines or ["no network set found; train one with `armicro train all`"]
+    lines.append(f"TensorRT: {gpu} ({tensorrt.NOTE})")
+    answer = {"sets": rows, "tensorrt": gpu, "tensorrt_note": tensorrt.NOTE}
+    show(answer, "\n".join(lines), as_json=args.json)
     return 0
 
 
@@ -111,27 +104,23 @@ def _describe(folder: Path) -> dict[str, Any]:
     }
     try:
         manifest = read_manifest(folder)
-        row |= {"version": manifest.version, "metrics": _metrics(manifest)}
+        row |= {"version": manifest.version, "metrics": _flat(manifest.metrics)}
         verify(folder, manifest)
     except EngineError as error:
         return row | {"state": str(error)}
     return row | {"state": "as the manifest says", "valid": True}
 
 
-def _metrics(manifest: Manifest) -> dict[str, Any]:
-    """Free table as flat rows: "crops.auc": 0.97."""
-    flat: dict[str, Any] = {}
-
-    def walk(table: Mapping[str, Any], path: str) -> None:
-        for key, value in table.items():
-            name = f"{path}.{key}" if path else key
-            if isinstance(value, dict):
-                walk(value, name)
-            else:
-                flat[name] = value
-
-    walk(manifest.metrics, "")
-    return flat
+def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested figures as rows: "crops.auc": 0.97."""
+    rows: dict[str, Any] = {}
+    for key, value in table.items():
+        rows |= (
+            _flat(value, f"{path}{key}.")
+            if isinstance(value, dict)
+            else {f"{path}{key}": value}
+        )
+    return rows
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -140,11 +129,8 @@ def _check(args: argparse.Namespace) -> int:
         for backend in args.backend
         for precision in args.precision
     ]
-    if args.json:
-        _print_json({"checks": [result.as_dict() for result in results]})
-    else:
-        for result in results:
-            _write(result.as_text())
+    answer = {"checks": [result.as_dict() for result in results]}
+    show(answer, "\n".join(map(str, results)), as_json=args.json)
     return 0 if all(result.holds for result in results) else EngineError.exit_status
 
 
@@ -153,25 +139,31 @@ def _build(args: argparse.Namespace) -> int:
     reason = tensorrt.missing()
     if reason:
         if args.json:
-            _print_json({"built": [], "missing": reason})
+            sys.stdout.write(json_text({"built": [], "missing": reason}))
         sys.stderr.write(
             f"armicro engine build: {reason}; without a GPU the set runs on OpenVINO, "
             "which needs no build\n"
         )
         return 1
+
+    def progress(text: str) -> None:
+        if not args.json:
+            sys.stderr.write(f"{text}\n")
+
     opening = read_set(args.set, precision=args.precision)
-    built = tensorrt.build_set(opening, force=args.force, progress=_progress(args))
-    if args.json:
-        _print_json({"built": [plan.as_dict() for plan in built]})
-    else:
-        for plan in built:
-            _write(plan.as_text())
-        _write("now run: armicro engine check --backend tensorrt")
+    built = tensorrt.build_set(opening, force=args.force, progress=progress)
+    lines = [
+        f"{plan.network}: {'built' if plan.fresh else 'was built before'}, "
+        f"{plan.megabytes:.1f} MB, {plan.path}"
+        for plan in built
+    ]
+    lines.append("now run: armicro engine check --backend tensorrt")
+    show({"built": built}, "\n".join(lines), as_json=args.json)
     return 0
 
 
 def _bench(args: argparse.Namespace) -> int:
-    if len(args.backend) == 1 and args.backend[0] == "auto":
+    if args.backend == ["auto"]:
         args.backend = ["openvino"] + ([] if tensorrt.missing() else ["tensorrt"])
     result = bench_set(
         args.set,
@@ -179,21 +171,10 @@ def _bench(args: argparse.Namespace) -> int:
         batches=args.batch,
         runs=args.runs,
         threads=args.threads,
-        networks=args.networks or ("lr", "hr", "rnn"),
+        networks=args.networks,
     )
-    if args.json:
-        _print_json(result.as_dict())
-    else:
-        _write(result.as_text())
+    show(result, str(result), as_json=args.json)
     return 0 if result.rows else 1
-
-
-def _progress(args: argparse.Namespace) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        if not args.json:
-            sys.stderr.write(f"{text}\n")
-
-    return say
 
 
 def _count(text: str) -> int:
@@ -201,14 +182,6 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
     return value
-
-
-def _print_json(value: object) -> None:
-    _write(json.dumps(value, indent=2, default=str))
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
 
 
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {

@@ -8,9 +8,8 @@ import platform
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -49,11 +48,7 @@ class Bench:
     rows: tuple[BenchRow, ...]
     refused: dict[str, str]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    def as_text(self) -> str:
+    def __str__(self) -> str:
         """Table for people: a line a network and batch, a column a way."""
         ways = list(dict.fromkeys((row.backend, row.precision) for row in self.rows))
         cells = {

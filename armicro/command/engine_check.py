@@ -56,7 +56,7 @@ class Check:
         rows = [asdict(row) | {"holds": row.holds} for row in self.rows]
         return asdict(self) | {"rows": rows, "holds": self.holds}
 
-    def as_text(self) -> str:
+    def __str__(self) -> str:
         """Table for people."""
         lines = [
             f"{self.name} on {self.backend}, {self.precision}",

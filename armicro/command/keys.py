@@ -1,10 +1,9 @@
 """``armicro keys``: make the keys that two machines need to trust each other."""
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
+from armicro.console import add_json, show
 from armicro.wire.keys import SERVER, make_keys
 from armicro.wire.link import new_key_pair
 
@@ -24,21 +23,16 @@ To shut a client out, delete its NAME.public where the server is, and restart.\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.epilog = EXAMPLE
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder for the keys")
-    parser.add_argument(
-        "--client", metavar="NAME", help="only add a client of that name"
-    )
-    parser.add_argument("--json", action="store_true", help="print the paths as JSON")
+    named = "only add a client of that name"
+    parser.add_argument("--client", metavar="NAME", help=named)
+    add_json(parser, "print the paths as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the keys and say what to do with them."""
     names = (args.client,) if args.client else (SERVER, "client")
     written = make_keys(args.folder, names, new_key_pair)
-    if args.json:
-        text = json.dumps([str(path) for path in written])
-    else:
-        text = "\n".join([*(f"wrote {path}" for path in written), ADVICE])
-    sys.stdout.write(f"{text}\n")
+    words = "\n".join([*(f"wrote {path}" for path in written), ADVICE])
+    show(written, words, as_json=args.json)
     return 0

@@ -5,15 +5,14 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 from tqdm import tqdm
 
-from armicro.command.replay import choose_display, show
+from armicro.command.replay import choose_display, choose_rig, show
+from armicro.console import add_json
 from armicro.errors import RigError
 from armicro.processes.job import Job, folder_name
 from armicro.processes.life import set_up_logging
 from armicro.processes.session import run_job
-from armicro.rig import read_rig
 from armicro.session.record import Session
 from armicro.verdict import PICTURES_APART
 from armicro.wire.address import check_wire
@@ -56,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=_seconds, help="end by itself after that long"
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print slide.json at the end"
-    )
+    add_json(parser, "print slide.json at the end")
 
 
 def _seconds(text: str) -> float:
@@ -85,15 +82,12 @@ def run(args: argparse.Namespace) -> int:
         1 when a picture of a file could not be read.
     """
     set_up_logging("live")
-    rig = read_rig(args.rig)
+    rig = choose_rig(args.rig, engines=args.engines)
     if rig.camera.driver == "slide":
         raise RigError(
             f'rig {args.rig}: driver "slide" is no camera; expected basler, '
             "micromanager, simulated, video or recording, or use `armicro replay SLIDE`"
         )
-    if args.engines:
-        network = msgspec.structs.replace(rig.network, set=args.engines)
-        rig = msgspec.structs.replace(rig, network=network)
     if args.part != "all" and not (rig.wire.capture and rig.wire.infer):
         raise RigError(
             f"rig {args.rig}: --part {args.part} needs capture and infer under [wire], "

@@ -1,14 +1,14 @@
 """``armicro phantom``: make a slide whose every cell is known."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from armicro.console import add_json, show
 from armicro.errors import SourceError
 from armicro.phantom import (
     STAINS,
@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     real.add_argument(
         "--group", metavar="NAME", help="take this slide_group (default: by the seed)"
     )
-    parser.add_argument("--json", action="store_true", help="print what was made")
+    add_json(parser, "print what was made")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -115,11 +115,33 @@ def run(args: argparse.Namespace) -> int:
             bar.update(pixels / 1e6)
 
         make = _construct if args.fields else _draw
-        result = make(args, width_px, height_px, advance)
-    if args.json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    else:
-        sys.stdout.write(_in_words(result) + "\n")
+        truth, made = make(args, (width_px, height_px), advance)
+    table, shapes = truth_paths(args.out)
+    answer = {
+        "kind": "constructed" if args.fields else "drawn",
+        "slide": args.out,
+        "truth_csv": table,
+        "truth_geojson": shapes,
+        "width_px": width_px,
+        "height_px": height_px,
+        "um_per_px": UM_PER_PX,
+        "megapixels": round(width_px * height_px / 1e6, 3),
+        "cells": len(truth),
+        "lesions": truth.count(lesion=True),
+        "seed": args.seed,
+        "optics": Optics(args.defocus, args.vignetting),
+    } | made
+    words = (
+        f"{args.out}: {answer['kind']} slide, {width_px} x {height_px} px, "
+        f"{answer['cells']} known cells, {answer['lesions']} of them lesions"
+    )
+    if args.fields:
+        of = made["material"]
+        words += (
+            f"; {of.whole_fields} fields and {of.cutouts} cut-outs of group "
+            f"{of.group}, {of.background_share:.0%} background"
+        )
+    show(answer, words, as_json=args.json)
     return 0
 
 
@@ -148,79 +170,38 @@ def _check_use(args: argparse.Namespace) -> None:
 
 def _draw(
     args: argparse.Namespace,
-    width_px: int,
-    height_px: int,
+    size_wh_px: tuple[int, int],
     advance: Callable[[int], None],
-) -> dict[str, object]:
+) -> tuple[Truth, dict[str, Any]]:
     lesions = args.lesions
     if lesions is None:
-        lesions = min(DEFAULT_LESIONS, lesions_that_fit(width_px, height_px))
+        lesions = min(DEFAULT_LESIONS, lesions_that_fit(*size_wh_px))
     spec = PhantomSpec(
-        width_px=width_px,
-        height_px=height_px,
+        *size_wh_px,
         seed=args.seed,
         lesions=lesions,
         stain=args.stain or "classic",
         optics=Optics(args.defocus, args.vignetting),
     )
-    truth = write_phantom(args.out, spec, progress=advance)
-    made = {"stain": spec.stain, "seed": spec.seed, "optics": asdict(spec.optics)}
-    return _result("drawn", args.out, (width_px, height_px), truth) | made
+    return write_phantom(args.out, spec, progress=advance), {"stain": spec.stain}
 
 
 def _construct(
     args: argparse.Namespace,
-    width_px: int,
-    height_px: int,
+    size_wh_px: tuple[int, int],
     advance: Callable[[int], None],
-) -> dict[str, object]:
-    lesions = DEFAULT_LESIONS if args.lesions is None else args.lesions
+) -> tuple[Truth, dict[str, Any]]:
+    width_px, height_px = size_wh_px
     spec = ConstructedSpec(
         fields_csv=args.fields,
         cells_csv=args.cells,
         width_px=width_px,
         height_px=height_px,
         seed=args.seed,
-        lesions=lesions,
+        lesions=DEFAULT_LESIONS if args.lesions is None else args.lesions,
         split=args.split or "",
         group=args.group or "",
         optics=Optics(args.defocus, args.vignetting),
     )
     truth, account = write_constructed(args.out, spec, progress=advance)
-    made = {"split": spec.split, "seed": spec.seed, "optics": asdict(spec.optics)}
-    result = _result("constructed", args.out, (width_px, height_px), truth)
-    return result | made | {"material": asdict(account)}
-
-
-def _result(
-    kind: str, out: Path, size: tuple[int, int], truth: Truth
-) -> dict[str, object]:
-    table, shapes = truth_paths(out)
-    return {
-        "kind": kind,
-        "slide": str(out),
-        "truth_csv": str(table),
-        "truth_geojson": str(shapes),
-        "width_px": size[0],
-        "height_px": size[1],
-        "um_per_px": UM_PER_PX,
-        "megapixels": round(size[0] * size[1] / 1e6, 3),
-        "cells": len(truth),
-        "lesions": truth.count(lesion=True),
-    }
-
-
-def _in_words(result: dict[str, object]) -> str:
-    words = (
-        f"{result['slide']}: {result['kind']} slide, {result['width_px']} x "
-        f"{result['height_px']} px, {result['cells']} known cells, "
-        f"{result['lesions']} of them lesions"
-    )
-    material = result.get("material")
-    if isinstance(material, dict):
-        words += (
-            f"; {material['whole_fields']} fields and {material['cutouts']} cut-outs "
-            f"of group {material['group']}, "
-            f"{material['background_share']:.0%} background"
-        )
-    return words
+    return truth, {"split": spec.split, "material": account}

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from armicro.answer import add_json, json_text
+from armicro.console import add_json, json_text
 from armicro.errors import ArmicroError, SourceError, one_line
 from armicro.overlay import why_no_screen
 from armicro.processes.job import Display, Job, folder_names, set_aside

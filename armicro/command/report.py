@@ -7,7 +7,7 @@ computed anew: networks and slide are not needed.
 import argparse
 from pathlib import Path
 
-from armicro.answer import add_json, show
+from armicro.console import add_json, show
 from armicro.errors import SourceError
 from armicro.processes.session import write_all
 from armicro.session.output import JOURNAL, summarise

@@ -47,11 +47,6 @@ def examine(
     ]
 
 
-def is_usable(checks: list[Check]) -> bool:
-    """Whether armicro can do its base work here."""
-    return not any(check.state == "broken" for check in checks)
-
-
 def ask(
     key: str, *, command: Sequence[str] | None = None, seconds: float | None = None
 ) -> list[Check]:

@@ -61,18 +61,19 @@ class _Size:
     runs: int = 0
 
 
+def tensor_names(engine: Any) -> list[str]:
+    """Names of all inputs and outputs of an engine."""
+    return [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+
+
 class Lane:
     """A stream with pinned and device buffers, one batch in flight at most."""
 
     def __init__(
         self, trt: Any, engine: Any, cuda: Cuda, *, profile: int, most: int, name: str
     ) -> None:
-        self._trt = trt
-        self._engine = engine
-        self._cuda = cuda
-        self._profile = profile
-        self._most = most
-        self._name = name
+        self._trt, self._engine, self._cuda = trt, engine, cuda
+        self._profile, self._most, self._name = profile, most, name
         self._stream = cuda.stream()
         self._buffers: dict[str, _Buffer] = {}
         self._sizes: dict[int, _Size] = {}
@@ -99,7 +100,7 @@ class Lane:
         """
         self._samples = dict(samples)
         context = self._context(self._most)
-        for name in self._names():
+        for name in tensor_names(self._engine):
             shape = tuple(context.get_tensor_shape(name))
             if any(side < 0 for side in shape):
                 raise self._failed(f"shape of {name} is not known: {shape}")
@@ -148,10 +149,6 @@ class Lane:
             for name, buffer in self._buffers.items()
             if not buffer.is_input
         }
-
-    def _names(self) -> list[str]:
-        count = self._engine.num_io_tensors
-        return [self._engine.get_tensor_name(index) for index in range(count)]
 
     def _context(self, batch: int) -> Any:
         """Return a context that is set to the profile and to a batch of this size."""
@@ -222,10 +219,7 @@ class TensorRtEngine:
         cuda: Cuda,
         profiles: tuple[Profile, ...],
     ) -> None:
-        self._name = name
-        self._trt = trt
-        self._cuda = cuda
-        self._profiles = profiles
+        self._name, self._trt, self._cuda, self._profiles = name, trt, cuda, profiles
         self._lanes: OrderedDict[tuple[int, ...], tuple[Lane, Lane]] = OrderedDict()
         said = Said()
         self._logger = make_logger(trt, said)
@@ -237,7 +231,9 @@ class TensorRtEngine:
                 "run `armicro engine build --force`"
             )
         self._inputs = {
-            tensor: self._spec(tensor) for tensor in self._tensors(inputs=True)
+            name: self._spec(name)
+            for name in tensor_names(self._engine)
+            if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         }
 
     @property
@@ -299,16 +295,10 @@ class TensorRtEngine:
         if key not in self._lanes:
             if len(self._lanes) >= _SHAPES_KEPT:
                 self._drop_lanes()
+            parts = self._trt, self._engine, self._cuda
             most = self._profiles[profile].most[0]
             one, other = (
-                Lane(
-                    self._trt,
-                    self._engine,
-                    self._cuda,
-                    profile=profile,
-                    most=most,
-                    name=self._name,
-                )
+                Lane(*parts, profile=profile, most=most, name=self._name)
                 for _ in range(2)
             )
             one.prepare(samples)
@@ -329,12 +319,6 @@ class TensorRtEngine:
                         continue
         self._lanes.clear()
         self._cuda.free()
-
-    def _tensors(self, *, inputs: bool) -> list[str]:
-        engine = self._engine
-        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-        wanted = self._trt.TensorIOMode.INPUT
-        return [n for n in names if (engine.get_tensor_mode(n) == wanted) == inputs]
 
     def _spec(self, tensor: str) -> InputSpec:
         dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(tensor)))

@@ -526,3 +526,35 @@ def _difference(reference: Array, said: Array, *, relative: bool) -> float:
     if relative:
         difference /= max(float(np.max(np.abs(reference), initial=0.0)), 1e-12)
     return difference
+
+
+# ---------------------------------------------------------------------------
+# A set whose files are proved.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opening:
+    """A set whose files are proved: what a backend needs to open its networks."""
+
+    folder: Path
+    sha256: str
+    """Digest of the manifest, and through it of every file."""
+    manifest: Manifest
+    contents: Mapping[str, bytes]
+    """The set's files, hashed."""
+    golden: Golden
+    precision: str
+    threads: int
+    latency: bool
+    """Live: leave a core to capture and display."""
+
+    @property
+    def samples(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one sample of each network's input."""
+        lr_px, hr_px = self.manifest.lr.tile_px, self.manifest.hr.tile_px
+        rows, width = self.golden["rnn_features"].shape[1:]
+        return {
+            "lr": (lr_px, lr_px, 3),
+            "hr": (hr_px, hr_px, 3),
+            "rnn": (rows, width),
+        }

@@ -41,10 +41,9 @@ def drop_activation_quantisers(model: Any) -> None:
 
     Who reads the end of a pair's chain shall read its beginning.
     """
-    for operation in model.get_ordered_ops():
-        if operation.get_type_name() == "FakeQuantize":
-            for end in _chain_ends(operation):
-                end.replace(operation.input_value(0))
+    for quantiser in _quantisers(model):
+        for end in _chain_ends(quantiser):
+            end.replace(quantiser.input_value(0))
 
 
 def pool_before_strides(model: Any) -> None:
@@ -54,10 +53,13 @@ def pool_before_strides(model: Any) -> None:
     through the quantiser, and then computes the convolution in float32: a quarter of
     the time of a ResNet50 v1, whose stages begin with two of them.
     """
-    for operation in model.get_ordered_ops():
-        if operation.get_type_name() == "FakeQuantize":
-            for end in _chain_ends(operation):
-                _pool(end)
+    for quantiser in _quantisers(model):
+        for end in _chain_ends(quantiser):
+            _pool(end)
+
+
+def _quantisers(model: Any) -> list[Any]:
+    return [o for o in model.get_ordered_ops() if o.get_type_name() == "FakeQuantize"]
 
 
 def _pool(source: Any) -> None:
@@ -113,6 +115,8 @@ _LANES_MOST = 4
 _LEAST_THREADS = 2
 """Of a lane: a single tile still splits well over two threads, and a batch of any
 size then leaves no core idle for long."""
+Shapes = tuple[tuple[int, ...], ...]
+"""Of one sample of each input."""
 _HINTS = {"native": "f32", "bf16": "bf16", "fp32": "f32"}
 
 
@@ -204,9 +208,7 @@ class OpenVinoEngine:
                 f"{_reason(error)}; export the set again"
             ) from error
         self._inputs = {port.any_name: _spec(port) for port in self._model.inputs}
-        self._compiled: OrderedDict[tuple[tuple[int, ...], ...], _Compiled] = (
-            OrderedDict()
-        )
+        self._compiled: OrderedDict[Shapes, _Compiled] = OrderedDict()
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a batch, a request a sample; see the package for names and shapes.
@@ -229,7 +231,7 @@ class OpenVinoEngine:
         self._compiled.clear()
         self._model = None
 
-    def _at(self, shapes: tuple[tuple[int, ...], ...]) -> "_Compiled":
+    def _at(self, shapes: Shapes) -> "_Compiled":
         if shapes in self._compiled:
             self._compiled.move_to_end(shapes)
             return self._compiled[shapes]
@@ -238,16 +240,12 @@ class OpenVinoEngine:
             self._compiled.popitem(last=False)
         return compiled
 
-    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> "_Compiled":
+    def _compile(self, shapes: Shapes) -> "_Compiled":
         if self._model is None:
             raise EngineError(f"{self._name}: used after it was closed")
         model = self._model.clone()
-        model.reshape(
-            {
-                port: openvino.PartialShape([1, *shape])
-                for port, shape in zip(model.inputs, shapes, strict=True)
-            }
-        )
+        sides = [openvino.PartialShape([1, *shape]) for shape in shapes]
+        model.reshape(dict(zip(model.inputs, sides, strict=True)))
         lanes = self._placement.lanes if self._batched in shapes else 1
         settings = {
             "INFERENCE_PRECISION_HINT": self._hint,

@@ -4,13 +4,12 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from armicro.engine.cuda import Device
-from armicro.engine.manifest import Manifest, sha256_of
+from armicro.engine.manifest import Opening, sha256_of
 from armicro.errors import EngineError
 from armicro.file import beside, create
 
@@ -30,11 +29,9 @@ class Profile:
 
     def takes(self, sample: Shape) -> bool:
         """Whether one sample (no batch axis) lies within it."""
+        sides = zip(self.least[1:], sample, self.most[1:], strict=False)
         return len(sample) + 1 == len(self.most) and all(
-            low <= side <= high
-            for low, side, high in zip(
-                self.least[1:], sample, self.most[1:], strict=True
-            )
+            low <= side <= high for low, side, high in sides
         )
 
 
@@ -149,26 +146,6 @@ _BATCHES = {"lr": (4, 8), "hr": (8, 16), "rnn": (1, 4)}
 """Usual and largest batch of each network."""
 
 
-class Opening(Protocol):
-    """What of ``registry.Opening`` is needed here."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """Numbers of the set."""
-
-    @property
-    def contents(self) -> Mapping[str, bytes]:
-        """Files that were hashed."""
-
-    @property
-    def precision(self) -> str:
-        """One of PRECISIONS."""
-
-    @property
-    def samples(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one sample of each network's input."""
-
-
 @dataclass(slots=True)
 class Said:
     """What TensorRT's logger last complained of, for error messages."""
@@ -186,9 +163,9 @@ def profiles_of(opening: Opening) -> dict[str, tuple[Profile, ...]]:
     """Shapes that each network is built for."""
     profiles: dict[str, tuple[Profile, ...]] = {}
     for network, sample in opening.samples.items():
-        usual, most = _BATCHES[network]
-        tiles = Profile((1, *sample), (usual, *sample), (most, *sample))
-        profiles[network] = (tiles,)
+        profiles[network] = (
+            Profile(*((batch, *sample) for batch in (1, *_BATCHES[network]))),
+        )
     lr = opening.manifest.lr
     stride = round(lr.tile_px * (1 - lr.overlap))
     sides = [lr.tile_px + stride * count for count in (0, 2, _WHOLE_STRIDES)]
@@ -199,20 +176,19 @@ def profiles_of(opening: Opening) -> dict[str, tuple[Profile, ...]]:
 
 def plan_keys(trt: Any, device: Device, opening: Opening) -> dict[str, PlanKey]:
     """Name the plan of each network of a set on this device."""
-    return {network: _key(trt, device, opening, network) for network in opening.samples}
-
-
-def _key(trt: Any, device: Device, opening: Opening, network: str) -> PlanKey:
-    return PlanKey(
-        network=network,
-        onnx_sha256=sha256_of(opening.contents[f"{network}.onnx"]),
-        gpu=device.name,
-        capability=device.capability,
-        driver=device.driver,
-        tensorrt=trt.__version__,
-        precision=opening.precision,
-        profiles=profiles_of(opening)[network],
-    )
+    return {
+        network: PlanKey(
+            network=network,
+            onnx_sha256=sha256_of(opening.contents[f"{network}.onnx"]),
+            gpu=device.name,
+            capability=device.capability,
+            driver=device.driver,
+            tensorrt=trt.__version__,
+            precision=opening.precision,
+            profiles=profiles,
+        )
+        for network, profiles in profiles_of(opening).items()
+    }
 
 
 def build_plan(trt: Any, network: str, onnx: bytes, key: PlanKey) -> bytes:

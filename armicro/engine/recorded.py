@@ -36,8 +36,11 @@ class RecordedEngine:
         Raises:
             EngineError: an input's name is wrong or a sample was never recorded.
         """
-        samples = _samples(self._name, self._input, inputs)
-        found = []
+        if set(inputs) != {self._input}:
+            raise EngineError(
+                f"{self._name}: inputs are {sorted(inputs)}, expected [{self._input!r}]"
+            )
+        samples, found = inputs[self._input], []
         for index, sample in enumerate(samples):
             key = key_of(sample)
             if key not in self._kept:
@@ -92,11 +95,8 @@ def open_recorded(golden: Golden, contents: Mapping[str, bytes]) -> dict[str, En
     Raises:
         EngineError: the recording cannot be read.
     """
-    recording = (
-        read_recording(contents.get(RECORDING_NAME, b""))
-        if (RECORDING_NAME in contents)
-        else {}
-    )
+    recorded = contents.get(RECORDING_NAME)
+    recording = read_recording(recorded) if recorded is not None else {}
     engines: dict[str, Engine] = {}
     for network, (input_name, array) in INPUTS.items():
         outputs = {
@@ -107,11 +107,3 @@ def open_recorded(golden: Golden, contents: Mapping[str, bytes]) -> dict[str, En
         kept = kept_of(golden[array], outputs) | recording.get(network, {})
         engines[network] = RecordedEngine(network, input_name, kept)
     return engines
-
-
-def _samples(network: str, input_name: str, inputs: Mapping[str, Array]) -> Array:
-    if set(inputs) != {input_name}:
-        raise EngineError(
-            f"{network}: inputs are {sorted(inputs)}, expected [{input_name!r}]"
-        )
-    return inputs[input_name]

@@ -19,8 +19,8 @@ from armicro.engine.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
     Agreement,
-    Golden,
     Manifest,
+    Opening,
     agreements,
     manifest_bytes,
     read_golden,
@@ -38,34 +38,6 @@ SEARCH_PATH = "ARMICRO_ENGINES"
 
 Backend = Literal["openvino", "tensorrt", "recorded"]
 _PACKAGE = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Opening:
-    """A set whose files are proved: what a backend needs to open its networks."""
-
-    folder: Path
-    sha256: str
-    """Digest of the manifest, and through it of every file."""
-    manifest: Manifest
-    contents: Mapping[str, bytes]
-    """The set's files, hashed."""
-    golden: Golden
-    precision: str
-    threads: int
-    latency: bool
-    """Live: leave a core to capture and display."""
-
-    @property
-    def samples(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one sample of each network's input."""
-        lr_px, hr_px = self.manifest.lr.tile_px, self.manifest.hr.tile_px
-        rows, width = self.golden["rnn_features"].shape[1:]
-        return {
-            "lr": (lr_px, lr_px, 3),
-            "hr": (hr_px, hr_px, 3),
-            "rnn": (rows, width),
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

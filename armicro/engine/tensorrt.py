@@ -1,7 +1,7 @@
 """TensorRT 10 and 11: the only file that imports it, and the door to the GPU.
 
-An engine is built once (``armicro engine build``, minutes), kept as ``plan`` says and
-never loaded from elsewhere; ``builder`` builds it, ``gpu`` and ``lane`` run it.
+An engine is built once (``armicro engine build``, minutes); ``plan`` builds and keeps
+it, and it is never loaded from elsewhere; ``gpu`` runs it.
 
 Not run on a GPU yet. Its calls were checked against NVIDIA's documentation and samples
 and the names in the TensorRT 11.4 bindings, and run against a stand-in that refuses
@@ -17,9 +17,9 @@ from typing import Any
 
 from armicro.engine.cuda import open_cuda
 from armicro.engine.gpu import TensorRtEngine
+from armicro.engine.manifest import Opening
 from armicro.engine.plan import (
     PRECISIONS,
-    Opening,
     build_plan,
     cache_folder,
     has_plan,
@@ -41,20 +41,6 @@ class Plan:
     megabytes: float
     fresh: bool
     """Built now, not found in the cache."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "network": self.network,
-            "path": str(self.path),
-            "megabytes": self.megabytes,
-            "fresh": self.fresh,
-        }
-
-    def as_text(self) -> str:
-        """Line for people."""
-        state = "built" if self.fresh else "was built before"
-        return f"{self.network}: {state}, {self.megabytes:.1f} MB, {self.path}"
 
 
 def missing() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from armicro.answer import json_text
+from armicro.console import json_text
 from armicro.errors import DiskError
 from armicro.file import csv_text, make_own_folder, write_whole
 from armicro.report import Finding

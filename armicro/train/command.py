@@ -23,7 +23,7 @@ import cv2
 import torch
 
 from armicro import file
-from armicro.answer import json_text
+from armicro.console import json_text
 from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError, SourceError
 from armicro.train.assemble import (

@@ -134,7 +134,6 @@ def calibrate_hr(
 
 
 HALVINGS = 20
-RATE = 6e-4
 SMOOTHING = 0.04
 """Of labels."""
 BOUNDED = {name: name for name in FIGURES} | {"auc_top5": "auc"}
@@ -157,6 +156,7 @@ class SlideSettings:
     steps: int = 60
     """Few: the finds of the training fields are soon known by heart."""
     batch: int = 24
+    rate: float = 6e-4
     seed: int = 20214
 
 
@@ -247,11 +247,13 @@ def fit_rnn(pool: Pool, settings: SlideSettings) -> SlideRnn:
     with torch.no_grad():
         for weight in network.inputs:
             weight.mul_(scale)
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), settings.rate, weight_decay=1e-2
+    )
     rng = np.random.default_rng(settings.seed)
     for step in tqdm(range(settings.steps), desc="slide RNNs", mininterval=10):
         for group in optimiser.param_groups:
-            group["lr"] = RATE * (1 - step / settings.steps)
+            group["lr"] = settings.rate * (1 - step / settings.steps)
         loss = torch.zeros(())
         for member in range(len(network.TOP)):
             slides = construct_slides(pool, settings.batch, settings, rng)

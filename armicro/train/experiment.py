@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from armicro.answer import json_text
+from armicro.console import json_text
 from armicro.errors import SourceError
 from armicro.file import write_whole, written
 from armicro.metrics import Judged, auc, interval, judge, sensitivity_at

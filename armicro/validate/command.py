@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from armicro.answer import add_json, show
 from armicro.cascade.screen import Choice
+from armicro.console import add_json, add_kind, show
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError, one_line
 from armicro.metrics import (
@@ -105,13 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for name, (text, add, _) in KINDS.items():
-        kind = kinds.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        kind = add_kind(kinds, name, text, description=text, epilog=EXAMPLES)
         add(kind)
         folder = "folder to write into"
         kind.add_argument("--out", type=Path, required=True, help=folder)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro import __version__
-from armicro.answer import json_text
+from armicro.console import json_text
 from armicro.errors import SourceError, missing_extra
 from armicro.file import csv_text, write_whole, written
 from armicro.metrics import Judged, auc, calibration, curve, share_bounds

@@ -23,8 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from armicro import __version__
-from armicro.answer import json_text
 from armicro.certificate import now
+from armicro.console import json_text
 from armicro.engine.manifest import manifest_bytes, sha256_of
 from armicro.engine.registry import find_set, open_set
 from armicro.errors import SourceError, missing_extra

@@ -36,7 +36,7 @@ def test_the_default_set_says_what_its_reference_said(folder: Path) -> None:
 
 def test_the_default_set_finds_its_reference_s_candidates(folder: Path) -> None:
     check = check_set(folder, backend="openvino", precision="native")
-    assert check.holds, check.as_text()
+    assert check.holds, str(check)
 
 
 def test_the_default_set_fits_into_a_repository(folder: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from armicro.engine import Array
 from armicro.engine.gpu import TensorRtEngine
+from armicro.engine.manifest import Opening
 from armicro.engine.plan import cache_folder, profiles_of
-from armicro.engine.registry import Opening, open_set, read_set
+from armicro.engine.registry import open_set, read_set
 from armicro.engine.tensorrt import build_set, missing, open_tensorrt, ready
 from armicro.errors import EngineError
 from tests.engine.standin_cuda import CudaError, Gpu, pycuda_module, runtime_module

@@ -5,6 +5,7 @@ import importlib
 from typing import Any
 
 from armicro.calibrate.latency import FEWEST_CHANGES
+from armicro.console import add_kind
 from armicro.errors import CalibrationError
 
 EXAMPLE = """\
@@ -47,14 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     procedures = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for name, summary in PROCEDURES.items():
         module = _module(name)
-        sub = procedures.add_parser(
-            name,
-            help=summary,
-            description=f"{summary.capitalize()}.",
-            epilog=module.EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(sub)
+        module.add_arguments(add_kind(procedures, name, summary, epilog=module.EXAMPLE))
 
 
 def _module(name: str) -> Any:

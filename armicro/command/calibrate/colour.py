@@ -23,13 +23,13 @@ from armicro.calibrate.procedure import GLASS_FIELDS, Target, measure_colour
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
-    as_json,
     conclude,
     instrument_for,
     pictures_of,
     read_one,
     read_pictures,
 )
+from armicro.console import json_text
 from armicro.errors import CalibrationError
 from armicro.file import write_whole
 
@@ -106,25 +106,18 @@ def run(args: argparse.Namespace) -> int:
         args.count,
         missing="colour: no picture of empty glass; give one, or --rig",
     )
-    target = _target(args) if args.target else None
+    target = None
+    if args.target:
+        chart, corners, grid = read_one(args.target), _corners(args), _grid(args)
+        colours = read_reference(args.reference)
+        target = Target(chart, corners, grid, colours, linear=args.linear)
     outcome = measure_colour(glass, now(), target=target)
     status = 0
     if args.slide:
         outcome, status = _with_stain(args, outcome)
-    conclude(
-        args, outcome, instrument_for(args, glass[0], card), shown=args.before_after
-    )
+    instrument = instrument_for(args, glass[0], card)
+    conclude(args, outcome, instrument, shown=args.before_after)
     return status
-
-
-def _target(args: argparse.Namespace) -> Target:
-    return Target(
-        read_one(args.target),
-        _corners(args),
-        _grid(args),
-        read_reference(args.reference),
-        linear=args.linear,
-    )
 
 
 def read_reference(path: Path) -> Floats:
@@ -161,7 +154,7 @@ def _with_stain(args: argparse.Namespace, outcome: Outcome) -> tuple[Outcome, in
     numbers = outcome.numbers | {"od_rgb": list(stain.od_rgb)}
     if not args.stain.exists():
         try:
-            write_whole(args.stain, as_json(stain).encode())
+            write_whole(args.stain, json_text(stain).encode())
         except OSError as error:
             raise CalibrationError(f"stain {args.stain}: {error.strerror}") from error
         account = f"reference slide stored in {args.stain}"

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
             run_procedure(guide, bench, where=path.name)
     if path.exists():
-        sys.stdout.write(text_of(read_certificate(path)) + f"written to {path}\n")
+        sys.stdout.write(f"{text_of(read_certificate(path))}\nwritten to {path}\n")
     return 0 if len(guide.accepted) == len(guide.steps) else 1
 
 

@@ -1,10 +1,10 @@
 """``armicro calibrate overlap``: where one field lies against another."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from armicro.command.calibrate.picture import as_json, read_one
+from armicro.command.calibrate.picture import read_one
+from armicro.console import add_json, show
 from armicro.place.overlap import find_overlap
 
 EXAMPLE = """\
@@ -29,21 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("X", "Y"),
         help="about where B's corner lies in A, for pictures that repeat",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Find the overlap and print it."""
     expected = tuple(args.expect_px) if args.expect_px else None
     overlap = find_overlap(read_one(args.a), read_one(args.b), expected_xy_px=expected)
-    if args.json:
-        sys.stdout.write(as_json(overlap))
-    elif not overlap.found:
-        sys.stdout.write(f"{args.b} does not overlap {args.a} as far as can be seen\n")
-    else:
-        sys.stdout.write(
+    words = f"{args.b} does not overlap {args.a} as far as can be seen"
+    if overlap.found:
+        words = (
             f"{args.b} lies {overlap.dx_px:z.2f} px right of {args.a} and "
             f"{overlap.dy_px:z.2f} px below (± {overlap.standard_error_px:.2f} px), "
-            f"turned by {overlap.rotation_deg:z.2f}°\n"
+            f"turned by {overlap.rotation_deg:z.2f}°"
         )
+    show(overlap, words, as_json=args.json)
     return 0

@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +14,7 @@ from tqdm import tqdm
 from armicro.calibrate.certificate import Instrument, Light
 from armicro.calibrate.guide import Outcome
 from armicro.certificate import begun_for, describe, read_certificate, record
+from armicro.console import add_json, show
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 from armicro.file import write_whole
@@ -49,7 +48,7 @@ def add_result_arguments(
         help=f"write the result here{default}",
     )
     parser.add_argument("--by", default="", help="who measures (default: the user)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(parser)
 
 
 def read_pictures(files: Iterable[Path], *, one_size: bool = True) -> list[Pixels]:
@@ -218,18 +217,9 @@ def conclude(
 
 def tell(args: argparse.Namespace, answer: object, words: str) -> None:
     """Print the result, for a program or for a person."""
-    if args.json:
-        sys.stdout.write(as_json(answer))
-        return
-    sys.stdout.write(words + "\n")
     if args.certificate:
-        sys.stdout.write(f"written to {args.certificate}\n")
-
-
-def as_json(answer: object) -> str:
-    """An answer for programs; frozen data in it as its fields."""
-    text = json.dumps(answer, indent=2, ensure_ascii=False, default=msgspec.to_builtins)
-    return text + "\n"
+        words += f"\nwritten to {args.certificate}"
+    show(answer, words, as_json=args.json)
 
 
 def write_picture(path: Path, picture: Pixels | None) -> None:

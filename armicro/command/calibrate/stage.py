@@ -1,7 +1,6 @@
 """``armicro calibrate stage``: moves a stage under its camera and measures both."""
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,17 @@ from typing import Any
 from tqdm import tqdm
 
 from armicro.calibrate.certificate import LARGEST_SHARE_OFF
-from armicro.calibrate.certificate import Instrument as InstrumentTable
 from armicro.calibrate.procedure import judge_walk
 from armicro.calibrate.stage import Walked
 from armicro.calibrate.walk import REACH, Walk, planned_looks, walk
 from armicro.certificate import begun_for, now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
-    as_json,
     keep,
     write_picture,
 )
-from armicro.rig import Rig, read_rig
+from armicro.console import show
+from armicro.rig import read_rig
 from armicro.source.identity import instrument_of
 from armicro.source.open import Instrument, carry_out, open_instrument
 from armicro.source.stage import Limits
@@ -83,10 +81,11 @@ def run(args: argparse.Namespace) -> int:
     with open_instrument(rig) as instrument:
         this = instrument_of(rig, instrument.source.card)
         # Asked before, so that nobody waits for a result that cannot be kept.
-        um_per_px = _scale(rig, this, args.certificate)
+        held = begun_for(args.certificate, this).scale if args.certificate else None
+        um_per_px = rig.camera.um_per_px if held is None else held.um_per_px
         plan = plan_of(instrument, um_per_px)
         if args.dry_run:
-            sys.stdout.write(as_json(plan) if args.json else _plan_text(plan))
+            show(plan, _plan_text(plan), as_json=args.json)
             return 0
         walked = _measure(instrument, plan, settle_s=rig.stage.settle_s, args=args)
     outcome = judge_walk(walked, um_per_px=um_per_px, measured_at=now())
@@ -95,14 +94,8 @@ def run(args: argparse.Namespace) -> int:
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     write_picture(args.picture, outcome.picture)
     answer = outcome.numbers | {"picture": str(args.picture)}
-    sys.stdout.write(as_json(answer) if args.json else _text(answer, args.certificate))
+    show(answer, _text(answer, args.certificate), as_json=args.json)
     return 0
-
-
-def _scale(rig: Rig, this: InstrumentTable, certificate: Path | None) -> float:
-    """µm per pixel, from the certificate where it was measured."""
-    scale = begun_for(certificate, this).scale if certificate else None
-    return rig.camera.um_per_px if scale is None else scale.um_per_px
 
 
 def plan_of(instrument: Instrument, um_per_px: float) -> Plan:
@@ -147,7 +140,7 @@ def _plan_text(plan: Plan) -> str:
         f"stage stands at ({x:.6g}, {y:.6g}); "
         f"limits x {left:g} to {right:g}, y {top:g} to {bottom:g}\n"
         f"first step {plan.first_step:.3g}, doubled until the picture has moved about "
-        f"{reach_um:.0f} µm; some {planned_looks()} looks; nothing was moved\n"
+        f"{reach_um:.0f} µm; some {planned_looks()} looks; nothing was moved"
     )
 
 
@@ -179,4 +172,4 @@ def _text(answer: dict[str, Any], certificate: Path | None) -> str:
         )
     if certificate is not None:
         lines.append(f"certificate    {certificate}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -1,11 +1,10 @@
 """``armicro calibrate verify``: a minute's look whether the certificate still fits."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from armicro.calibrate.certificate import Certificate, Measurement
+from armicro.calibrate.certificate import Measurement
 from armicro.calibrate.guide import check_empty, check_ticks
 from armicro.calibrate.procedure import (
     DIVISION_UM,
@@ -17,12 +16,12 @@ from armicro.calibrate.procedure import (
 from armicro.calibrate.verify import Comparison, compare
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
-    as_json,
     camera_of,
     check_size,
     photograph,
     read_pictures,
 )
+from armicro.console import add_json, show
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 from armicro.rig import read_rig
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the micrometer or of empty glass (default: the camera, now)",
     )
     parser.add_argument("--division-um", type=float, default=DIVISION_UM, help="(10)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,10 +75,12 @@ def run(args: argparse.Namespace) -> int:
             f"rig {args.rig}: what is seen gives {kinds}, of which its certificate "
             "holds nothing; look at the other target, or measure it first"
         )
-    lines = [_in_force(held, reason), *compared]
+    until = f"until {held.expires_at[:10]}"
+    in_force = Comparison("in force", until, reason or "yes", "", "", not reason)
+    lines = [in_force, *compared]
     fits = all(line.fits for line in lines)
     answer = {"fits": fits, "lines": [line._asdict() for line in lines]}
-    sys.stdout.write(as_json(answer) if args.json else _text(lines))
+    show(answer, _text(lines), as_json=args.json)
     return 0 if fits else 1
 
 
@@ -100,24 +101,11 @@ def _measure(pictures: list[Pixels], setting: Setting) -> tuple[Measurement, ...
     return outcome.tables
 
 
-def _in_force(held: Certificate, reason: str) -> Comparison:
-    return Comparison(
-        "in force", f"until {held.expires_at[:10]}", reason or "yes", "", "", not reason
-    )
-
-
 def _text(lines: Sequence[Comparison]) -> str:
     rows = [
-        ("", "certificate", "now", "off by", "allowed"),
-        *(line[:5] for line in lines),
+        ("", "", "certificate", "now", "off by", "allowed"),
+        *(("ok" if line.fits else "!!", *line[:5]) for line in lines),
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    marks = ["  ", *("ok" if line.fits else "!!" for line in lines)]
-    return "".join(
-        f"{mark}  "
-        + "  ".join(
-            f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        + "\n"
-        for mark, row in zip(marks, rows, strict=True)
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (map(str.ljust, row, widths) for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in cells)

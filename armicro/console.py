@@ -1,0 +1,47 @@
+"""What commands share: their kinds, ``--json``, and how a result is shown."""
+
+import argparse
+import sys
+from typing import Any
+
+import msgspec
+import numpy as np
+
+
+def add_kind(
+    kinds: Any, name: str, summary: str, *, description: str = "", epilog: str
+) -> argparse.ArgumentParser:
+    """Add a command of a command to what ``add_subparsers`` gave; examples at its end.
+
+    Its description is the summary, where no other is given.
+    """
+    kind: argparse.ArgumentParser = kinds.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return kind
+
+
+def add_json(
+    parser: argparse.ArgumentParser, what: str = "print the result as JSON"
+) -> None:
+    """Declare ``--json``."""
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def show(answer: object, words: str, *, as_json: bool) -> None:
+    """Print a result: all of it as JSON, or what a person reads of it."""
+    sys.stdout.write(json_text(answer) if as_json else f"{words}\n")
+
+
+def json_text(answer: object) -> str:
+    """Return indented JSON: frozen data as its fields, NaN as null, paths as text."""
+    encoded = msgspec.json.encode(answer, enc_hook=_plain)
+    return f"{msgspec.json.format(encoded, indent=2).decode()}\n"
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
