@@ -9,13 +9,17 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from importlib.resources import files
 
 import jinja2
 
 import armicro
 from armicro.report import Finding
-from armicro.session.drawing import draw_map, histogram, score_strip
+from armicro.session.drawing import (
+    draw_map,
+    environment,
+    histogram,
+    score_strip,
+)
 from armicro.session.record import Facts, Session, legs_of
 from armicro.slide.track import decode_crop, encode_crop
 from armicro.verdict import (
@@ -23,7 +27,6 @@ from armicro.verdict import (
     PICTURES_APART,
     SUSPICIOUS,
     percent_text,
-    probability_text,
     said_text,
 )
 
@@ -241,18 +244,6 @@ def _count(number: float) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": _count,
-        "duration": _duration,
-        "moment": _moment,
-        "per_cent": percent_text,
-        "share": probability_text,
-    }
-    text = files("armicro.session").joinpath("page.html.j2").read_text("utf-8")
-    return environment.from_string(text)
+    filters = {"count": _count, "duration": _duration, "moment": _moment}
+    environment().filters |= filters | {"per_cent": percent_text}
+    return environment().get_template("page.html.j2")
