@@ -26,7 +26,6 @@ A video file, a folder of pictures or a TIFF of several pages as camera.device o
 video driver is read to its end: every picture is a field, none is skipped.
 """
 
-
 MOST_TOLD = 50
 """Pictures that could not be read, named in the terminal."""
 

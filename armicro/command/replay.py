@@ -27,7 +27,6 @@ examples:
   armicro replay slide.tif --region 0,0,20000,20000 --um-per-px 0.25 --resume
 """
 
-
 SCALES_UM_PER_PX = (0.001, 100.0)
 """Of a slide file that somebody may have; the cascade accepts less, and says so."""
 

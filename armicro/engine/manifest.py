@@ -35,7 +35,6 @@ from armicro.file import MOST_TOML_BYTES, decode_toml, read_bounded
 #
 # Numbers are those of ``onnx.proto3``, whose fields never change their number.
 
-
 _TENSOR = "TensorProto"
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _MESSAGES: Mapping[str, Mapping[int, str]] = {
@@ -145,7 +144,6 @@ def _varint(model: bytes, position: int, end: int) -> tuple[int, int]:
 
 # ---------------------------------------------------------------------------
 # The manifest.
-
 
 MANIFEST_NAME = "manifest.toml"
 NETWORK_FILES = ("lr.onnx", "hr.onnx", "rnn.onnx")
@@ -349,7 +347,6 @@ def _extra(folder: Path, manifest: Manifest) -> list[str]:
 # The reference ran once, at export, on inputs that travel with its outputs in
 # ``golden.npz``. An engine is used only after it says the same within the manifest's
 # tolerance; the table of differences is what ``armicro engine check`` prints.
-
 
 Golden = Mapping[str, Array]
 """Arrays of ``golden.npz`` by name."""

@@ -108,7 +108,6 @@ def _chain_ends(operation: Any) -> list[Any]:
 # ---------------------------------------------------------------------------
 # The networks on a CPU.
 
-
 _SHAPES_KEPT = 4
 """Compiled shapes kept a network; whole fields of one rig need one or two."""
 _LANES_MOST = 4

@@ -137,7 +137,6 @@ def _require_private(path: Path) -> None:
 # is strongly typed and has no such flags: there the file's own types hold). ``bf16``
 # exists on 10 only. ``fp32`` forbids TF32 and sets no other flag.
 
-
 PRECISIONS = ("native", "bf16", "fp32")
 _WORKSPACE_BYTES = 2 << 30
 _WHOLE_STRIDES = 6

@@ -2,7 +2,6 @@
 
 Everything is made from the journal alone, so that a session that crashed, or one from
 last year, gives the same files as one that just ended: ``record`` reads the journal,
-``summary``, ``table`` and ``qupath`` put it into files for programs, ``page`` into one
-for people (with ``chart`` and ``slide_map`` for its drawings), and ``output`` writes
-them.
+``page`` puts it into a report for people (with ``drawing``), ``output`` into files for
+programs and writes all of them, ``slide_file`` stitches the slide from its fields.
 """

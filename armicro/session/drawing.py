@@ -1,4 +1,4 @@
-"""The report's drawings: numbers become places; ``drawing.svg.j2`` makes SVG of them."""
+"""The report's drawings: numbers become places, ``drawing.svg.j2`` makes them SVG."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +45,6 @@ def _draw(macro: str, *given: object) -> Markup:
 
 # ---------------------------------------------------------------------------
 # Small drawings.
-
 
 BINS = 20
 
@@ -133,7 +132,6 @@ def _round_up(count: int) -> int:
 # could not be read is hatched; what the operator was shown and the cascade never
 # analysed is veiled and marked. The picture is drawn in units of about one screen
 # pixel.
-
 
 WIDTH_PX = 900.0
 HEIGHT_PX = 620.0

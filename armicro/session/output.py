@@ -21,7 +21,6 @@ from armicro.verdict import SUSPICIOUS, probability_digits, probability_text
 # ---------------------------------------------------------------------------
 # ``findings.csv`` and ``latency.csv``: a session's tables, as text.
 
-
 FINDING_COLUMNS = (
     "rank",
     "x_um",
@@ -75,7 +74,6 @@ def latency_csv(stations: Sequence[tuple[int, dict[str, int]]]) -> str:
 
 # ---------------------------------------------------------------------------
 # ``findings.geojson``: findings as annotations that QuPath imports onto the slide.
-
 
 _CLASSES = {
     True: {"name": "Suspicious", "color": [164, 19, 60]},
@@ -227,7 +225,6 @@ def summarise(session: Session) -> Summary:
 
 # ---------------------------------------------------------------------------
 # The folder.
-
 
 JOURNAL = "session.sqlite"
 """The journal's name in a session folder."""

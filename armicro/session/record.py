@@ -37,7 +37,6 @@ from armicro.verdict import (
 
 Facts = dict[str, Any]
 
-
 MOST_OVERVIEW_PX = 1 << 24
 """Of the small picture of a slide: its longest side has some 2,000."""
 Level = Annotated[int, Meta(ge=0, le=255)]

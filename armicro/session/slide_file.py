@@ -20,7 +20,6 @@ from armicro.slide.journal import Journal
 # The tiles worked on last are held decoded; those that fall out, and those that the
 # newest field has left behind, are written to the file.
 
-
 HELD_TILES = 64
 """1.3 MB each: two fields' worth."""
 
@@ -59,7 +58,8 @@ class Stitcher:
             tile = lay(view, spot, self._take(spot))
             if tile is not None:
                 gained = True
-                self._hold(spot, tile)
+                self._unwritten.add(spot)
+                self._keep(spot, tile)
         self._left_behind = [spot for spot in self._unwritten if spot not in touched]
         return gained
 
@@ -93,10 +93,6 @@ class Stitcher:
             self._keep(spot, tile)
         return tile
 
-    def _hold(self, spot: Spot, tile: Tile) -> None:
-        self._unwritten.add(spot)
-        self._keep(spot, tile)
-
     def _keep(self, spot: Spot, tile: Tile) -> None:
         self._held[spot] = tile
         self._held.move_to_end(spot)
@@ -113,7 +109,6 @@ class Stitcher:
 
 # ---------------------------------------------------------------------------
 # The file.
-
 
 SLIDE = "slide.tif"
 QUALITY = 90
@@ -177,17 +172,16 @@ def _card(mosaic: MosaicFile, spots: list[Spot]) -> MapCard:
     um_per_px = mosaic.um_per_px
     if um_per_px is None:
         raise SourceError("the mosaic does not say its scale; move it away")
-    columns, rows = zip(*spots, strict=True)
-    left, top = min(columns), min(rows)
-    last_column = [spot for spot in spots if spot[0] == max(columns)]
-    last_row = [spot for spot in spots if spot[1] == max(rows)]
+    (left, top), (right, bottom) = np.min(spots, 0).tolist(), np.max(spots, 0).tolist()
+    last_column = [spot for spot in spots if spot[0] == right]
+    last_row = [spot for spot in spots if spot[1] == bottom]
     return MapCard(
         file=SLIDE,
         um_per_px=um_per_px,
         x_um=left * TILE_PX * um_per_px,
         y_um=top * TILE_PX * um_per_px,
-        width_px=(max(columns) - left) * TILE_PX + _reach(mosaic, last_column, axis=0),
-        height_px=(max(rows) - top) * TILE_PX + _reach(mosaic, last_row, axis=1),
+        width_px=(right - left) * TILE_PX + _reach(mosaic, last_column, axis=0),
+        height_px=(bottom - top) * TILE_PX + _reach(mosaic, last_row, axis=1),
         background_rgb=_glass(mosaic, spots),
     )
 

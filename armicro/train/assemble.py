@@ -86,7 +86,6 @@ TOLERANCE = {
 """INT8 on any CPU or GPU against fp32, on drawn pictures; see the card for the figures
 that it costs on real cells, which are what matters."""
 
-
 Outputs = Mapping[str, NDArray[Any]]
 """What a graph says of tiles, by output."""
 

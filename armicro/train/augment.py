@@ -73,7 +73,6 @@ def warp(
 # ---------------------------------------------------------------------------
 # Stains, cameras and laboratories.
 
-
 Unit = NDArray[np.float32]
 """(h, w, 3) RGB, 0-1."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from armicro.errors import DiskError, EngineError
 from armicro.file import beside
@@ -74,6 +74,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "that armicro train wrote, or start weights"
         ) from error
     return Checkpoint(tensors, facts)
+
+
+def fill(
+    network: nn.Module, weights: Mapping[str, Tensor], name: str, remedy: str
+) -> None:
+    """Give a network weights, or say in a line that they are another's.
+
+    Raises:
+        EngineError: a weight is missing or has another shape.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        seen = str(error).splitlines()[0]
+        raise EngineError(
+            f"{name}: does not fit the network ({seen}); {remedy}"
+        ) from error
 
 
 def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

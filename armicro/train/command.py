@@ -36,7 +36,7 @@ from armicro.train.assemble import (
     real_fields,
     search,
 )
-from armicro.train.checkpoint import BEST, CHECKPOINT, read_checkpoint
+from armicro.train.checkpoint import BEST, CHECKPOINT, fill, read_checkpoint
 from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, draw_fields, read_dataset
 from armicro.train.experiment import (
@@ -70,7 +70,6 @@ from armicro.train.sample import BalancedSampler
 
 # ---------------------------------------------------------------------------
 # Arguments of ``armicro train``.
-
 
 EXAMPLES = """examples:
   armicro train all --data ../shared/data --out .train \\
@@ -131,7 +130,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 # ---------------------------------------------------------------------------
 # The command.
-
 
 KINDS: Mapping[str, type[HighResolution | LowResolution]] = {
     "hr": HighResolution,
@@ -350,45 +348,33 @@ def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def command_of(args: argparse.Namespace) -> str:
     """Return the command that makes such a set, without anybody's paths."""
-    words = ["train all --data DATA --out OUT"]
-    if args.init is not None:
-        words.append("--init WEIGHTS")
-    if args.steps is not None:
-        words.append(f"--steps {args.steps}")
-    if args.backbone != "resnet50":
-        words.append(f"--backbone {args.backbone}")
-    if args.sources:
-        words.append(f"--sources {args.sources}")
-    if args.patience:
-        words.append(f"--patience {args.patience}")
+    options = {
+        "init": "WEIGHTS" if args.init is not None else "",
+        "steps": args.steps,
+        "backbone": args.backbone if args.backbone != "resnet50" else "",
+        "sources": args.sources,
+        "patience": args.patience or "",
+    }
+    words = [
+        f"--{name} {said}" for name, said in options.items() if said not in (None, "")
+    ]
     switches = ("no_phantom", "quick", "fp32")
     words += [f"--{n.replace('_', '-')}" for n in switches if getattr(args, n)]
-    return " ".join(words)
+    return " ".join(["train all --data DATA --out OUT", *words])
 
 
 def trained_network(name: str, args: argparse.Namespace, **options: int) -> Any:
-    """Return a network with its trained weights."""
-    network = KINDS[name](args.backbone, **options)
-    load_trained(network, args.out / name)
-    return network
-
-
-def load_trained(network: TileNetwork, folder: Path) -> None:
-    """Fill a network with the best running mean of a training, or its last.
+    """Return a network with the best running mean of its training, or the last.
 
     Raises:
         EngineError: the checkpoint is missing or is of another network.
     """
-    best = folder / BEST
-    path = best if best.exists() else folder / CHECKPOINT
-    saved = read_checkpoint(path)
-    try:
-        network.load_state_dict(saved.part("mean"))
-    except RuntimeError as error:
-        raise EngineError(
-            f"{path}: does not fit the network ({str(error).splitlines()[0]}); "
-            "train it with the same --backbone"
-        ) from error
+    network = KINDS[name](args.backbone, **options)
+    best = args.out / name / BEST
+    path = best if best.exists() else args.out / name / CHECKPOINT
+    remedy = "train it with the same --backbone"
+    fill(network, read_checkpoint(path).part("mean"), f"{path}", remedy)
+    return network
 
 
 STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {

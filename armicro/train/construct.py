@@ -46,7 +46,6 @@ from armicro.verdict import HR_UM_PER_PX
 # overlay draws a box at, and a box too many costs a look. The LR gate is set for recall
 # alone, as in the paper.
 
-
 Values = NDArray[np.float64]
 
 MISS_COST = 4.0
@@ -131,7 +130,6 @@ def calibrate_hr(
 
 # ---------------------------------------------------------------------------
 # The slide's RNNs.
-
 
 HALVINGS = 20
 SMOOTHING = 0.04

@@ -165,7 +165,6 @@ def read_crops(folder: Path) -> list[Crop]:
 # the drawings proves that the machinery works, nothing about cytology. Two stains stay
 # out of training, to show an unseen one.
 
-
 SOURCE = "phantom"
 UNSEEN_STAINS = tuple(sorted(STAINS))[-2:]
 FIELD_PX = 1024

@@ -52,7 +52,6 @@ from armicro.verdict import HR_UM_PER_PX
 # that took part. All start from the same weights and see the same number of tiles, few
 # enough for a CPU: the rows rank the switches, they do not reach the shipped figures.
 
-
 ONE_SOURCE = "cric"
 TILE_PX, MIDDLE_PX = 256, 160
 """The whole HR tile, and the part of it that the shipped network looks at."""
@@ -279,7 +278,6 @@ def mean_auc(scores: NDArray[np.float64], lesion: NDArray[np.bool_]) -> float:
 # view lights up for neighbours; a narrow one cuts cytoplasm off. ``armicro train
 # fovea`` judges the trained network on validation cells at several views.
 
-
 VIEWS_PX = (96, 128, 160, 192, 256)
 
 
@@ -306,7 +304,6 @@ def measure_fovea(
 # never trained on a cell. ``armicro train baseline`` writes ``OUT/baseline.json``: for
 # each source the figures of ``armicro validate``, with 95 % intervals, so that the two
 # stand side by side.
-
 
 REGULARISATION = 0.001
 """C of the regression: 2,048 features, a few thousand cells."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import nn
 
+from armicro.engine.manifest import INPUTS, OUTPUTS
 from armicro.errors import EngineError
 from armicro.field import Pixels
 from armicro.file import write_whole
@@ -31,12 +32,6 @@ from armicro.train.networks import HighResolution, LowResolution, SlideRnn
 from armicro.verdict import HR_TILE_PX
 
 OPSET = 17
-INPUTS = {"lr": "tiles", "hr": "tiles", "rnn": "features"}
-OUTPUTS = {
-    "lr": ("probability", "location"),
-    "hr": ("probability", "features"),
-    "rnn": ("scores",),
-}
 
 
 def export_onnx(network: nn.Module) -> onnx.ModelProto:
@@ -48,8 +43,8 @@ def export_onnx(network: nn.Module) -> onnx.ModelProto:
         network,
         (example,),
         stream,  # type: ignore[arg-type]
-        input_names=[INPUTS[name]],
-        output_names=list(OUTPUTS[name]),
+        input_names=[INPUTS[name][0]],
+        output_names=[output for owner, output in OUTPUTS.values() if owner == name],
         dynamic_axes=axes,
         opset_version=OPSET,
         dynamo=False,
@@ -74,7 +69,8 @@ def _contract(
         return "lr", example, sides
     if isinstance(network, HighResolution):
         example = torch.zeros(1, 256, 256, 3, dtype=torch.uint8)
-        return "hr", example, dict.fromkeys(("tiles", *OUTPUTS["hr"]), batch)
+        names = ("tiles", "probability", "features")
+        return "hr", example, dict.fromkeys(names, batch)
     if isinstance(network, SlideRnn):
         example = torch.zeros(1, 30, 2048)
         return "rnn", example, dict.fromkeys(("features", "scores"), batch)
@@ -232,7 +228,6 @@ def run_onnx(
 #
 # Drawn pictures only: no image of a data set enters the repository.
 
-
 GOLDEN_SEEDS = (90210, 90211)
 LR_TILE_PX, ROWS = 512, 30
 
@@ -260,8 +255,6 @@ def draw_golden() -> tuple[Pixels, Pixels, Pixels]:
 def golden_arrays(models: Mapping[str, onnx.ModelProto]) -> dict[str, NDArray[Any]]:
     """Return the arrays of ``golden.npz``: inputs, and outputs of the fp32 graphs."""
     lr_tiles, hr_tiles, cells = draw_golden()
-    lr = run_onnx(models["lr"], {"tiles": lr_tiles})
-    hr = run_onnx(models["hr"], {"tiles": hr_tiles})
     slide = run_onnx(models["hr"], {"tiles": cells})
     order = np.argsort(-slide["probability"])
     features = np.zeros((2, ROWS, slide["features"].shape[1]), np.float32)
@@ -270,22 +263,18 @@ def golden_arrays(models: Mapping[str, onnx.ModelProto]) -> dict[str, NDArray[An
     features[1, : len(short)] = slide["features"][short]
     # Features keep three digits: they are inputs here, and the file stays small.
     features = features.astype(np.float16).astype(np.float32)
-    rnn = run_onnx(models["rnn"], {"features": features})
-    return {
-        "lr_tiles": lr_tiles,
-        "hr_tiles": hr_tiles,
-        "rnn_features": features,
-        "lr_probability": lr["probability"],
-        "lr_location": lr["location"],
-        "hr_probability": hr["probability"],
-        "hr_features": hr["features"],
-        "rnn_scores": rnn["scores"],
+    given = {"lr_tiles": lr_tiles, "hr_tiles": hr_tiles, "rnn_features": features}
+    said = {
+        network: run_onnx(models[network], {name: given[array]})
+        for network, (name, array) in INPUTS.items()
+    }
+    return given | {
+        array: said[network][output] for array, (network, output) in OUTPUTS.items()
     }
 
 
 # ---------------------------------------------------------------------------
 # A network ready to ship, and how it is kept between the steps of ``train all``.
-
 
 FIGURES = "figures.json"
 """Written last: without it there is no finished network."""

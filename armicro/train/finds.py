@@ -246,7 +246,6 @@ def _finds_of(rows: Sequence[_Row]) -> Finds:
 # trained first and searches the training fields; HR's last stage draws from what it
 # found, hard ones more often (the paper's hard-sample mining, a large share for HR).
 
-
 FOUND = "found"
 """Their source: beside those of annotated cells."""
 SEEN_UM = 14.0

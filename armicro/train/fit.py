@@ -30,6 +30,7 @@ from armicro.train.checkpoint import (
     BEST,
     CHECKPOINT,
     Checkpoint,
+    fill,
     flatten_optimiser,
     read_checkpoint,
     restore_optimiser,
@@ -124,7 +125,6 @@ class FitSettings:
 #
 # Validation tiles are cut once, without augmentation. Early stopping looks at the mean
 # of the sources' AUC, so that one large source does not decide for the others.
-
 
 TileNetwork = HighResolution | LowResolution
 LEAST_GAIN = 0.001
@@ -273,7 +273,6 @@ def append_log(
 
 # ---------------------------------------------------------------------------
 # The fit.
-
 
 HEAD_RATE_FACTOR = 5.0
 SMOOTHING = 0.05
@@ -494,14 +493,9 @@ def load_run(run: Run, sampler: BalancedSampler, path: Path) -> None:
             "resume with the version of armicro that began it, or start anew without "
             "--resume"
         )
-    try:
-        run.network.load_state_dict(saved.part("model"))
-        run.mean.load_state_dict(saved.part("mean"))
-    except RuntimeError as error:
-        raise EngineError(
-            f"{path}: does not fit the network ({str(error).splitlines()[0]}); "
-            "resume with the same --backbone, or start anew without --resume"
-        ) from error
+    remedy = "resume with the same --backbone, or start anew without --resume"
+    fill(run.network, saved.part("model"), f"{path}", remedy)
+    fill(run.mean, saved.part("mean"), f"{path}", remedy)
     restore_optimiser(run.optimiser, saved.part("optimiser"))
     sampler.difficulty = difficulty
     run.step, run.loss = int(facts["step"]), float(facts["loss"])

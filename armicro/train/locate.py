@@ -29,7 +29,6 @@ from armicro.train.sample import LR_UM_PER_PX, BalancedSampler, TilePlan, draw_b
 # counts by its distance from the nearest lesion nucleus, so that the peak lies on the
 # nucleus and a nucleus on a border between cells pulls both.
 
-
 STRIDE_PX = 32
 SIGMA_PX = 16.0
 """7.8 µm: about a nucleus."""
@@ -138,7 +137,6 @@ def location_loss(logits: Tensor, targets: Tensor) -> Tensor:
 # can be read as it is; the height of a peak that makes a candidate goes into the
 # manifest. Both are set for recall: what LR drops nobody sees again, what it lets
 # through HR still judges.
-
 
 NO_LESION = (
     "no validation field shows a lesion; the LR gate is set on such fields: give "
@@ -267,7 +265,6 @@ def peak_recall(
 # A convolution pads a tile's border with zeros where a whole field has neighbours, so
 # the two can differ. The largest difference of the gate goes into the manifest: the
 # cascade refuses ``lr_mode = "whole"`` where it is too large.
-
 
 Gate = Callable[[Pixels], NDArray[np.float32]]
 """Pixels (n, h, w, 3) to the gate's probability (n, rows, columns)."""

@@ -22,7 +22,6 @@ from armicro.verdict import HR_TILE_PX
 # of a stage, as in Keras and in the authors' release; key names are torchvision's, so
 # that its weight files load.
 
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -170,7 +169,6 @@ def load_backbone(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
 
 # ---------------------------------------------------------------------------
 # The three networks.
-
 
 FEATURES = 2048
 """Features of a finding; a smaller backbone's are followed by zeros."""

@@ -263,7 +263,6 @@ def find_lesion_free(
 # every source among normal cells of every source. With mosaics, crops of cells come in
 # them alone.
 
-
 Places = NDArray[np.float64]
 """(n, 2) x and y in pixels of a tile."""
 RIM_PX = 10.0

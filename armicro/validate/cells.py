@@ -63,7 +63,6 @@ def tiles_of_points(
 # ---------------------------------------------------------------------------
 # Single cells.
 
-
 BATCH = 16
 
 
@@ -157,7 +156,6 @@ def run_batches(
 # One table by source, and one by class within it, and the features of all in two
 # dimensions, as in the paper's Fig. 7: a network that generalises puts lesions of every
 # source together, one that learned laboratories parts the sources.
-
 
 CROP_SCALES = "herlev=0.201,sipakmed=0.13"
 

@@ -87,7 +87,6 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
 # ---------------------------------------------------------------------------
 # The command.
 
-
 EXAMPLES = """examples:
   armicro validate crops data/herlev/cells.csv --um-per-px 0.201 \\
       --held-out-percent 25 --out out/herlev

@@ -274,7 +274,6 @@ def _froc_row(
 #
 # They prove that the chain works from picture to finding; they say nothing of cytology.
 
-
 SIDE_PX = 1024
 FIRST_SEED = 9000
 LESIONS = 6

@@ -19,7 +19,6 @@ from armicro.metrics import Judged, auc, calibration, curve, share_bounds
 # ---------------------------------------------------------------------------
 # Plots of a validation as PNG; matplotlib comes with the extra ``train``.
 
-
 TSNE_MOST = 1500
 
 
@@ -174,7 +173,6 @@ def choose_evenly(label: NDArray[np.str_], most: int) -> NDArray[np.int64]:
 
 # ---------------------------------------------------------------------------
 # The folder.
-
 
 CHOSEN_BY = ("split", "held_out_percent")
 """Options that choose what is judged: figures mean nothing without them."""

@@ -14,7 +14,6 @@ examples:
   armicro calibrate scale --help
 """
 
-
 PROCEDURES = {
     "scale": "measure micrometres a pixel",
     "stage": "measure how pictures move when the stage does",
@@ -28,7 +27,6 @@ PROCEDURES = {
     "show": "print a certificate to read",
 }
 """What each measures; it lives in the file of its name."""
-
 
 NUMBERS = {
     "division_um": (1e-3, 1e5),

@@ -89,11 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure colour; 1 when a reference slide has drifted.
-
-    Raises:
-        CalibrationError: a picture cannot be used.
-    """
+    """Measure colour; 1 when a reference slide has drifted."""
     if bool(args.target) != bool(args.reference and args.corners):
         raise CalibrationError(
             "colour: a target needs all of --target, --reference and --corners"

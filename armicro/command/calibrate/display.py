@@ -92,11 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Solve and verify.
-
-    Raises:
-        CalibrationError: the pattern is not found, or the mapping is not good enough.
-    """
+    """Solve and verify; the pattern must be found, and the mapping be good enough."""
     if args.pattern_out and not (args.pictures or args.rig):
         _write_patterns(args, _display_wh(args))
         return 0

@@ -60,11 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure the light.
-
-    Raises:
-        CalibrationError: the pictures cannot be used.
-    """
+    """Measure the light."""
     pictures, card = pictures_of(
         args,
         args.fields or args.pictures,

@@ -78,11 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure what there is to measure.
-
-    Raises:
-        CalibrationError: nothing was asked for, or it cannot be measured.
-    """
+    """Measure what there is to measure."""
     software, legs = _read_session(args.session) if args.session else (None, [])
     light, card = _measure_light(args)
     outcome = measure_latency(software, light, now())

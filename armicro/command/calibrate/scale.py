@@ -72,12 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, show, and record.
-
-    Raises:
-        CalibrationError: a picture cannot be read, shows no such target beyond doubt,
-            or gives a scale that the instrument cannot have.
-    """
+    """Measure, show, and record."""
     pictures, card = pictures_of(
         args,
         args.images,
