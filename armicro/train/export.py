@@ -263,7 +263,11 @@ def golden_arrays(models: Mapping[str, onnx.ModelProto]) -> dict[str, NDArray[An
     features[1, : len(short)] = slide["features"][short]
     # Features keep three digits: they are inputs here, and the file stays small.
     features = features.astype(np.float16).astype(np.float32)
-    given = {"lr_tiles": lr_tiles, "hr_tiles": hr_tiles, "rnn_features": features}
+    given: dict[str, NDArray[Any]] = {
+        "lr_tiles": lr_tiles,
+        "hr_tiles": hr_tiles,
+        "rnn_features": features,
+    }
     said = {
         network: run_onnx(models[network], {name: given[array]})
         for network, (name, array) in INPUTS.items()
