@@ -115,7 +115,8 @@ def bench_set(
         for (network, batch, way), times in taken.items()
     )
     first = next(iter(opened.values())).manifest.name
-    return Bench(first, _machine(), runs, threads, rows, refused)
+    machine = f"{platform.machine()}, {platform.processor() or platform.system()}"
+    return Bench(first, machine, runs, threads, rows, refused)
 
 
 def _time(networks: NetworkSet, network: str, batch: int) -> float:
@@ -135,7 +136,3 @@ def _samples(networks: NetworkSet, network: str, batch: int) -> Array:
     manifest = networks.manifest
     side = manifest.lr.tile_px if network == "lr" else manifest.hr.tile_px
     return rng.integers(0, 256, (batch, side, side, 3), np.uint8)
-
-
-def _machine() -> str:
-    return f"{platform.machine()}, {platform.processor() or platform.system()}"

@@ -1,5 +1,6 @@
 """What can be looked at without loading a vendor library: machine, packages, rigs."""
 
+import contextlib
 import os
 import platform
 import re
@@ -195,7 +196,10 @@ def package_checks(
     version_of: VersionOf = version_of, requires: Sequence[str] | None = None
 ) -> list[Check]:
     """Look at Python, and at what armicro requires (or ``requires``) and its extras."""
-    needed = packages(_requires() if requires is None else requires)
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        # Run from its sources: nobody has asked for its packages either.
+        requires = metadata.requires("armicro") if requires is None else requires
+    needed = packages(requires or ())
     return [
         _python(),
         check_base({name: version_of(name) for name in needed.get("", ())}),
@@ -218,14 +222,6 @@ def packages(requires: Sequence[str]) -> dict[str, list[str]]:
     for name, extra in (_REQUIRED.findall(line)[0] for line in requires):
         found.setdefault(extra, []).append(name)
     return found
-
-
-def _requires() -> Sequence[str]:
-    try:
-        return metadata.requires("armicro") or ()
-    except metadata.PackageNotFoundError:
-        # Run from its sources: nobody has asked for its packages either.
-        return ()
 
 
 def check_base(versions: Mapping[str, str | None]) -> Check:

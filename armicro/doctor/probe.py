@@ -130,7 +130,8 @@ def look_at_slide_formats() -> list[Check]:
     except (ImportError, OSError) as error:
         todo = "for KFB slides: pip install 'armicro[kfb]'"
         checks.append(Check("slides", "KFB", "missing", say_why(error), todo))
-    return checks + [_look_at_reader(entry) for entry in _readers()]
+    readers = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda one: one.name)
+    return checks + [_look_at_reader(entry) for entry in readers]
 
 
 def look_at_wire() -> list[Check]:
@@ -141,10 +142,6 @@ def look_at_wire() -> list[Check]:
         todo = "only for parts on other machines: install a pyzmq wheel with libsodium"
         return [Check("wire", "ZeroMQ", "missing", f"{found} without CURVE", todo)]
     return [Check("wire", "ZeroMQ", "ok", f"{found} with CURVE")]
-
-
-def _readers() -> list[EntryPoint]:
-    return sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name)
 
 
 def _look_at_reader(entry: EntryPoint) -> Check:

@@ -211,8 +211,12 @@ def build_plan(trt: Any, network: str, onnx: bytes, key: PlanKey) -> bytes:
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
         _set_precision(trt, config, key.precision, quantised=b"uantizeLinear" in onnx)
+        tensor = definition.get_input(0).name
         for profile in key.profiles:
-            _add_profile(builder, config, definition.get_input(0).name, profile)
+            made = builder.create_optimization_profile()
+            made.set_shape(tensor, profile.least, profile.usual, profile.most)
+            if config.add_optimization_profile(made) < 0:
+                raise EngineError(f"TensorRT refuses the shapes {profile} of {tensor}")
         plan = builder.build_serialized_network(definition, config)
     except (TypeError, RuntimeError) as error:
         # pybind11 raises TypeError from trt.Builder(...) where there is no GPU.
@@ -222,13 +226,6 @@ def build_plan(trt: Any, network: str, onnx: bytes, key: PlanKey) -> bytes:
     if plan is None:
         raise EngineError(f"{network}: TensorRT could not build it: {said.take()}")
     return bytes(plan)
-
-
-def _add_profile(builder: Any, config: Any, tensor: str, profile: Profile) -> None:
-    made = builder.create_optimization_profile()
-    made.set_shape(tensor, profile.least, profile.usual, profile.most)
-    if config.add_optimization_profile(made) < 0:
-        raise EngineError(f"TensorRT refuses the shapes {profile} of {tensor}")
 
 
 def _set_precision(trt: Any, config: Any, precision: str, *, quantised: bool) -> None:

@@ -337,13 +337,10 @@ def legs_of(stations: Iterable[tuple[int, dict[str, int]]]) -> list[Leg]:
         if len(names) > 2:
             ends = names[0], names[-1]
             whole.setdefault(ends, []).append(passed[ends[1]] - passed[ends[0]])
-    return [
-        _leg(pair, [ns for ns in spans if ns >= 0])
-        for pair, spans in (legs | whole).items()
-        if any(ns >= 0 for ns in spans)
-    ]
-
-
-def _leg(pair: tuple[str, str], spans_ns: list[int]) -> Leg:
-    p50, p95 = np.percentile(np.asarray(spans_ns, np.float64), [50, 95]) / 1e6
-    return Leg(pair[0], pair[1], len(spans_ns), float(p50), float(p95))
+    found = []
+    for pair, spans in (legs | whole).items():
+        forward_ns = [float(ns) for ns in spans if ns >= 0]
+        if forward_ns:
+            p50, p95 = (np.percentile(forward_ns, [50, 95]) / 1e6).tolist()
+            found.append(Leg(*pair, len(forward_ns), p50, p95))
+    return found

@@ -20,24 +20,14 @@ _ANYWHERE: Limits = (-1e9, -1e9, 1e9, 1e9)
 """No stage is larger, but a NaN is not even in here."""
 
 
-def is_inside(x: float, y: float, limits: Limits | None) -> bool:
-    """Whether a place may be gone to; NaN may not.
-
-    >>> is_inside(5, 5, (0, 0, 10, 10)), is_inside(5, 11, (0, 0, 10, 10))
-    (True, False)
-    """
-    left, top, right, bottom = limits or _ANYWHERE
-    return left <= x <= right and top <= y <= bottom
-
-
 def require_inside(x: float, y: float, limits: Limits | None) -> None:
     """Refuse a place that lies outside the limits, or is no number.
 
     Raises:
         CalibrationError: it does.
     """
-    if not is_inside(x, y, limits):
-        left, top, right, bottom = limits or _ANYWHERE
+    left, top, right, bottom = limits or _ANYWHERE
+    if not (left <= x <= right and top <= y <= bottom):
         raise CalibrationError(
             f"stage: asked to go to ({x:.6g}, {y:.6g}), its soft limits are x "
             f"{left:g} to {right:g} and y {top:g} to {bottom:g}; choose a nearer place "
@@ -76,14 +66,12 @@ class Stage(Protocol):
 
 
 # ---------------------------------------------------------------------------
-# From encoder readings to a field's place, and from a place back to the stage.
+# From encoder readings to a field's place.
 
 
 Point = tuple[float, float]
 _EVEN = math.sqrt(12)
 """Width of an even distribution over its standard deviation."""
-_OVERSHOOT = 1.5
-"""Plays that a move goes too far, so that it always ends in the same direction."""
 
 
 def place_of(
@@ -125,37 +113,6 @@ def place_of(
         standard_error_um=error_um,
         origin="stage_encoder",
     )
-
-
-def go_to(stage: Stage, calibration: StageTable, slide_xy_um: Point) -> Point:
-    """Bring a place of the slide back under the objective.
-
-    The last stretch goes up in both axes, as when the stage was calibrated, so that its
-    play lies on the same side; where the soft limits leave no room for that, it goes
-    straight.
-
-    Args:
-        stage: moved; keeps its soft limits.
-        calibration: of this stage, from the certificate.
-        slide_xy_um: where the field's top left corner shall be, as in ``place_of``.
-
-    Returns:
-        What the stage was told, in its units.
-
-    Raises:
-        CalibrationError: the place lies outside the soft limits; nothing was moved.
-        SourceLostError: the stage does not answer.
-    """
-    matrix = np.asarray(calibration.um_per_step)
-    x, y = (float(v) for v in np.linalg.solve(matrix, np.asarray(slide_xy_um)))
-    require_inside(x, y, stage.limits)
-    step_um = np.hypot(*matrix)
-    back = _OVERSHOOT * np.asarray(calibration.backlash_um) / step_um
-    via = x - float(back[0]), y - float(back[1])
-    if back.any() and is_inside(*via, stage.limits):
-        stage.move_to(*via)
-    stage.move_to(x, y)
-    return x, y
 
 
 # ---------------------------------------------------------------------------

@@ -93,13 +93,15 @@ def quantise(model: onnx.ModelProto, tiles: Sequence[Pixels]) -> onnx.ModelProto
     )
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
+    nodes = [node.name for node in model.graph.node]
+    floats = [name for name in nodes if name.startswith(FLOAT_NODES)]
     quantised = nncf.quantize(
         model,
         nncf.Dataset([{"tiles": tile[None]} for tile in tiles]),
         preset=nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(tiles),
-        ignored_scope=nncf.IgnoredScope(names=float_nodes(model), validate=False),
+        ignored_scope=nncf.IgnoredScope(names=floats, validate=False),
         advanced_parameters=AdvancedQuantizationParameters(
             # Half of the weights' range: CPUs without VNNI add pairs of products in
             # 16 bits, which would saturate.
@@ -137,11 +139,7 @@ def sign_activations(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 FLOAT_NODES = ("/normalise/", "/head/", "/location/out", "/Softmax")
-
-
-def float_nodes(model: onnx.ModelProto) -> list[str]:
-    """Return the nodes that stay in float: the heads' small convolutions."""
-    return [node.name for node in model.graph.node if node.name.startswith(FLOAT_NODES)]
+"""What stays in float: the heads' small convolutions."""
 
 
 def fold_weights(model: onnx.ModelProto) -> onnx.ModelProto:

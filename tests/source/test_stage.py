@@ -1,11 +1,11 @@
-"""From an encoder to a place on the slide and back."""
+"""From an encoder to a place on the slide."""
 
 import pytest
 
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.errors import CalibrationError
 from armicro.rig import Mechanics
-from armicro.source.stage import Limits, SimulatedStage, go_to, place_of
+from armicro.source.stage import Limits, SimulatedStage, place_of
 
 TURNED = ((0.0, -2.0), (2.0, 0.0))
 """A step to the right moves the view 2 µm down."""
@@ -42,31 +42,10 @@ def test_uncertified_place_is_only_as_sure_as_the_way_is_short() -> None:
     assert place.standard_error_um == pytest.approx(50.0)
 
 
-def test_going_back_ends_at_the_place_with_the_play_on_the_known_side() -> None:
-    stage = SimulatedStage(Mechanics(um_per_step=TURNED, backlash=(6.0, 4.0)))
-    known = table(backlash_um=(12.0, 8.0))
-    seen = []
-    for came_from in ((50.0, 50.0), (-50.0, -50.0), (50.0, -50.0)):
-        stage.move_to(*came_from)
-        told = go_to(stage, known, (-20.0, 60.0))
-        assert told == pytest.approx((30.0, 10.0))
-        seen.append(stage.true_xy_um)
-    assert seen[0] == pytest.approx(seen[1])
-    assert seen[0] == pytest.approx(seen[2])
-
-
-@pytest.mark.parametrize("far_um", [(-20.0, 300.0), (float("nan"), 0.0)])
-def test_going_back_moves_nothing_where_the_place_lies_outside_the_limits(
-    far_um: tuple[float, float],
-) -> None:
+@pytest.mark.parametrize("far", [(20.0, 101.0), (float("nan"), 0.0)])
+def test_a_stage_moves_nowhere_beyond_its_limits(far: tuple[float, float]) -> None:
     limits: Limits = (-100.0, -100.0, 100.0, 100.0)
     stage = SimulatedStage(Mechanics(um_per_step=TURNED), limits=limits)
     with pytest.raises(CalibrationError, match="soft limits"):
-        go_to(stage, table(backlash_um=(12.0, 8.0)), far_um)
+        stage.move_to(*far)
     assert stage.position() == (0.0, 0.0)
-
-
-def test_going_back_to_the_edge_leaves_the_overshoot_out() -> None:
-    limits: Limits = (0.0, 0.0, 100.0, 100.0)
-    stage = SimulatedStage(Mechanics(um_per_step=TURNED), limits=limits)
-    assert go_to(stage, table(backlash_um=(12.0, 8.0)), (0.0, 0.0)) == (0.0, 0.0)

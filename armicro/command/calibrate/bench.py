@@ -57,8 +57,7 @@ class Bench:
 
     def prepare(self, step: Step) -> None:
         """Open the camera, over another specimen where it is emulated."""
-        same = step.specimen == self._specimen
-        if self._reader is not None and same:
+        if self._reader is not None and step.specimen == self._specimen:
             return
         self._specimen = step.specimen
         if self._screen is not None and step.specimen == "pattern":
@@ -92,8 +91,13 @@ class Bench:
             SourceError: camera or stage cannot be used.
         """
         self._close_reader()
+        rig = self._over_specimen(step)
         try:
-            return walk_stage(self._over_specimen(step), self._um_per_px)
+            with open_instrument(rig) as instrument:
+                plan = plan_of(instrument, self._um_per_px)
+                settle_s = rig.stage.settle_s
+                walked = carry_out(plan.walk(), instrument, settle_s=settle_s)
+            return judge_walk(walked, um_per_px=self._um_per_px, measured_at=now())
         finally:
             self.prepare(step)
 
@@ -137,17 +141,3 @@ class Bench:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-
-
-def walk_stage(rig: Rig, um_per_px: float) -> Outcome:
-    """Move the rig's stage under its camera and measure both.
-
-    Raises:
-        CalibrationError: the moves cannot be measured.
-        RigError: camera and stage do not go together.
-        SourceError: one of them cannot be used.
-    """
-    with open_instrument(rig) as instrument:
-        plan = plan_of(instrument, um_per_px)
-        walked = carry_out(plan.walk(), instrument, settle_s=rig.stage.settle_s)
-    return judge_walk(walked, um_per_px=um_per_px, measured_at=now())
