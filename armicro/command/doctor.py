@@ -4,11 +4,14 @@ import argparse
 import os
 import shutil
 import sys
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from armicro import __version__
 from armicro.console import add_json, show
-from armicro.doctor.check import format_checks, format_summary
+from armicro.doctor import Check, State
 from armicro.doctor.examine import examine
 
 WIDEST = 110
@@ -56,3 +59,49 @@ def run(args: argparse.Namespace) -> int:
     answer = {"usable": usable, "version": __version__, "checks": checks}
     show(answer, f"{table}\n\n{format_summary(checks)}", as_json=args.json)
     return 0 if usable else 1
+
+
+MARKS: dict[State, str] = {"ok": "ok", "missing": "--", "broken": "!!"}
+_COLOURS: dict[State, str] = {"ok": "32", "missing": "33", "broken": "31;1"}
+
+
+def format_checks(
+    checks: Sequence[Check], *, width: int = 100, colour: bool = False
+) -> str:
+    """Lay checks out in aligned columns, what to do below what is missing.
+
+    >>> print(format_checks([Check("cameras", "Basler", "missing", "none", "buy one")]))
+    cameras
+      --  Basler  none
+                  -> buy one
+    """
+    names = max((len(check.name) for check in checks), default=0)
+    indent = " " * (6 + names + 2)
+    lines: list[str] = []
+    for group, members in groupby(checks, key=lambda check: check.group):
+        lines += ["", group] if lines else [group]
+        for check in members:
+            mark = MARKS[check.state]
+            if colour:
+                mark = f"\033[{_COLOURS[check.state]}m{mark}\033[0m"
+            found = _wrap(check.found, indent, width)
+            lines.append(f"  {mark}  {check.name:{names}}  {found}")
+            if check.todo:
+                lines.append(f"{indent}-> {_wrap(check.todo, indent + '   ', width)}")
+    return "\n".join(lines)
+
+
+def format_summary(checks: Sequence[Check]) -> str:
+    """Return the last line: whether armicro works here."""
+    broken = [check.name for check in checks if check.state == "broken"]
+    if broken:
+        return f"armicro does not work here yet: {', '.join(broken)}"
+    missing = sum(check.state == "missing" for check in checks)
+    things = "thing is" if missing == 1 else "things are"
+    rest = f"; {missing} optional {things} missing (--)" if missing else ""
+    return f"armicro works on this machine{rest}"
+
+
+def _wrap(text: str, indent: str, width: int) -> str:
+    room = max(40, width - len(indent))
+    return f"\n{indent}".join(textwrap.wrap(text, room)) or "-"

@@ -2,6 +2,24 @@
 
 ``machine`` looks at what needs no vendor library. ``probe`` loads drivers and vendor
 libraries, any of which may hang or end the process, so ``examine`` runs each of its
-probes in a process of its own with a time limit, and gathers all. ``check`` is one
-thing that was looked at, and how it is printed.
+probes in a process of its own with a time limit, and gathers all.
 """
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["ok", "missing", "broken"]
+"""``missing``: something optional is not there or not at its best; ``broken``: armicro
+cannot do its base work (replay a slide without a window) on this machine."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What was found, and what to do when it is not all well."""
+
+    group: str
+    name: str
+    state: State
+    found: str
+    todo: str = ""
+    """One line; empty when all is well."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 import armicro
-from armicro.doctor.check import Check, State
+from armicro.doctor import Check, State
 from armicro.doctor.machine import machine_checks, package_checks, rig_checks
 from armicro.doctor.probe import PROBES, Probe
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from armicro import __version__
 from armicro.calibrate.certificate import SCALE_NOT_MEASURED, days_left
 from armicro.certificate import now
-from armicro.doctor.check import Check
+from armicro.doctor import Check
 from armicro.errors import RigError
 from armicro.rig import Rig, read_rig
 from armicro.wire.address import check_wire

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from armicro.doctor.check import Check, State
+from armicro.doctor import Check, State
 from armicro.engine.manifest import MANIFEST_NAME, read_manifest, verify
 from armicro.engine.registry import DEFAULT_SET, find_set, list_sets, open_set
 from armicro.errors import EngineError

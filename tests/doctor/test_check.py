@@ -1,6 +1,7 @@
 """The examination reads well in a terminal."""
 
-from armicro.doctor.check import Check, format_checks, format_summary
+from armicro.command.doctor import format_checks, format_summary
+from armicro.doctor import Check
 
 CHECKS = [
     Check("machine", "memory", "ok", "lots"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from armicro.doctor.check import Check
+from armicro.doctor import Check
 from armicro.doctor.examine import ask
 from armicro.doctor.probe import PROBES
 

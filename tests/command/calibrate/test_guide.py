@@ -14,7 +14,7 @@ from armicro.calibrate.course import course
 from armicro.calibrate.guide import Guide
 from armicro.calibrate.procedure import Setting
 from armicro.certificate import now, read_certificate
-from armicro.command.calibrate.bench import TRUE_SHARE, Bench
+from armicro.command.calibrate.guide import TRUE_SHARE, Bench
 from armicro.overlay.procedure import ProcedureWindow
 from armicro.rig import read_rig
 from armicro.source.specimen import CORNERS, GLASS_RGB, draw_specimen
