@@ -23,3 +23,11 @@ class Check(msgspec.Struct, frozen=True):
     found: str
     todo: str = ""
     """One line; empty when all is well."""
+
+
+def check_of(
+    group: str, name: str, found: str, todo: str = "", *, broken: bool = False
+) -> Check:
+    """Return a check: well where there is nothing to do, else missing or broken."""
+    state: State = "ok" if not todo else "broken" if broken else "missing"
+    return Check(group, name, state, found, todo)

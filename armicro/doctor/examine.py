@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 import armicro
-from armicro.doctor import Check, State
+from armicro.doctor import Check, check_of
 from armicro.doctor.machine import machine_checks, package_checks, rig_checks
 from armicro.doctor.probe import PROBES, Probe
 
@@ -107,5 +107,4 @@ def _reason(status: int, words: str) -> str:
 
 
 def _failed(probe: Probe, found: str) -> Check:
-    state: State = "broken" if probe.base else "missing"
-    return Check(probe.group, probe.name, state, found, probe.todo)
+    return check_of(probe.group, probe.name, found, probe.todo, broken=probe.base)

@@ -15,7 +15,7 @@ from pathlib import Path
 from armicro import __version__
 from armicro.calibrate.certificate import SCALE_NOT_MEASURED, days_left
 from armicro.certificate import now
-from armicro.doctor import Check
+from armicro.doctor import Check, check_of
 from armicro.errors import RigError
 from armicro.rig import Rig, read_rig
 from armicro.wire.address import check_wire
@@ -41,7 +41,6 @@ PURPOSES: Mapping[str, str] = {
 """What an extra is for. Which packages it has is told by armicro's own metadata."""
 _REQUIRED = re.compile(r"""([\w.-]+).*?(?:extra == ['"]([\w-]+)['"])?\s*$""")
 SOON_DAYS = 30
-_AGAIN = "measure the instrument: armicro calibrate guide --rig"
 _PLAYED = frozenset({"slide", "recording", "simulated"})
 """Drivers whose scale is as given."""
 
@@ -49,7 +48,7 @@ _PLAYED = frozenset({"slide", "recording", "simulated"})
 def machine_checks(folder: Path) -> list[Check]:
     """Look at the machine; ``folder`` is where results would go."""
     return [
-        Check(MACHINE, "system", "ok", f"{_system()}, {platform.machine()}"),
+        check_of(MACHINE, "system", f"{_system()}, {platform.machine()}"),
         check_cpu(_read(Path("/proc/cpuinfo")), usable_cores()),
         check_memory(*_memory_bytes()),
         check_disk(folder, shutil.disk_usage(folder).free),
@@ -72,39 +71,33 @@ def check_cpu(cpuinfo: str, cores: int) -> Check:
     found = f"{name}, {cores} core{'s' if cores > 1 else ''} usable"
     if flags and "avx2" not in flags:
         todo = "the networks run slowly without AVX2; use a newer processor or a GPU"
-        return Check(MACHINE, "processor", "missing", f"{found}, no AVX2", todo)
-    return Check(MACHINE, "processor", "ok", f"{found} ({has})" if has else found)
+        return check_of(MACHINE, "processor", f"{found}, no AVX2", todo)
+    return check_of(MACHINE, "processor", f"{found} ({has})" if has else found)
 
 
 def check_memory(total: int, available: int) -> Check:
     """Judge the memory, in bytes; 0 is unknown."""
     found = f"{_gib(available)} free of {_gib(total)}" if total else "unknown"
-    if 0 < total < LEAST_MEMORY:
-        todo = f"armicro is comfortable with {_gib(LEAST_MEMORY)}; close other programs"
-        return Check(MACHINE, "memory", "missing", found, todo)
-    return Check(MACHINE, "memory", "ok", found)
+    todo = f"armicro is comfortable with {_gib(LEAST_MEMORY)}; close other programs"
+    return check_of(MACHINE, "memory", found, todo * (0 < total < LEAST_MEMORY))
 
 
 def check_disk(folder: Path, free: int) -> Check:
     """Judge the room for results, in bytes."""
     found = f"{_gib(free)} free in {folder}"
-    if free < LEAST_DISK:
-        todo = "free some space, or name a folder on another disk with --out"
-        return Check(MACHINE, "disk", "missing", found, todo)
-    return Check(MACHINE, "disk", "ok", found)
+    todo = "free some space, or name a folder on another disk with --out"
+    return check_of(MACHINE, "disk", found, todo * (free < LEAST_DISK))
 
 
 def check_shared_memory(free: int) -> Check:
     """Judge the room for the ring of fields, in bytes."""
     found = f"{_gib(free)} free"
-    if free < RING:
-        # A ring that does not fit is made without complaint, and its first writer dies.
-        todo = (
-            f"the processes share {RING >> 20} MB of pixels; give /dev/shm more (a "
-            "container takes --shm-size=512m)"
-        )
-        return Check(MACHINE, "shared memory", "broken", found, todo)
-    return Check(MACHINE, "shared memory", "ok", found)
+    # A ring that does not fit is made without complaint, and its first writer dies.
+    todo = (
+        f"the processes share {RING >> 20} MB of pixels; give /dev/shm more (a "
+        "container takes --shm-size=512m)"
+    ) * (free < RING)
+    return check_of(MACHINE, "shared memory", found, todo, broken=True)
 
 
 def usable_cores() -> int:
@@ -119,21 +112,20 @@ def _shared_memory() -> Check:
         segment = SharedMemory(create=True, size=4096)
     except OSError as error:
         todo = "allow shared memory (mount /dev/shm) or loosen the sandbox"
-        return Check(MACHINE, "shared memory", "broken", str(error), todo)
+        return check_of(MACHINE, "shared memory", str(error), todo, broken=True)
     segment.close()
     segment.unlink()
     mount = Path("/dev/shm")
     if not mount.is_dir():
-        return Check(MACHINE, "shared memory", "ok", "works")
+        return check_of(MACHINE, "shared memory", "works")
     return check_shared_memory(shutil.disk_usage(mount).free)
 
 
 def _sqlite() -> Check:
+    old = sqlite3.sqlite_version_info < LEAST_SQLITE
+    todo = "the journal needs SQLite 3.25; use a newer Python" if old else ""
     found = f"SQLite {sqlite3.sqlite_version}"
-    if sqlite3.sqlite_version_info < LEAST_SQLITE:
-        todo = "the journal needs SQLite 3.25; use a newer Python"
-        return Check(MACHINE, "journal", "broken", found, todo)
-    return Check(MACHINE, "journal", "ok", found)
+    return check_of(MACHINE, "journal", found, todo, broken=True)
 
 
 def _system() -> str:
@@ -228,32 +220,31 @@ def check_base(versions: Mapping[str, str | None]) -> Check:
     """Judge the packages without which nothing works; none are known of no install."""
     if not versions:
         todo = "install armicro where this Python finds it: pip install armicro"
-        return Check(PACKAGES, "base", "missing", "armicro is not installed", todo)
+        return check_of(PACKAGES, "base", "armicro is not installed", todo)
     lacking = [name for name, version in versions.items() if version is None]
     if lacking:
         todo = "install armicro with its requirements: pip install armicro"
-        return Check(PACKAGES, "base", "broken", f"lacks {', '.join(lacking)}", todo)
-    return Check(PACKAGES, "base", "ok", _list(versions))
+        found = f"lacks {', '.join(lacking)}"
+        return check_of(PACKAGES, "base", found, todo, broken=True)
+    return check_of(PACKAGES, "base", _list(versions))
 
 
 def check_extra(extra: str, versions: Mapping[str, str | None]) -> Check:
     """Judge the packages of an extra."""
     lacking = [name for name, version in versions.items() if version is None]
     if not lacking:
-        return Check(PACKAGES, extra, "ok", _list(versions))
-    found = "not installed" if len(lacking) == len(versions) else (
-        f"lacks {', '.join(lacking)}"
-    )  # fmt: skip
+        return check_of(PACKAGES, extra, _list(versions))
+    none = len(lacking) == len(versions)
+    found = "not installed" if none else f"lacks {', '.join(lacking)}"
     todo = f"for {PURPOSES[extra]}: pip install 'armicro[{extra}]'"
-    return Check(PACKAGES, extra, "missing", found, todo)
+    return check_of(PACKAGES, extra, found, todo)
 
 
 def _python() -> Check:
+    old = sys.version_info < LEAST_PYTHON
+    todo = "armicro needs Python 3.11 or later" if old else ""
     found = f"{platform.python_version()}, armicro {__version__}"
-    if sys.version_info < LEAST_PYTHON:
-        todo = "armicro needs Python 3.11 or later"
-        return Check(PACKAGES, "python", "broken", found, todo)
-    return Check(PACKAGES, "python", "ok", found)
+    return check_of(PACKAGES, "python", found, todo, broken=True)
 
 
 def _known_trouble(version_of: VersionOf) -> list[Check]:
@@ -263,14 +254,14 @@ def _known_trouble(version_of: VersionOf) -> list[Check]:
     if qt.startswith("6.12.") and sys.version_info < (3, 12):
         todo = "pip install 'PySide6-Essentials!=6.12.*'"
         found = f"PySide6 {qt} ends Python 3.11 at its start"
-        checks.append(Check(PACKAGES, "window", "broken", found, todo))
+        checks.append(check_of(PACKAGES, "window", found, todo, broken=True))
     if version_of("opencv-python") or version_of("opencv-contrib-python"):
         found = "OpenCV's full wheel is installed; its Qt plugins break the window"
         todo = (
             "pip uninstall opencv-python opencv-contrib-python, then "
             "pip install --force-reinstall opencv-python-headless"
         )
-        checks.append(Check(PACKAGES, "opencv", "missing", found, todo))
+        checks.append(check_of(PACKAGES, "opencv", found, todo))
     return checks
 
 
@@ -284,27 +275,25 @@ def rig_checks(path: Path, at: str = "") -> list[Check]:
         rig = read_rig(path)
         check_wire(rig.wire)
     except RigError as error:
-        return [Check(RIG, path.stem, "broken", str(error), "correct the rig file")]
+        todo = "correct the rig file"
+        return [check_of(RIG, path.stem, str(error), todo, broken=True)]
     camera = rig.camera
     found = f"{camera.driver}, {camera.um_per_px:.4g} µm/px, {rig.objective or '–'}"
-    return [
-        Check(RIG, path.stem, "ok", found),
-        _certificate(rig, path, at or now()),
-    ]
+    said = _certificate(rig, path, at or now())
+    return [check_of(RIG, path.stem, found), check_of(RIG, "certificate", *said)]
 
 
-def _certificate(rig: Rig, path: Path, at: str) -> Check:
-    def said(found: str, todo: str = "") -> Check:
-        return Check(RIG, "certificate", "missing" if todo else "ok", found, todo)
-
+def _certificate(rig: Rig, path: Path, at: str) -> tuple[str, str]:
+    """What its certificate is worth, and what to do; empty: nothing."""
+    again = f"measure the instrument: armicro calibrate guide --rig {path}"
     if rig.calibration_fault:
-        return said(f"{rig.calibration_fault}; boxes off", f"{_AGAIN} {path}")
+        return f"{rig.calibration_fault}; boxes off", again
     if rig.camera.uncalibrated:
-        return said("boxes at a scale that nobody measured", f"{_AGAIN} {path}")
+        return "boxes at a scale that nobody measured", again
     if rig.calibration is None:
         if rig.camera.driver in _PLAYED or rig.camera.emulated_image:
-            return said("none, and none is needed: nothing real is measured")
-        return said(f"none; {SCALE_NOT_MEASURED}", f"{_AGAIN} {path}")
+            return "none, and none is needed: nothing real is measured", ""
+        return f"none; {SCALE_NOT_MEASURED}", again
     days = days_left(rig.calibration, at)
     found = f"{Path(rig.certificate).name}, expires in {days:.0f} days"
-    return said(found, "" if days > SOON_DAYS else f"{_AGAIN} {path}")
+    return found, "" if days > SOON_DAYS else again

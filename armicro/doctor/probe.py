@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from armicro.doctor import Check, State
+from armicro.doctor import Check, check_of
 from armicro.engine.manifest import MANIFEST_NAME, read_manifest, verify
 from armicro.engine.registry import DEFAULT_SET, find_set, list_sets, open_set
 from armicro.errors import EngineError
@@ -57,18 +57,15 @@ def look_at_pylon() -> list[Check]:
         pylon = load("pypylon.pylon")
     except (ImportError, OSError) as error:
         todo = "for Basler cameras: pip install 'armicro[camera]'"
-        return [Check("cameras", "Basler", "missing", say_why(error), todo)]
+        return [check_of("cameras", "Basler", say_why(error), todo)]
     devices = pylon.TlFactory.GetInstance().EnumerateDevices()
     if not devices:
         todo = "check cable, power and USB 3 port; another program may hold the camera"
-        return [Check("cameras", "Basler", "missing", "no camera seen", todo)]
-    return [
-        Check(
-            "cameras", "Basler", "ok",
-            f"{device.GetModelName()}, serial number {device.GetSerialNumber()}",
-        )
-        for device in devices
-    ]  # fmt: skip
+        return [check_of("cameras", "Basler", "no camera seen", todo)]
+    names = [
+        f"{d.GetModelName()}, serial number {d.GetSerialNumber()}" for d in devices
+    ]
+    return [check_of("cameras", "Basler", name) for name in names]
 
 
 def look_at_video(
@@ -78,21 +75,18 @@ def look_at_video(
     if sys.platform != "linux":
         found = "not looked for on this system"
         todo = 'try it: a rig with camera.driver "video" and camera.device "0"'
-        return [Check("cameras", "video", "missing", found, todo)]
+        return [check_of("cameras", "video", found, todo)]
     checks = []
     for path in sorted(devices.glob("video*")):
         name = names / path.name / "name"
         label = name.read_text().strip() if name.is_file() else "unnamed"
-        if os.access(path, os.R_OK | os.W_OK):
-            checks.append(Check("cameras", "video", "ok", f"{path}: {label}"))
-        else:
-            found = f"{path}: {label}, not allowed to open it"
+        found, todo = f"{path}: {label}", ""
+        if not os.access(path, os.R_OK | os.W_OK):
+            found += ", not allowed to open it"
             todo = "add yourself to the group that owns it (usually video); log in anew"
-            checks.append(Check("cameras", "video", "missing", found, todo))
-    if checks:
-        return checks
+        checks.append(check_of("cameras", "video", found, todo))
     todo = "plug in a UVC camera, if one is to be used"
-    return [Check("cameras", "video", "missing", "no video device", todo)]
+    return checks or [check_of("cameras", "video", "no video device", todo)]
 
 
 def look_at_screen() -> list[Check]:
@@ -108,28 +102,30 @@ def look_at_screen() -> list[Check]:
         todo = (
             "for the window log in to a desktop or set DISPLAY; --headless needs none"
         )
-        return [Check("screens", "screen", "missing", found, todo)]
+        return [check_of("screens", "screen", found, todo)]
     return [
-        Check("screens", screen.name() or f"screen {number}", "ok", (
+        check_of(
+            "screens",
+            screen.name() or f"screen {number}",
             f"{screen.size().width()} × {screen.size().height()}, "
             f"{screen.refreshRate():.0f} Hz, scaled {screen.devicePixelRatio():g}, "
-            f"Qt platform {platform}"
-        ))
+            f"Qt platform {platform}",
+        )
         for number, screen in enumerate(application.screens())
-    ]  # fmt: skip
+    ]
 
 
 def look_at_slide_formats() -> list[Check]:
     """Load every reader of slides."""
     openslide = load("openslide")
     version = f"OpenSlide {openslide.__library_version__}"
-    checks = [Check("slides", "OpenSlide", "ok", f"{version}: {FORMATS}")]
+    checks = [check_of("slides", "OpenSlide", f"{version}: {FORMATS}")]
     try:
         load("kfbslide")
-        checks.append(Check("slides", "KFB", "ok", "kfbslide"))
+        checks.append(check_of("slides", "KFB", "kfbslide"))
     except (ImportError, OSError) as error:
         todo = "for KFB slides: pip install 'armicro[kfb]'"
-        checks.append(Check("slides", "KFB", "missing", say_why(error), todo))
+        checks.append(check_of("slides", "KFB", say_why(error), todo))
     readers = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda one: one.name)
     return checks + [_look_at_reader(entry) for entry in readers]
 
@@ -138,10 +134,10 @@ def look_at_wire() -> list[Check]:
     """Look at ZeroMQ and its encryption."""
     zmq = load("zmq")
     found = f"ZeroMQ {zmq.zmq_version()}"
-    if not zmq.has("curve"):
-        todo = "only for parts on other machines: install a pyzmq wheel with libsodium"
-        return [Check("wire", "ZeroMQ", "missing", f"{found} without CURVE", todo)]
-    return [Check("wire", "ZeroMQ", "ok", f"{found} with CURVE")]
+    if zmq.has("curve"):
+        return [check_of("wire", "ZeroMQ", f"{found} with CURVE")]
+    todo = "only for parts on other machines: install a pyzmq wheel with libsodium"
+    return [check_of("wire", "ZeroMQ", f"{found} without CURVE", todo)]
 
 
 def _look_at_reader(entry: EntryPoint) -> Check:
@@ -151,8 +147,8 @@ def _look_at_reader(entry: EntryPoint) -> Check:
         entry.load()
     except Exception as error:  # noqa: BLE001
         todo = f"install the package that provides {entry.value} again"
-        return Check("slides", name, "missing", say_why(error), todo)
-    return Check("slides", name, "ok", entry.value)
+        return check_of("slides", name, say_why(error), todo)
+    return check_of("slides", name, entry.value)
 
 
 def look_at_openvino() -> list[Check]:
@@ -165,7 +161,7 @@ def look_at_openvino() -> list[Check]:
     kinds = set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     fast = ", ".join(kind for kind in ("INT8", "BF16", "FP16") if kind in kinds)
     found = "; ".join(f"{device}: {name}" for device, name in devices.items())
-    return [Check(NETWORKS, "OpenVINO", "ok", f"{found} ({fast or 'FP32 only'})")]
+    return [check_of(NETWORKS, "OpenVINO", f"{found} ({fast or 'FP32 only'})")]
 
 
 def look_at_gpu() -> list[Check]:
@@ -180,18 +176,16 @@ def look_at_gpu() -> list[Check]:
         todo = (
             "nothing, unless there is one: then install its driver (OpenVINO is used)"
         )
-        return [Check(NETWORKS, "NVIDIA GPU", "missing", "no driver found", todo)]
+        return [check_of(NETWORKS, "NVIDIA GPU", "no driver found", todo)]
     except subprocess.CalledProcessError as error:
         found = first_line(error.stdout or error.stderr) or "nvidia-smi fails"
         todo = "install the driver again, or restart after an update of it"
-        return [Check(NETWORKS, "NVIDIA GPU", "missing", found, todo)]
+        return [check_of(NETWORKS, "NVIDIA GPU", found, todo)]
     gpus = [line.strip() for line in said.splitlines() if line.strip()]
     if not gpus:
         todo = "check that it is plugged in and powered; OpenVINO is used meanwhile"
-        return [
-            Check(NETWORKS, "NVIDIA GPU", "missing", "the driver sees no GPU", todo)
-        ]
-    return [Check(NETWORKS, "NVIDIA GPU", "ok", gpu) for gpu in gpus]
+        return [check_of(NETWORKS, "NVIDIA GPU", "the driver sees no GPU", todo)]
+    return [check_of(NETWORKS, "NVIDIA GPU", gpu) for gpu in gpus]
 
 
 def look_at_tensorrt() -> list[Check]:
@@ -200,7 +194,7 @@ def look_at_tensorrt() -> list[Check]:
     try:
         found = f"TensorRT {load('tensorrt').__version__}"
     except (ImportError, OSError) as error:
-        return [Check(NETWORKS, "TensorRT", "missing", say_why(error), todo)]
+        return [check_of(NETWORKS, "TensorRT", say_why(error), todo)]
     bindings = []
     for name, module in (("pycuda", "pycuda.driver"), ("cuda-python", "cuda.bindings")):
         try:
@@ -210,22 +204,20 @@ def look_at_tensorrt() -> list[Check]:
         bindings.append(name)
     if not bindings:
         found += ", but neither pycuda nor cuda-python"
-        return [Check(NETWORKS, "TensorRT", "missing", found, todo)]
-    return [Check(NETWORKS, "TensorRT", "ok", f"{found}, {' and '.join(bindings)}")]
+        return [check_of(NETWORKS, "TensorRT", found, todo)]
+    return [check_of(NETWORKS, "TensorRT", f"{found}, {' and '.join(bindings)}")]
 
 
 def look_at_sets() -> list[Check]:
     """Hash the files of every network set."""
-    checks, seen = [], set[str]()
+    folders: dict[str, Path] = {}
     for folder in list_sets():
-        if folder.name in seen:
-            continue
-        seen.add(folder.name)
-        checks.append(_look_at_set(folder))
-    if DEFAULT_SET not in seen:
+        folders.setdefault(folder.name, folder)
+    checks = [_look_at_set(folder) for folder in folders.values()]
+    if DEFAULT_SET not in folders:
         found = f"{DEFAULT_SET}: no folder with a {MANIFEST_NAME}"
         todo = "install armicro's wheel, or name your own set with --engines"
-        checks.append(Check(NETWORKS, "set", "broken", found, todo))
+        checks.append(check_of(NETWORKS, "set", found, todo, broken=True))
     return checks
 
 
@@ -241,13 +233,13 @@ def look_at_outputs() -> list[Check]:
             rows, backend = networks.agreement, networks.backend
     except EngineError as error:
         todo = "it will not be run; see `armicro engine check`"
-        return [Check(NETWORKS, "outputs", "broken", str(error), todo)]
+        return [check_of(NETWORKS, "outputs", str(error), todo, broken=True)]
     worst = max(row.difference / row.tolerance for row in rows)
     found = (
         f"{DEFAULT_SET} on {backend} reproduces its golden outputs "
         f"(worst at {worst:.0%} of the tolerance)"
     )
-    return [Check(NETWORKS, "outputs", "ok", found)]
+    return [check_of(NETWORKS, "outputs", found)]
 
 
 def _look_at_set(folder: Path) -> Check:
@@ -255,12 +247,12 @@ def _look_at_set(folder: Path) -> Check:
         manifest = read_manifest(folder)
         contents = verify(folder, manifest)
     except EngineError as error:
-        state: State = "broken" if folder.name == DEFAULT_SET else "missing"
         todo = "copy or export the set again; it will not be run as it is"
-        return Check(NETWORKS, "set", state, str(error), todo)
+        is_needed = folder.name == DEFAULT_SET
+        return check_of(NETWORKS, "set", str(error), todo, broken=is_needed)
     size = sum(map(len, contents.values())) >> 20
     found = f"{manifest.name} {manifest.version}, {size} MB, files as in its manifest"
-    return Check(NETWORKS, "set", "ok", found)
+    return check_of(NETWORKS, "set", found)
 
 
 @dataclass(frozen=True, slots=True)
