@@ -11,7 +11,7 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -166,9 +166,8 @@ def tile_logits(
 ) -> Tensor:
     """Return logits (n,) of tiles of any size, in bf16 or not; None: the faster."""
     with fast_arithmetic(tiles.device.type, bfloat16=bfloat16):
-        if isinstance(network, HighResolution):
-            return network.logits(tiles)[0].float()
-        return network.logits(tiles).float()
+        said = network.logits(tiles)
+        return (said[0] if isinstance(said, tuple) else said).float()
 
 
 def fast_arithmetic(device: str, *, bfloat16: bool | None = None) -> torch.autocast:
@@ -186,11 +185,8 @@ def bfloat16_is_fast(device: str) -> bool:
     """
     if device != "cpu":
         return True
-    instructions = (
-        torch.cpu._is_avx512_bf16_supported(),  # noqa: SLF001
-        torch.cpu._is_amx_tile_supported(),  # noqa: SLF001
-    )
-    if not any(instructions):
+    has = torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported  # noqa: SLF001
+    if not any(is_supported() for is_supported in has):
         return False
     return 1.2 * training_time(bfloat16=True) < training_time(bfloat16=False)
 
@@ -453,16 +449,16 @@ def update_mean(run: Run) -> None:
 
 def save_run(run: Run, sampler: BalancedSampler) -> Checkpoint:
     """Return the run as a checkpoint."""
-    parts: dict[str, Callable[[], dict[str, Tensor]]] = {
-        "model": lambda: dict(run.network.state_dict()),
-        "mean": lambda: dict(run.mean.state_dict()),
-        "optimiser": lambda: flatten_optimiser(run.optimiser),
-        "sampler": lambda: {"difficulty": torch.from_numpy(sampler.difficulty)},
+    parts: dict[str, Mapping[str, Tensor]] = {
+        "model": run.network.state_dict(),
+        "mean": run.mean.state_dict(),
+        "optimiser": flatten_optimiser(run.optimiser),
+        "sampler": {"difficulty": torch.from_numpy(sampler.difficulty)},
     }
     tensors = {
         f"{part}.{key}": value.cpu()
-        for part, read in parts.items()
-        for key, value in read().items()
+        for part, values in parts.items()
+        for key, value in values.items()
     }
     losses = {str(key): value for key, value in run.sample_loss.items()}
     facts = {"step": run.step, "loss": run.loss, "sample_loss": losses}
