@@ -135,7 +135,8 @@ class Ground:
         """What of it is not in the other, at most so many chunks."""
         left = type(self)()
         for key, bins in self.chunks.items():
-            rest = bins & ~other.chunks[key] if key in other.chunks else bins
+            # Its own bins: what is left stays as it is while this ground grows.
+            rest = bins & ~other.chunks[key] if key in other.chunks else bins.copy()
             if most is not None and len(left.chunks) >= most:
                 break
             if rest.any():

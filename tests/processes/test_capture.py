@@ -1,6 +1,8 @@
 """Capture's loop with a fake source, a real ring and real links."""
 
 import contextlib
+import itertools
+import threading
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
@@ -30,7 +32,8 @@ from armicro.verdict import said_text, state_text
 from armicro.wire.codec import HEADER
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
 from armicro.wire.ring import Ring
-from armicro.wire.topic import MOST_RANGES, VERSION, Ask, Shot, View, Wait
+from armicro.wire.topic import MOST_RANGES, VERSION, Ask, Message, Shot, View, Wait
+from tests.patience import PATIENCE_S, wait_until
 
 
 @dataclass
@@ -44,21 +47,45 @@ class FakeLife:
 class CountingSource:
     """Fields whose pixels tell their number; breaks down when told to."""
 
-    def __init__(self, count: int, *, pause_s: float = 0.0, breaks: bool = False):
+    def __init__(self, count: int, *, breaks: bool = False):
         self.card = Card("counting", 0.25, 16, 8, fields_planned=count)
-        self._count, self._pause_s, self._breaks = count, pause_s, breaks
+        self._count, self._breaks = count, breaks
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
         for seq in range(self._count):
             if seq not in done:
-                time.sleep(self._pause_s)
-                pixels = np.full((8, 16, 3), seq, np.uint8)
+                pixels = np.full((8, 16, 3), seq % 256, np.uint8)
                 yield Field(0.25, seq, 1, Place(seq, 0, 0, "slide_file"), pixels=pixels)
         if self._breaks:
             raise SourceLostError("camera 4711 was unplugged; plug it in again")
 
     def close(self) -> None:
         pass
+
+
+class HeldCamera(CountingSource):
+    """A camera without an end that gives a field when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(1_000_000)
+        self._due = threading.Semaphore(0)
+        self._ended = False
+
+    def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
+        for one in super().fields(done=done):
+            self._due.acquire()
+            if self._ended:
+                return
+            yield one
+
+    def give(self, count: int = 1) -> None:
+        """Let the next fields come."""
+        self._due.release(count)
+
+    def end(self) -> None:
+        """Give no more: nobody waits for the next one."""
+        self._ended = True
+        self.give()
 
 
 @dataclass
@@ -75,7 +102,8 @@ class Bench:
     ) -> Shot | Wait | None:
         """Ask as infer does, turning capture's loop meanwhile."""
         question = Ask("test", after, done, kept)
-        for _ in range(400):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             self.capture.turn()
             reply = self.asker.ask(question, timeout_ms=5)
             if reply is not None:
@@ -84,6 +112,24 @@ class Bench:
                 if reply.message != Wait("starting", state_text("source_opening")):
                     return reply.message
         return None
+
+    def show(self, camera: HeldCamera, count: int = 1) -> int:
+        """Have a camera's next fields come, each shown before the next; the last."""
+        for _ in range(count):
+            before = self.capture._newest
+            camera.give()
+            self.turn_until(lambda before=before: self.capture._newest is not before)
+        assert self.capture._newest is not None
+        return self.capture._newest.head.seq
+
+    def turn_until(self, holds: Callable[[], object]) -> None:
+        """Turn capture's loop until it holds."""
+
+        def turned() -> object:
+            self.capture.turn()
+            return holds()
+
+        wait_until(turned, pause_s=0.0)
 
     def number(self, shot: Shot | Wait | None) -> int:
         """What the pixels say, which must be what the message says."""
@@ -119,6 +165,9 @@ def make_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make
             life = cast(Life, FakeLife())
             capture = capturing._Capture(job, life, ring, answers, view)
             stack.callback(capture.close)
+            for source in sources:
+                if isinstance(source, HeldCamera):
+                    stack.callback(source.end)
             asker = enter(Asker(f"{address}/fields", "fields"))
             return Bench(
                 capture, asker, enter(Subscriber(f"{address}/view", "view")), ring
@@ -142,17 +191,23 @@ def test_replay_gives_each_field_once_in_order_then_says_so(make_bench: Make) ->
 
 
 def test_unmeasured_scale_is_said_with_every_field_to_both(make_bench: Make) -> None:
-    bench = make_bench("live", CountingSource(3, pause_s=0.05))
+    camera = HeldCamera()
+    bench = make_bench("live", camera)
+    bench.show(camera)
     shot = bench.ask(done=())
     assert isinstance(shot, Shot)
     assert "scale not measured" in shot.head.voided
-    # Views travel on their own: that of the first field may still be on its way.
-    deadline = time.monotonic() + 5
-    view = None
-    while not isinstance(view, View) or view.shot is None:
-        assert time.monotonic() < deadline
-        view = bench.view.newest(timeout_ms=100) or view
-    assert view.shot.head.voided == shot.head.voided
+    seen: list[Shot] = []
+
+    def shown() -> bool:
+        # Said again and again: the display joins when it joins.
+        view = bench.view.newest()
+        if isinstance(view, View) and view.shot is not None:
+            seen.append(view.shot)
+        return bool(seen)
+
+    bench.turn_until(shown)
+    assert seen[0].head.voided == shot.head.voided
 
 
 def test_answer_that_was_lost_is_given_again(make_bench: Make) -> None:
@@ -182,98 +237,107 @@ def test_ask_of_another_run_is_not_answered(make_bench: Make) -> None:
 
 
 def test_live_gives_the_newest_field_and_counts_the_skipped(make_bench: Make) -> None:
-    bench = make_bench("live", CountingSource(250, pause_s=0.004))
+    camera = HeldCamera()
+    bench = make_bench("live", camera)
+    bench.show(camera)
     first = bench.ask(done=())
     assert isinstance(first, Shot)
-    deadline = time.monotonic() + 0.4
-    while time.monotonic() < deadline:
-        bench.capture.turn()
+    bench.show(camera, 12)
     later = bench.ask(after=first.head.seq)
     assert isinstance(later, Shot)
-    assert later.head.seq > first.head.seq + 10
-    assert later.skipped == later.head.seq - first.head.seq - 1
+    assert later.head.seq == first.head.seq + 12
+    assert later.skipped == 11
 
 
 def test_live_session_never_counts_a_field_twice(make_bench: Make) -> None:
-    bench = make_bench("live", CountingSource(250, pause_s=0.004))
-    shot = bench.ask(done=((0, 700),))
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if not isinstance(shot, Shot) or shot.head.seq > 700:
-            break
-        shot = bench.ask(after=shot.head.seq)
+    camera = HeldCamera()
+    bench = make_bench("live", camera)
+    bench.show(camera, 3)
+    bench.capture._asked(Ask("test", done=((0, 700),)))
+    assert bench.show(camera) == 701
+    shot = bench.ask()
     assert isinstance(shot, Shot)
-    assert shot.head.seq > 700
-
-
-def turn_for(bench: Bench, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        bench.capture.turn()
+    assert shot.head.seq == 701
 
 
 def test_field_from_before_infer_spoke_is_not_given_under_its_old_number(
     make_bench: Make,
 ) -> None:
-    # The camera stands still after its first fields: only old ones are in the ring.
+    # The camera ends after its first fields: only old ones are in the ring.
     bench = make_bench("live", CountingSource(5))
-    turn_for(bench, 0.1)
+    bench.turn_until(lambda: bench.capture._reader and bench.capture._reader.finished)
     assert bench.ask() == Wait("say_done")
     assert bench.ask(done=((0, 700),)) == Wait("finished")
 
 
 def test_capture_that_started_again_counts_nothing_as_skipped(make_bench: Make) -> None:
-    bench = make_bench("live", CountingSource(250, pause_s=0.004))
-    shot = bench.ask(done=((0, 700),))
+    camera = HeldCamera()
+    bench = make_bench("live", camera)
+    bench.capture._asked(Ask("test", done=((0, 700),)))
+    bench.show(camera)
+    shot = bench.ask()
     assert isinstance(shot, Shot)
-    assert shot.head.seq > 700
-    assert shot.skipped < 50
+    assert (shot.head.seq, shot.skipped) == (701, 0)
 
 
 def test_infer_that_started_again_does_not_make_a_camera_jump(make_bench: Make) -> None:
-    bench = make_bench("live", CountingSource(250, pause_s=0.004))
+    camera = HeldCamera()
+    bench = make_bench("live", camera)
+    bench.show(camera)
     first = bench.ask(done=())
-    turn_for(bench, 0.2)
     assert isinstance(first, Shot)
+    bench.show(camera, 12)
     later = bench.ask(after=first.head.seq)
     assert isinstance(later, Shot)
     seq = later.head.seq
-    assert seq > 10
-    again = bench.ask(done=((0, seq),))
+    assert seq == 12
+    bench.capture._asked(Ask("test", done=((0, seq),)))
+    bench.show(camera)
+    again = bench.ask()
     assert isinstance(again, Shot)
-    assert seq < again.head.seq < seq + 20
-    assert again.skipped == again.head.seq - seq - 1
+    assert (again.head.seq, again.skipped) == (seq + 1, 0)
+
+
+class Heard:
+    """Who hears each view in the moment when it is sent."""
+
+    def __init__(self) -> None:
+        self.views: list[View] = []
+
+    def send(self, message: Message, pixels: object = None) -> None:
+        assert pixels is None
+        assert isinstance(message, View)
+        self.views.append(message)
 
 
 def test_unplugged_camera_is_told_within_a_second_and_comes_back(
-    make_bench: Make,
+    make_bench: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = make_bench(
-        "live",
-        CountingSource(20, pause_s=0.01, breaks=True),
-        CountingSource(200, pause_s=0.01),
+    turns = itertools.count()
+    clock = type(
+        "Clock",
+        (),
+        # A turn takes a hundredth of a second.
+        {"monotonic": lambda: next(turns) / 100, "monotonic_ns": lambda: 1},
     )
-    problem_at: float | None = None
-    last_shot_at = back_at = 0.0
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and not back_at:
-        bench.capture.turn()
-        view = bench.view.newest()
-        if not isinstance(view, View):
-            continue
-        now = time.monotonic()
-        if view.shot is None and "4711" in view.problem:
-            problem_at = problem_at or now
-        elif view.shot is not None and problem_at is None:
-            last_shot_at = now
-        elif view.shot is not None and not view.problem:
-            back_at = now
-    assert problem_at is not None
-    assert problem_at - last_shot_at < 1.0
-    assert back_at
+    monkeypatch.setattr(capturing, "time", clock)
+    camera = HeldCamera()
+    bench = make_bench("live", CountingSource(20, breaks=True), camera)
+    heard = Heard()
+    bench.capture._view = cast(Publisher, heard)
+    reader = bench.capture._reader
+    assert reader is not None
+    wait_until(lambda: "4711" in reader.problem)
+    begun = next(turns)
+    bench.turn_until(lambda: heard.views and "4711" in heard.views[-1].problem)
+    assert next(turns) - begun < 100
+    assert heard.views[-1].shot is None
+    bench.show(camera)
+    assert heard.views[-1].shot is not None
+    assert not heard.views[-1].problem
 
 
-class RowSource(CountingSource):
+class RowCamera(HeldCamera):
     """Fields of 320 by 160 µm beside each other; every fourth has no place."""
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
@@ -306,19 +370,18 @@ class Noting(ShownGround):
         self.lost += field.place is None
 
 
-def noted(bench: Bench) -> Noting:
+def noted(bench: Bench, camera: HeldCamera) -> Noting:
     note = bench.capture._shown = Noting()
     # Registration is not what is tried here: what has no place stays without.
     bench.capture._placing = cast(Placing, NoRegistration())
-    deadline = time.monotonic() + 60
     # Infer is not there yet: the operator sees fields all the same.
-    while len(note.placed) < 4 and time.monotonic() < deadline:
-        bench.capture.turn()
+    bench.show(camera, 6)
+    assert (len(note.placed), note.lost) == (5, 1)
     return note
 
 
 def fields_in(packed: bytes) -> set[int]:
-    """Which fields of a ``RowSource`` ground holds."""
+    """Which fields of a ``RowCamera`` ground holds."""
     whole, held = Ground(packed), set()
     for seq in range(60):
         one = Ground()
@@ -336,22 +399,26 @@ def shown_of(bench: Bench, after: int, kept: int = 0) -> tuple[int, Shown]:
 
 
 def test_live_tells_what_it_showed_until_infer_keeps_it(make_bench: Make) -> None:
-    bench = make_bench("live", RowSource(250, pause_s=0.04))
-    note = noted(bench)
-    placed, lost = set(note.placed), note.lost
+    camera = RowCamera()
+    bench = make_bench("live", camera)
+    note = noted(bench, camera)
     bench.ask(done=())
+    bench.show(camera)
     seq, first = shown_of(bench, -1)
-    assert placed <= fields_in(first.ground) <= note.placed
-    assert lost <= first.unplaced <= note.lost
+    assert fields_in(first.ground) == note.placed
+    assert first.unplaced == note.lost
     # An infer that died in between has kept nothing: all of it comes again.
+    bench.show(camera)
     seq, again = shown_of(bench, seq)
-    assert fields_in(again.ground) >= fields_in(first.ground)
+    assert fields_in(again.ground) == note.placed
+    bench.show(camera)
     seq, rest = shown_of(bench, seq, kept=again.number)
-    assert not fields_in(rest.ground) & fields_in(again.ground)
-    assert rest.unplaced >= again.unplaced
+    assert fields_in(rest.ground) == note.placed - fields_in(again.ground)
+    assert rest.unplaced == note.lost
     # A number from another life of capture says nothing.
+    bench.show(camera)
     seq, more = shown_of(bench, seq, kept=again.number - 12_345)
-    assert fields_in(more.ground) >= fields_in(rest.ground)
+    assert fields_in(more.ground) > fields_in(rest.ground)
 
 
 def test_what_infer_never_heard_of_is_in_the_journal_at_the_end(
@@ -360,8 +427,10 @@ def test_what_infer_never_heard_of_is_in_the_journal_at_the_end(
     (tmp_path / "out").mkdir()
     with Journal(tmp_path / "out" / "session.sqlite"):
         pass
-    bench = make_bench("live", RowSource(250, pause_s=0.04))
-    note = noted(bench)
+    camera = RowCamera()
+    bench = make_bench("live", camera)
+    note = noted(bench, camera)
+    camera.end()
     bench.capture.close()
     with Journal(tmp_path / "out" / "session.sqlite") as journal:
         ground, unplaced = journal.shown()
@@ -384,6 +453,23 @@ def test_what_was_kept_is_not_told_again_however_long_the_stage_rests() -> None:
     lost = shown.tell()
     assert lost is not None
     assert (lost.unplaced, lost.ground) == (1, b"")
+
+
+def test_what_was_shown_after_it_was_told_is_not_taken_for_kept() -> None:
+    shown, pixels = ShownGround(), np.zeros((8, 16, 3), np.uint8)
+
+    def show(x_um: float) -> None:
+        place = Place(x_um, 0.0, 0.1, "stage_encoder")
+        shown.add(Field(20.0, 0, 1, place, pixels=pixels))
+
+    show(0.0)
+    told = shown.tell()
+    assert told is not None
+    show(400.0)
+    shown.keep(told.number)
+    after = shown.tell()
+    assert after is not None
+    assert Ground(after.ground).without(Ground(told.ground)).chunks
 
 
 def test_more_ground_than_one_message_holds_is_told_in_parts() -> None:
@@ -422,24 +508,32 @@ def test_an_odd_ask_of_another_peer_ends_nothing(
     make_bench: Make, mode: Mode, odd: str
 ) -> None:
     # "done up to 2^63" ended a live session: the next field's number did not fit.
+    camera = HeldCamera()
     live = mode == "live"
-    source = CountingSource(2_000 if live else 3, pause_s=0.01 if live else 0.0)
-    bench = make_bench(mode, source)
+    bench = make_bench(mode, camera if live else CountingSource(3))
+    if live:
+        bench.show(camera)
     assert isinstance(bench.ask(done=()), Shot)
+    heard: list[Ask] = []
+    asked = bench.capture._asked
+    bench.capture._asked = lambda ask: (heard.append(ask), asked(ask))[1]  # type: ignore[method-assign]
     with Asker(bench.asker.address, "fields") as other:
-        for _ in range(60):
-            bench.capture.turn()
-            if other.ask(ODD_ASKS[odd], timeout_ms=5) is not None:
-                break
-    for _ in range(20):
-        bench.capture.turn()
+
+        def is_heard() -> bool:
+            other.ask(ODD_ASKS[odd], timeout_ms=5)
+            return bool(heard or bench.capture._strangers)
+
+        bench.turn_until(is_heard)
     # A replay that is told again what is done reads anew: said once, as infer does.
     bench.capture._asked(Ask("test", done=()))
+    if live:
+        bench.show(camera)
     shot = bench.ask()
     assert isinstance(shot, Shot)
     if live:
         # And so can every field after the next such ask be sent.
         bench.capture._asked(ODD_ASKS[odd])
+        bench.show(camera)
         assert isinstance(bench.ask(after=shot.head.seq), Shot)
 
 
@@ -449,26 +543,25 @@ def test_an_odd_ask_of_another_peer_ends_nothing(
 def test_an_ask_out_of_bounds_is_counted_and_dropped(
     make_bench: Make, done: Ranges
 ) -> None:
-    bench = make_bench("live", CountingSource(2_000, pause_s=0.01))
+    camera = HeldCamera()
+    bench = make_bench("live", camera)
     body = msgspec.msgpack.encode(Ask("test", done=done))
     frame = HEADER.pack(b"AMCR", VERSION, b"fields", len(body)) + body
     with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
         stranger.connect(bench.asker.address)
         stranger.send_multipart([bytes(8), frame])
-        for _ in range(200):
-            bench.capture.turn()
-            if bench.capture._answers.dropped:
-                break
+        bench.turn_until(lambda: bench.capture._answers.dropped)
         stranger.linger = 0
     assert bench.capture._answers.dropped == {"fields: value": 1}
+    bench.show(camera)
     assert isinstance(bench.ask(done=()), Shot)
 
 
 def test_ranges_that_are_many_are_searched_quickly() -> None:
     ranges = capturing.RangeSet(tuple((2 * n, 2 * n) for n in range(MOST_RANGES)))
-    begun = time.monotonic()
+    begun = time.thread_time()
     assert sum(seq in ranges for seq in range(20_000)) == 10_000
-    assert time.monotonic() - begun < 1.0
+    assert time.thread_time() - begun < 1.0
     assert 2 * MOST_RANGES not in ranges
     assert -1 not in ranges
 

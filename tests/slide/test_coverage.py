@@ -259,6 +259,14 @@ def test_ground_is_a_union_that_packs_the_same_in_any_order() -> None:
     assert len(one.without(Ground(), most=1).chunks) == 1
 
 
+def test_what_was_taken_from_ground_stays_while_that_grows() -> None:
+    whole = ground((0.0, 0.0, 300.0, 200.0))
+    taken = whole.without(Ground())
+    before = taken.pack()
+    whole.add((400.0, 0.0, 300.0, 200.0))
+    assert taken.pack() == before
+
+
 @pytest.mark.parametrize(
     ("packed", "broken"),
     [(b"x" * 519, "519 bytes"), (b"\xff\xff\xff\x7f" * 130, "chunks off")],
