@@ -5,9 +5,11 @@ minute, and a thread may find no core for one. So a limit here says "it hangs", 
 is slow", and who waits for a process is told at once that it has died.
 """
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 PATIENCE_S = 240.0
 """What has not happened by then does not happen."""
@@ -44,6 +46,16 @@ def is_quicker(seconds: float, attempt: Callable[[], float]) -> bool:
         attempt: does it, from the beginning, and returns the seconds that it took.
     """
     return any(attempt() < seconds for _ in range(_TRIES))
+
+
+def descriptors() -> set[str]:
+    """What this process has open, each by its own name: a new socket has a new one."""
+    held = set()
+    for link in Path("/proc/self/fd").iterdir():
+        # The folder itself is listed too.
+        with contextlib.suppress(OSError):
+            held.add(f"{link.name} {link.readlink()}")
+    return held
 
 
 def _said(child: subprocess.Popen[bytes]) -> str:

@@ -80,6 +80,7 @@ class _End:
     _BINDS: bool
     _FRAMES = 1
     """Of a message as it arrives here."""
+    _gate: "_Gate | None" = None
 
     def __init__(self, address: str, topic: str, *, keys: str = "") -> None:
         """Open the end.
@@ -114,6 +115,8 @@ class _End:
         for socket in self._sockets():
             socket.close()
         self._context.term()
+        if self._gate is not None:
+            self._gate.join()
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +160,8 @@ class _End:
 
     def _guard(self, keys: Path) -> None:
         mine = read_server_keys(keys)
-        _Gate(self._context, mine.allowed, self.dropped, f"{self.topic.name}: refused")
+        refused = f"{self.topic.name}: refused"
+        self._gate = _Gate(self._context, mine.allowed, self.dropped, refused)
         self._socket.curve_server = True
         self._socket.curve_secretkey = mine.secret.encode()
         self._socket.zap_domain = b"armicro"

@@ -19,7 +19,6 @@ from armicro.session.record import Session
 from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat
 
-pytestmark = pytest.mark.timeout(300)
 EMULATED = "Emulation 0815-0000"
 
 

@@ -18,7 +18,6 @@ from armicro.processes.session import run_job
 from armicro.rig import Rig
 from armicro.session.record import Session
 
-pytestmark = pytest.mark.timeout(300)
 COUNT = 12
 Make = Callable[[Path, list[Pixels]], Path]
 

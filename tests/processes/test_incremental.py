@@ -21,8 +21,6 @@ from armicro.slide.coverage import Coverage
 from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def job(replay_job: Job) -> Job:

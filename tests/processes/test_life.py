@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 CHILD = """
 import sys, time
 from pathlib import Path
@@ -47,7 +49,7 @@ def test_a_burst_of_signals_ends_a_child_as_one_does(short_folder: Path) -> None
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
         # A handler that waits for a lock hangs here, and for ever.
-        assert child.wait(timeout=30) == 0
+        assert child.wait(PATIENCE_S) == 0
 
 
 MICROMANAGER = '[micromanager]\nlines = ["a"]\n'
@@ -82,7 +84,7 @@ def test_a_driver_that_a_child_lacks_is_one_line_and_status_two(
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert ended.returncode == 2

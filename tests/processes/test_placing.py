@@ -30,7 +30,6 @@ from tests.cells import cut_turned, draw_cells, field_at
 from tests.overlay.scene import SECOND_NS, slide_with
 from tests.overlay.scene import field_at as field_of_scene
 
-pytestmark = pytest.mark.timeout(300)
 SCENE = draw_cells(7)
 
 

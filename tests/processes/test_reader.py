@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Container, Iterator
 
@@ -10,23 +11,21 @@ from armicro.processes.capture import RangeSet
 from armicro.processes.reader import Reader
 from armicro.processes.thread import ranges_of
 from armicro.source import Card
+from tests.patience import PATIENCE_S, wait_until
 
 
 class FakeSource:
     """Fields that count up, and a fault where the test wants one."""
 
-    def __init__(
-        self, count: int, *, pause_s: float = 0.0, fault: SourceError | None = None
-    ) -> None:
+    def __init__(self, count: int, *, fault: SourceError | None = None) -> None:
         self.card = Card("fake", 0.25, 8, 4, fields_planned=count)
-        self._count, self._pause_s, self._fault = count, pause_s, fault
+        self._count, self._fault = count, fault
         self.closed = False
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:
         for seq in range(self._count):
             if seq in done:
                 continue
-            time.sleep(self._pause_s)
             yield Field(0.25, seq, 1, pixels=np.zeros((4, 8, 3), np.uint8))
         if self._fault is not None:
             raise self._fault
@@ -37,7 +36,7 @@ class FakeSource:
 
 def drain(reader: Reader) -> list[int]:
     seqs = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not reader.finished and time.monotonic() < deadline:
         field = reader.take(timeout_s=0.05)
         if field is not None:
@@ -47,8 +46,10 @@ def drain(reader: Reader) -> list[int]:
 
 def test_replay_gives_every_field_once_in_order_however_slow_the_taker() -> None:
     reader = Reader(lambda: FakeSource(30))
+    # Two wait and the source holds the third; it gets a moment to read on, if it would.
+    wait_until(lambda: reader.grabbed >= 3)
     time.sleep(0.1)
-    assert reader.grabbed <= 4
+    assert reader.grabbed == 3
     assert drain(reader) == list(range(30))
     reader.close()
 
@@ -59,8 +60,8 @@ def test_fields_that_are_done_are_not_read_again() -> None:
 
 
 def test_live_keeps_only_the_newest_field() -> None:
-    reader = Reader(lambda: FakeSource(100, pause_s=0.001), newest=True)
-    time.sleep(0.5)
+    reader = Reader(lambda: FakeSource(100), newest=True)
+    wait_until(lambda: reader.exhausted)
     field = reader.take(timeout_s=0.1)
     assert field is not None
     assert field.seq == 99
@@ -76,22 +77,22 @@ def test_lost_camera_is_opened_again_and_seq_goes_on() -> None:
         ]
     )
 
+    problems: list[str] = []
+    is_made = threading.Event()
+
     def opener() -> FakeSource:
+        is_made.wait()
+        problems.append(reader.problem)
         source = next(sources)
         if isinstance(source, SourceError):
             raise source
         return source
 
     reader = Reader(opener, newest=True)
-    seqs = []
-    problems = set()
-    deadline = time.monotonic() + 5
-    while not reader.finished and time.monotonic() < deadline:
-        field = reader.take(timeout_s=0.01)
-        problems.add(reader.problem)
-        if field is not None:
-            seqs.append(field.seq)
-    assert {"camera unplugged", "no such camera"} <= problems
+    is_made.set()
+    seqs = drain(reader)
+    # Until it is opened again the reason stands.
+    assert problems[1:] == ["camera unplugged", "no such camera"]
     assert seqs[-1] == 4
     assert seqs == sorted(set(seqs))
 

@@ -32,8 +32,6 @@ from armicro.source.identity import slide_sha256
 from armicro.source.recording import RecordingWriter
 from armicro.wire.topic import Beat
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def replaced(job: Job, folder: Path, **changes: object) -> Job:
     return msgspec.structs.replace(job, out=str(folder), **changes)

@@ -48,7 +48,6 @@ class Killing(Supervisor):
             self.stop("infer is back")
 
 
-@pytest.mark.timeout(240)
 def test_ground_that_passed_while_infer_was_away_is_told_by_every_output(
     small_rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ import importlib
 import inspect
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from armicro.processes.supervisor import PROCESSES, ChildError, Supervisor
 from armicro.rig import Network, Rig
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Beat, ProcessName
+from tests.patience import PATIENCE_S, wait_until
 
 NO_RING = cast(Ring, None)
 
@@ -70,7 +70,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def test_child_that_compiles_its_networks_is_not_taken_for_hung(bench: Bench) -> None:
-    bench.start("import time; time.sleep(60)")
+    bench.start("import time; time.sleep(600)")
     bench.hear("starting")
     bench.now += 100.0
     bench.watch()
@@ -79,21 +79,22 @@ def test_child_that_compiles_its_networks_is_not_taken_for_hung(bench: Bench) ->
 
 def test_child_that_ran_and_fell_silent_is_killed(bench: Bench) -> None:
     asleep = bench.folder / "asleep"
-    bench.start(f"import time; open({str(asleep)!r}, 'w').close(); time.sleep(60)")
+    bench.start(f"import time; open({str(asleep)!r}, 'w').close(); time.sleep(600)")
     bench.hear("running")
-    assert bench.child.process is not None
-    deadline = time.monotonic() + 30.0
-    while not asleep.exists() or usage_of(bench.child.process.pid).is_runnable:
-        assert time.monotonic() < deadline
+    child = bench.child.process
+    assert child is not None
+    wait_until(
+        lambda: asleep.exists() and not usage_of(child.pid).is_runnable, child=child
+    )
     bench.now += bench.child.kind.silent_s + 1.0
     bench.watch()
-    assert bench.child.process.wait(10) == -9
+    assert child.wait(PATIENCE_S) == -9
 
 
 def test_silent_child_that_still_works_is_slow_and_not_hung(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.start("import time; time.sleep(60)")
+    bench.start("import time; time.sleep(600)")
     assert bench.child.process is not None
     spent = iter([10.0, 40.0, 40.0, 40.0])
     monkeypatch.setattr(childhood, "usage_of", lambda pid: Usage(next(spent)))
@@ -122,7 +123,7 @@ def test_only_one_that_is_seen_to_work_is_called_slow(
     spent_s: float | None,
     state: str,
 ) -> None:
-    bench.start("import time; time.sleep(60)")
+    bench.start("import time; time.sleep(600)")
     # Not runnable, as it may be here while it still loads.
     monkeypatch.setattr(childhood, "usage_of", lambda pid: Usage(10.0))
     bench.hear("running")
@@ -165,9 +166,7 @@ def test_child_that_finds_no_core_is_not_hung(program: str, runnable: bool) -> N
     )
     assert child.stdout is not None
     child.stdout.readline()
-    deadline = time.monotonic() + 10.0
-    while usage_of(child.pid).is_runnable != runnable:
-        assert time.monotonic() < deadline
+    wait_until(lambda: usage_of(child.pid).is_runnable == runnable)
     child.kill()
     child.communicate()
     assert not usage_of(child.pid).is_runnable
@@ -181,7 +180,7 @@ def test_child_that_dies_again_and_again_ends_the_session(
         bench.start("raise SystemExit(70)")
         bench.hear("running")
         assert bench.child.process is not None
-        bench.child.process.wait(10)
+        bench.child.process.wait(PATIENCE_S)
         bench.now += life_s
         bench.watch()
 
@@ -196,7 +195,7 @@ def test_child_that_dies_once_an_hour_is_started_again(bench: Bench) -> None:
         bench.start("raise SystemExit(70)")
         bench.hear("running")
         assert bench.child.process is not None
-        bench.child.process.wait(10)
+        bench.child.process.wait(PATIENCE_S)
         bench.now += 3600.0
         bench.watch()
     assert len(bench.supervisor.events) == 10
@@ -214,7 +213,7 @@ def test_what_a_child_leaves_behind_goes_with_the_run(
     ring = cast(Ring, SimpleNamespace(pass_fds=()))
     bench.supervisor._start(bench.child, run, ring)
     assert bench.child.process is not None
-    assert bench.child.process.wait(10) == 0
+    assert bench.child.process.wait(PATIENCE_S) == 0
     assert Path((bench.folder / "made").read_text().strip()).parent == run
 
 
@@ -236,10 +235,10 @@ def test_the_display_is_told_what_keeps_the_analysis_from_its_work(
     bench.now += bench.child.kind.silent_s - 1.0
     assert told() in ("", "slow")
     assert bench.child.process is not None
-    bench.child.process.wait(10)
+    bench.child.process.wait(PATIENCE_S)
     bench.watch()
     assert told() == "restarting"
-    bench.start("import time; time.sleep(60)")
+    bench.start("import time; time.sleep(600)")
     bench.hear("starting")
     assert told() == "restarting"
     bench.hear("running")
@@ -251,16 +250,11 @@ def test_child_that_eats_memory_is_started_again_and_one_that_needs_it_is_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def eat(megabytes: int) -> None:
-        bench.start(
-            f"import time\nheld = b'x' * ({megabytes} << 20)\n"
-            "print(flush=True)\ntime.sleep(60)"
-        )
-        assert bench.child.process is not None
-        deadline = time.monotonic() + 20.0
-        while time.monotonic() < deadline:
-            held = usage_of(bench.child.process.pid).held_bytes
-            if held is not None and held > megabytes << 20:
-                break
+        bench.start(f"import time\nheld = b'x' * ({megabytes} << 20)\ntime.sleep(600)")
+        child = bench.child.process
+        assert child is not None
+        most = megabytes << 20
+        wait_until(lambda: (usage_of(child.pid).held_bytes or 0) > most, child=child)
         bench.hear("running")
         bench.watch()
 
@@ -273,7 +267,7 @@ def test_child_that_eats_memory_is_started_again_and_one_that_needs_it_is_not(
     bench.child.process.kill()
     bench.child.process.wait()
     eat(200)
-    assert bench.child.process.wait(10) == -9
+    assert bench.child.process.wait(PATIENCE_S) == -9
     bench.watch()
     (event,) = bench.supervisor.events
     assert event.text.startswith("infer held 2")
@@ -303,7 +297,7 @@ def test_a_keeper_that_is_given_up_is_not_called_started_again(
     for _ in range(6):
         bench.start("raise SystemExit(70)")
         assert bench.child.process is not None
-        bench.child.process.wait(10)
+        bench.child.process.wait(PATIENCE_S)
         bench.watch()
     last = bench.supervisor.events[-1].text
     assert last == "keeper ended with status 70 and is left: no whole map is kept"

@@ -8,6 +8,7 @@ from armicro.errors import SourceError
 from armicro.processes.thread import Writer
 from armicro.report import Account, FieldReport
 from armicro.slide.journal import Journal
+from tests.patience import PATIENCE_S
 
 FULL = "session.sqlite: database or disk is full"
 
@@ -35,6 +36,6 @@ def test_close_says_what_was_not_kept_when_the_disk_fails_under_it() -> None:
 
     closing = threading.Thread(target=close, daemon=True)
     closing.start()
-    closing.join(5.0)
+    closing.join(PATIENCE_S)
     assert not closing.is_alive()
     assert [str(error) for error in caught] == [FULL, FULL]

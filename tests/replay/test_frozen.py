@@ -23,8 +23,6 @@ FROZEN = Path(__file__).with_name("frozen.json")
 VOLATILE = {"wall_s", "inference_s", "version", "sha256", "hash", "created", "rig"}
 """Of ``slide.json``: times, digests, and what a path would enter."""
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def held(name: str, now: Any) -> None:
     """Compare with the stored copy; or store it, where that was asked for."""

@@ -13,7 +13,6 @@ from armicro.train.manifest import record_folder
 QUICK = ["--backbone", "resnet18", "--no-phantom", "--quick", "--threads", "1"]
 
 
-@pytest.mark.timeout(300)  # 15 s of a core, and the whole chain
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_train_all_leaves_a_set_that_opens(

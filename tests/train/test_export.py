@@ -94,7 +94,6 @@ def test_quantised_values_saturate() -> None:
     assert values.tolist() == [[127, -128]]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_int8_has_signed_symmetric_activations_and_says_nearly_the_same() -> None:

@@ -16,7 +16,7 @@ from armicro.wire.ring import Ring
 from armicro.wire.topic import Ask, Shot
 
 SIZE_PX = (1_024, 1_224)
-LIFE_S = 90.0
+LIFE_S = 600.0
 """Should the test die, its children end by themselves."""
 END = time.monotonic() + LIFE_S
 
@@ -47,7 +47,7 @@ def read(handle: str, address: str) -> None:
     with Ring.attach(handle) as ring, Asker(address, "fields") as asker:
         say("started")
         while time.monotonic() < END:
-            parcel = asker.ask(Ask("run", asked), timeout_ms=20_000)
+            parcel = asker.ask(Ask("run", asked), timeout_ms=120_000)
             asked += 1
             if parcel is None or not isinstance(parcel.message, Shot):
                 say("silence")

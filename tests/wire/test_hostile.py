@@ -28,9 +28,9 @@ from armicro.wire.link import (
     Subscriber,
 )
 from armicro.wire.topic import TOPICS, VERSION, Ask, Beat, Message, Slide, View, Wait
+from tests.patience import PATIENCE_MS, is_quicker, wait_until
 from tests.wire.conftest import EXAMPLES
 
-pytestmark = pytest.mark.timeout(60)
 GROWTH_BYTES = 60_000_000
 """Queues, and what the allocator keeps; 20,000 messages held would be 200 MB."""
 NUMBER = bytes(8)
@@ -51,7 +51,7 @@ class Stranger:
     def __init__(self, kind: int, address: str, *, binds: bool = False) -> None:
         self._context = zmq.Context()
         self.socket: zmq.Socket[bytes] = self._context.socket(kind)
-        self.socket.sndtimeo = 10_000
+        self.socket.sndtimeo = PATIENCE_MS
         (self.socket.bind if binds else self.socket.connect)(address)
 
     def close(self) -> None:
@@ -92,9 +92,14 @@ def poll_until(take: Callable[[], int], wanted: int, send: Callable[[], None]) -
     """Take while a stranger sends in its thread; return how many were taken."""
     thread = threading.Thread(target=send)
     thread.start()
-    taken, deadline = 0, time.monotonic() + 20.0
-    while taken < wanted and time.monotonic() < deadline:
+    taken = 0
+
+    def is_done() -> bool:
+        nonlocal taken
         taken += take()
+        return taken >= wanted
+
+    wait_until(is_done, pause_s=0.0)
     thread.join()
     return taken
 
@@ -107,6 +112,13 @@ def counted(end: Any, take: Callable[[], int]) -> Callable[[], int]:
         return take() + int(end.dropped.total()) - before
 
     return turn
+
+
+def seen_by(subscriber: Subscriber, seen: list[Message]) -> int:
+    """Add what it sees next, if anything; how many that are."""
+    message = subscriber.newest(timeout_ms=20)
+    seen.extend(filter(None, [message]))
+    return int(message is not None)
 
 
 def bound(kind: type[Any], folder: Path, topic: str) -> Any:
@@ -161,7 +173,7 @@ def test_an_answer_of_another_number_of_parts_is_dropped(
         stranger.socket.send_multipart([identity, *[b"x"] * parts])
         reply = encode(TOPICS["fields"], Wait("lost"))
         stranger.socket.send_multipart([identity, number, reply])
-        parcel = asker.ask(Ask("run"), timeout_ms=5_000)
+        parcel = asker.ask(Ask("run"), timeout_ms=PATIENCE_MS)
         assert parcel is not None
         assert parcel.message == Wait("lost")
         assert asker.dropped == {"fields: foreign": 1}
@@ -177,21 +189,27 @@ def test_a_state_of_another_number_of_parts_is_dropped(
         closing(Stranger(zmq.PUB, address, binds=True)) as stranger,
         Subscriber(address, "slide") as subscriber,
     ):
-        seen = None
-        for _ in range(200):
+        seen: list[Message] = []
+
+        def is_seen() -> bool:
             stranger.socket.send_multipart([b"x"] * parts)
             stranger.socket.send(encode(TOPICS["slide"], SLIDE))
-            seen = subscriber.newest(timeout_ms=25) or seen
-            if seen is not None and (parts == 1 or subscriber.dropped):
-                break
-        assert seen == SLIDE
+            seen.extend(filter(None, [subscriber.newest(timeout_ms=25)]))
+            return bool(seen) and (parts == 1 or bool(subscriber.dropped))
+
+        wait_until(is_seen)
+        assert all(message == SLIDE for message in seen)
         assert set(subscriber.dropped) <= {"slide: foreign"}
 
 
 def heard_by(take: Callable[[], list[Any]]) -> list[Any]:
-    deadline = time.monotonic() + 10.0
-    while not (heard := take()):
-        assert time.monotonic() < deadline
+    heard: list[Any] = []
+
+    def is_heard() -> bool:
+        heard.extend(take())
+        return bool(heard)
+
+    wait_until(is_heard)
     return heard
 
 
@@ -219,15 +237,19 @@ def test_a_flood_leaves_memory_flat_and_honest_peers_heard(
         assert poll_until(take, count, flood) == count
         assert opened.dropped == {f"{topic}: foreign": count}
         assert own_bytes() - before < GROWTH_BYTES
-        begun = time.monotonic()
-        opened.receive()
-        assert time.monotonic() - begun < 1.0
+
+        def receive() -> float:
+            begun = time.monotonic()
+            opened.receive()
+            return time.monotonic() - begun
+
+        assert is_quicker(1.0, receive)
         if end == "answerer":
             with Asker(address, "fields") as asker:
                 while not (got := opened.receive(timeout_ms=20)):
                     assert asker.ask(Ask("run"), timeout_ms=20) is None
                 assert opened.reply(got[0][0], Wait("starting"))
-                assert asker.ask(Ask("run"), timeout_ms=5_000) is not None
+                assert asker.ask(Ask("run"), timeout_ms=PATIENCE_MS) is not None
         else:
             with Reporter(address, "health") as reporter:
                 while not reporter.send(Beat("infer", 7, 1)):
@@ -241,10 +263,21 @@ def test_no_call_takes_more_than_its_share_of_a_flood(folder: Path) -> None:
         Collector(address, "health") as collector,
         closing(Stranger(zmq.PUSH, address)) as stranger,
     ):
-        for _ in range(60):
-            stranger.socket.send(b"x")
-        collector.receive(timeout_ms=1_000)
-        assert 0 < collector.dropped.total() <= MOST_AT_ONCE
+        count = 4 * MOST_AT_ONCE
+
+        def flood() -> None:
+            for _ in range(count):
+                stranger.socket.send(b"x")
+
+        take = counted(collector, lambda: len(collector.receive(timeout_ms=10)))
+        shares = []
+
+        def share() -> int:
+            shares.append(take())
+            return shares[-1]
+
+        assert poll_until(share, count, flood) == count
+        assert max(shares) <= MOST_AT_ONCE
 
 
 def test_mutated_frames_of_every_topic_are_dropped_by_every_end(folder: Path) -> None:
@@ -294,19 +327,22 @@ def test_mutated_states_are_dropped_and_the_next_whole_one_is_seen(
         closing(Stranger(zmq.PUB, address, binds=True)) as stranger,
         Subscriber(address, topic) as subscriber,
     ):
-        seen = None
-        while seen is None:
+        seen: list[Message] = []
+        take = counted(subscriber, lambda: seen_by(subscriber, seen))
+
+        def is_there() -> bool:
             stranger.socket.send(encode(TOPICS[topic], whole))
-            seen = subscriber.newest(timeout_ms=25)
+            return take() > 0
+
+        wait_until(is_there)
         for frame in bad_frames(topic, 600, 3):
             stranger.socket.send(frame)
-            seen = subscriber.newest(timeout_ms=5)
-            assert seen is None or isinstance(seen, kind)
+            # One by one: of several that wait only the newest is looked at.
+            wait_until(take)
+        assert all(isinstance(message, kind) for message in seen)
         assert subscriber.dropped.total() > 100
-        while subscriber.newest(timeout_ms=20) is not None:
-            pass
         stranger.socket.send(encode(TOPICS[topic], whole))
-        assert subscriber.newest(timeout_ms=5_000) == whole
+        wait_until(lambda: subscriber.newest(timeout_ms=100) == whole)
 
 
 def test_what_does_not_fit_is_not_sent_and_counted(folder: Path) -> None:

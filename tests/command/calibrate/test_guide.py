@@ -19,7 +19,6 @@ from armicro.overlay.procedure import ProcedureWindow
 from armicro.rig import read_rig
 from armicro.source.specimen import CORNERS, GLASS_RGB, draw_specimen
 
-pytestmark = pytest.mark.timeout(300)
 UM_PER_PX, SIZE = 0.6, (480, 400)
 TRUE = TRUE_SHARE * UM_PER_PX
 

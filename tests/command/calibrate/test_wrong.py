@@ -19,7 +19,6 @@ from armicro.calibrate.display import draw_pattern
 from armicro.certificate import now, record
 from armicro.source.specimen import draw_specimen
 
-pytestmark = pytest.mark.timeout(120)
 SIZE = 160, 128
 RIG = (
     'objective = "20x"\ncertificate = "held.toml"\n[camera]\ndriver = "simulated"\n'
