@@ -2,6 +2,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from armicro.phantom import PhantomSpec, write_phantom
@@ -36,6 +37,14 @@ def replay_job(small_rig: Rig, drawn_slide: Path, tmp_path: Path) -> Job:
         out=str(tmp_path / "drawn"),
         slide=str(drawn_slide),
     )
+
+
+@pytest.fixture
+def slow_job(replay_job: Job) -> Job:
+    """The same at two fields a second: there is time to do something to it."""
+    camera = msgspec.structs.replace(replay_job.rig.camera, frames_per_second=2)
+    rig = msgspec.structs.replace(replay_job.rig, camera=camera)
+    return msgspec.structs.replace(replay_job, rig=rig, pace="realtime")
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """A certificate that is not in force, through the real processes."""
 
+import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -18,6 +20,7 @@ from armicro.session.output import write_outputs
 from armicro.session.record import Session
 from armicro.slide.journal import Journal
 from armicro.wire.topic import Beat
+from tests.patience import PATIENCE_S
 
 EMULATED = "Emulation 0815-0000"
 
@@ -87,7 +90,7 @@ def test_stage_that_drifted_turns_boxes_off_while_the_session_runs(
         small_rig.camera,
         driver="simulated",
         emulated_image=str(draw(tmp_path / "drawn.bmp", 1920, 1536)),
-        # So slow that infer sees fields before the drift is proved.
+        # So slow that infer, once it runs, sees fields before the drift is proved.
         emulated_pan_um_per_s=20.0,
     )
     rig = msgspec.structs.replace(small_rig, camera=camera)
@@ -97,7 +100,7 @@ def test_stage_that_drifted_turns_boxes_off_while_the_session_runs(
     held = read_certificate(tmp_path / "certificate.toml")
     record(tmp_path / "certificate.toml", held.instrument, stage, by="tester")
     job = Job(session="", mode="live", rig=read_rig(path), out=str(tmp_path / "live"))
-    session = live_until(job, "scale drifted")
+    session = live_until(job, "scale drifted", together=True)
     first, *_, last = session.reports
     assert first.state in ("analysed", "blank")
     assert last.state == "bad_scale"
@@ -107,12 +110,28 @@ def test_stage_that_drifted_turns_boxes_off_while_the_session_runs(
     assert said == pytest.approx(4.8, abs=0.3)
 
 
-def live_until(job: Job, words: str) -> Session:
-    """Run a live session until a field's reason has these words."""
+def live_until(job: Job, words: str, *, together: bool = False) -> Session:
+    """Run a live session until a field's reason has these words.
+
+    Args:
+        job: the session.
+        words: of the reason.
+        together: the camera stops until infer runs, however long that takes.
+    """
     job = begin(job)
-    supervisor = Supervisor(job, seconds=90)
+    stopped: set[int] = set()
+    infer_runs = not together
+    supervisor = Supervisor(job, seconds=PATIENCE_S)
 
     def on_beat(beat: Beat) -> None:
+        nonlocal infer_runs
+        if beat.process == "capture" and not infer_runs and beat.pid not in stopped:
+            stopped.add(beat.pid)
+            os.kill(beat.pid, signal.SIGSTOP)
+        if beat.process == "infer" and beat.state != "starting" and not infer_runs:
+            infer_runs = True
+            if (pid := supervisor.pid("capture")) is not None:
+                os.kill(pid, signal.SIGCONT)
         if beat.process == "infer" and beat.fields:
             with Journal(job.journal) as journal:
                 if any(words in report.reason for report in journal.reports()):

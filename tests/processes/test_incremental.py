@@ -31,7 +31,7 @@ def job(replay_job: Job) -> Job:
         rig=msgspec.structs.replace(
             rig,
             camera=Camera(
-                width_px=1200, height_px=900, um_per_px=0.3, frames_per_second=4
+                width_px=1200, height_px=900, um_per_px=0.3, frames_per_second=2
             ),
             scan=Scan(overlap=0.5),
             cascade=msgspec.structs.replace(rig.cascade, mode="incremental"),

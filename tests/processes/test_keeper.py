@@ -25,6 +25,7 @@ from armicro.slide.journal import Journal
 from armicro.source import Card
 from armicro.source.recording import RecordingWriter
 from armicro.wire.topic import Beat
+from tests.patience import PATIENCE_S
 from tests.slide.world import field_at
 
 
@@ -54,7 +55,7 @@ def test_killed_what_was_taken_at_once_stays_and_can_be_assembled(
         for field in walk(40, 1, size_px=(640, 512)):
             keeper.take(field, at_once=True)
             print(field.seq, flush=True)
-        time.sleep(60)
+        time.sleep(600)
     """
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / MOSAIC)],
@@ -163,7 +164,7 @@ def test_live_the_slide_grows_beside_the_others_and_through_a_kill(
     )
     rig = msgspec.structs.replace(replay_job.rig, camera=camera)
     job = begin(Job(session="", mode="live", rig=rig, out=str(tmp_path / "live")))
-    supervisor = Supervisor(job, seconds=90)
+    supervisor = Supervisor(job, seconds=PATIENCE_S)
     killed: list[int] = []
 
     def on_beat(beat: Beat) -> None:

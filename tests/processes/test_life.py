@@ -52,31 +52,30 @@ def test_a_burst_of_signals_ends_a_child_as_one_does(short_folder: Path) -> None
         assert child.wait(PATIENCE_S) == 0
 
 
-MICROMANAGER = '[micromanager]\nlines = ["a"]\n'
-
-
 @pytest.mark.parametrize(
-    ("driver", "module", "table", "raised", "said"),
+    ("driver", "module", "raised", "said"),
     [
-        ("basler", "pypylon", "", "ModuleNotFoundError(name='pypylon')", "is not inst"),
         (
             "basler",
             "pypylon",
-            "",
-            "OSError('no libusb')",
-            "cannot be loaded (no libusb)",
+            "ModuleNotFoundError(name='pypylon')",
+            "is not installed",
         ),
-        ("micromanager", "pymmcore", MICROMANAGER, "ImportError('old')", "(old)"),
+        ("basler", "pypylon", "OSError('no libusb')", "cannot be loaded (no libusb)"),
+        ("micromanager", "pymmcore", "ImportError('old')", "(old)"),
     ],
 )
 def test_a_driver_that_a_child_lacks_is_one_line_and_status_two(
-    driver: str, module: str, table: str, raised: str, said: str, tmp_path: Path
+    driver: str, module: str, raised: str, said: str, tmp_path: Path, tiny_set: Path
 ) -> None:
     package = tmp_path / "lib" / module
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(f"raise {raised}\n")
     rig = tmp_path / "rig.toml"
-    rig.write_text(f'{table}[camera]\ndriver = "{driver}"\n')
+    rig.write_text(
+        f'[camera]\ndriver = "{driver}"\n[micromanager]\nlines = ["a"]\n'
+        f'[network]\nset = "{tiny_set}"\nthreads = 1\n'
+    )
     path = os.pathsep.join([str(package.parent), *sys.path])
     options = ["--rig", str(rig), "--headless", "--out", str(tmp_path / "out")]
     ended = subprocess.run(

@@ -3,12 +3,12 @@
 import contextlib
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from armicro.__main__ import main
 from armicro.engine.registry import open_set
 from armicro.errors import ArmicroError, SourceError
 from armicro.pipeline import Pipeline
+from armicro.processes import supervisor as supervising
 from armicro.processes.job import Job
 from armicro.processes.reader import open_job_source
 from armicro.processes.session import begin, identity, run_job
@@ -31,6 +32,8 @@ from armicro.slide.journal import Journal
 from armicro.source.identity import slide_sha256
 from armicro.source.recording import RecordingWriter
 from armicro.wire.topic import Beat
+from tests.patience import PATIENCE_S, wait_until
+from tests.wire.test_two_processes import holders
 
 
 def replaced(job: Job, folder: Path, **changes: object) -> Job:
@@ -49,7 +52,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def expected_findings(job: Job, folder: Path, known: dict[str, str]) -> str:
     if job.slide not in known:
-        run_job(replaced(job, folder / "undisturbed"), quiet=True)
+        run_job(replaced(job, folder / "undisturbed", pace="fast"), quiet=True)
         known[job.slide] = findings_of(folder / "undisturbed")
     return known[job.slide]
 
@@ -112,12 +115,17 @@ def kill_once(
 
 @pytest.mark.parametrize("name", ["capture", "infer", "display"])
 def test_killed_child_is_started_again_and_nothing_is_lost(
-    replay_job: Job, tmp_path: Path, undisturbed: dict[str, str], name: str
+    slow_job: Job,
+    tmp_path: Path,
+    undisturbed: dict[str, str],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = expected_findings(replay_job, tmp_path, undisturbed)
+    # However long a new window takes to come up.
+    monkeypatch.setattr(supervising, "SHOWN_S", PATIENCE_S)
+    expected = expected_findings(slow_job, tmp_path, undisturbed)
     display = "offscreen" if name == "display" else "none"
-    job = replaced(replay_job, tmp_path / "killed", pace="realtime", display=display)
-    job = begin(job)
+    job = begin(replaced(slow_job, tmp_path / "killed", display=display))
     supervisor = Supervisor(job)
     supervisor.on_beat = kill_once(name, 2)(supervisor)
     assert supervisor.run() == ""
@@ -138,10 +146,10 @@ def test_killed_child_is_started_again_and_nothing_is_lost(
 
 
 def test_infer_that_somebody_ends_has_not_finished_the_slide(
-    replay_job: Job, tmp_path: Path, undisturbed: dict[str, str]
+    slow_job: Job, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
-    expected = expected_findings(replay_job, tmp_path, undisturbed)
-    job = begin(replaced(replay_job, tmp_path / "ended", pace="realtime"))
+    expected = expected_findings(slow_job, tmp_path, undisturbed)
+    job = begin(replaced(slow_job, tmp_path / "ended"))
     supervisor = Supervisor(job)
     supervisor.on_beat = kill_once("infer", 2, signal.SIGTERM)(supervisor)
     assert supervisor.run() == ""
@@ -151,10 +159,10 @@ def test_infer_that_somebody_ends_has_not_finished_the_slide(
 
 
 def test_session_that_was_stopped_goes_on_where_it_was(
-    replay_job: Job, tmp_path: Path, undisturbed: dict[str, str]
+    slow_job: Job, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
-    expected = expected_findings(replay_job, tmp_path, undisturbed)
-    job = begin(replaced(replay_job, tmp_path / "stopped", pace="realtime"))
+    expected = expected_findings(slow_job, tmp_path, undisturbed)
+    job = begin(replaced(slow_job, tmp_path / "stopped"))
     supervisor = Supervisor(job)
 
     def stop_early(beat: Beat) -> None:
@@ -165,7 +173,8 @@ def test_session_that_was_stopped_goes_on_where_it_was(
     assert supervisor.run() == "enough"
     with Journal(job.journal) as journal:
         kept = len(journal.reports())
-    session, ended = run_job(replaced(replay_job, tmp_path / "stopped"), quiet=True)
+    again = replaced(slow_job, tmp_path / "stopped", pace="fast")
+    session, ended = run_job(again, quiet=True)
     assert ended == ""
     assert 3 <= kept < session.score.fields
     assert findings_of(tmp_path / "stopped") == expected
@@ -248,46 +257,46 @@ def command(job: Job, *more: str) -> list[str]:
     ]
 
 
-def wait_for_fields(job: Job, count: int, parent: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and parent.poll() is None:
-        if job.journal.exists():
-            with contextlib.suppress(SourceError), Journal(job.journal) as journal:
-                if sum(b - a + 1 for a, b in journal.done()) >= count:
-                    return
-        time.sleep(0.1)
-    parent.kill()
-    raise AssertionError(f"no field: {parent.communicate()[0].decode()}")
+def fields_in(job: Job) -> int:
+    if not job.journal.exists():
+        return 0
+    with Journal(job.journal) as journal:
+        return sum(last - first + 1 for first, last in journal.done())
 
 
-def shared_memory() -> set[str]:
-    folder = Path("/dev/shm")
-    return {p.name for p in folder.iterdir()} if folder.exists() else set()
+def shared_memory_of(process: psutil.Process) -> set[Path]:
+    """Files in memory that it has mapped: another test's come and go meanwhile."""
+    paths = {Path(mapped.path) for mapped in process.memory_maps()}
+    return {path for path in paths if path.is_relative_to("/dev/shm")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_and_no_memory_outlives_the_supervisor(
     replay_job: Job, number: signal.Signals, short_folder: Path
 ) -> None:
-    before = shared_memory()
     parent = subprocess.Popen(
         command(replay_job, "--pace", "realtime"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, "TMPDIR": str(short_folder)},
     )
+    ring = f"armicro-ring-{parent.pid}"
     with parent:
-        wait_for_fields(replay_job, 1, parent)
-        children = psutil.Process(parent.pid).children()
-        assert len(children) == 2
-        parent.send_signal(number)
-        output = parent.communicate(timeout=30)[0].decode()
-    _, alive = psutil.wait_procs(children, timeout=15)
+        try:
+            wait_until(lambda: fields_in(replay_job), child=parent, pause_s=0.1)
+            children = psutil.Process(parent.pid).children()
+            assert len(children) == 2
+            processes = [psutil.Process(parent.pid), *children]
+            assert holders(ring) == {process.pid for process in processes}
+            shared = set().union(*map(shared_memory_of, processes))
+            parent.send_signal(number)
+            output = parent.communicate(timeout=PATIENCE_S)[0].decode()
+        finally:
+            parent.kill()
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert alive == []
-    deadline = time.monotonic() + 15
-    while not shared_memory() <= before:  # Another test's comes and goes.
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert not holders(ring)
+    assert not [path for path in shared if path.exists()]
     assert list(short_folder.iterdir()) == []
     if number != signal.SIGKILL:
         assert parent.returncode == 1
@@ -320,7 +329,7 @@ def test_bad_input_is_one_line_and_status_2(
         [sys.executable, "-m", "armicro", "replay", "--out", str(tmp_path), *given],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 2
@@ -329,10 +338,14 @@ def test_bad_input_is_one_line_and_status_2(
     assert "Traceback" not in done.stderr
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports() -> tuple[int, int]:
+    """Two that nobody is given who asks the system for any, as other tests do."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(10_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found[0], found[1]
 
 
 def test_infer_on_another_machine_gets_its_fields_over_curve(
@@ -352,9 +365,10 @@ def test_infer_on_another_machine_gets_its_fields_over_curve(
         device=str(recording),
         frames_per_second=2,
     )
+    ports = free_ports()
     wire = Wire(
-        capture=f"tcp://127.0.0.1:{free_port()}",
-        infer=f"tcp://127.0.0.1:{free_port()}",
+        capture=f"tcp://127.0.0.1:{ports[0]}",
+        infer=f"tcp://127.0.0.1:{ports[1]}",
         keys=str(tmp_path / "keys"),
     )
     rig = msgspec.structs.replace(replay_job.rig, camera=camera, wire=wire)
@@ -366,7 +380,7 @@ def test_infer_on_another_machine_gets_its_fields_over_curve(
             "from armicro.processes.job import Job\n"
             "from armicro.processes.session import run_job\n"
             "job = msgspec.json.decode(sys.argv[1], type=Job)\n"
-            "run_job(job, quiet=True, seconds=90)\n",
+            f"run_job(job, quiet=True, seconds={PATIENCE_S})\n",
             msgspec.json.encode(
                 msgspec.structs.replace(
                     job, part="microscope", out=str(tmp_path / "near")
@@ -376,10 +390,10 @@ def test_infer_on_another_machine_gets_its_fields_over_curve(
     )
     try:
         far = msgspec.structs.replace(job, part="inference")
-        session, ended = run_job(far, quiet=True, seconds=90)
+        session, ended = run_job(far, quiet=True, seconds=PATIENCE_S)
     finally:
         near.terminate()
-        near.wait(20)
+        near.wait(PATIENCE_S)
     assert ended == ""
     assert 1 <= session.score.fields <= 4
     assert session.score.findings > 0

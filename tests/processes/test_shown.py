@@ -14,6 +14,7 @@ from armicro.processes.session import run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Camera, Rig, Stage
 from armicro.wire.topic import Beat
+from tests.patience import PATIENCE_S
 
 CAMERA = Camera(
     driver="simulated",
@@ -56,7 +57,7 @@ def test_ground_that_passed_while_infer_was_away_is_told_by_every_output(
         small_rig, camera=CAMERA, stage=Stage(driver="simulated")
     )
     job = Job(session="", mode="live", rig=rig, out=str(tmp_path / "live"))
-    session, _ = run_job(job, quiet=True, seconds=90.0)
+    session, _ = run_job(job, quiet=True, seconds=PATIENCE_S)
     assert Killing.killed
     assert session.passed.chunks
     assert 0.0 < session.score.coverage < 1.0
