@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -116,11 +117,13 @@ class Bench:
     def show(self, camera: HeldCamera, count: int = 1) -> int:
         """Have a camera's next fields come, each shown before the next; the last."""
         for _ in range(count):
-            before = self.capture._newest
+            before = self.capture._put_seq
             camera.give()
-            self.turn_until(lambda before=before: self.capture._newest is not before)
-        assert self.capture._newest is not None
-        return self.capture._newest.head.seq
+            self.turn_until(partial(self._has_shown_after, before))
+        return self.capture._put_seq
+
+    def _has_shown_after(self, seq: int) -> bool:
+        return self.capture._put_seq > seq
 
     def turn_until(self, holds: Callable[[], object]) -> None:
         """Turn capture's loop until it holds."""
@@ -317,7 +320,7 @@ def test_unplugged_camera_is_told_within_a_second_and_comes_back(
     clock = type(
         "Clock",
         (),
-        # A turn takes a hundredth of a second.
+        # Each look at it is a hundredth of a second later.
         {"monotonic": lambda: next(turns) / 100, "monotonic_ns": lambda: 1},
     )
     monkeypatch.setattr(capturing, "time", clock)
@@ -331,10 +334,12 @@ def test_unplugged_camera_is_told_within_a_second_and_comes_back(
     begun = next(turns)
     bench.turn_until(lambda: heard.views and "4711" in heard.views[-1].problem)
     assert next(turns) - begun < 100
-    assert heard.views[-1].shot is None
+    told = heard.views[-1]
+    assert told.shot is None
     bench.show(camera)
-    assert heard.views[-1].shot is not None
-    assert not heard.views[-1].problem
+    told = heard.views[-1]
+    assert told.shot is not None
+    assert not told.problem
 
 
 class RowCamera(HeldCamera):
@@ -505,7 +510,7 @@ ODD_ASKS = {
 @pytest.mark.parametrize("mode", ["live", "replay"])
 @pytest.mark.parametrize("odd", ODD_ASKS)
 def test_an_odd_ask_of_another_peer_ends_nothing(
-    make_bench: Make, mode: Mode, odd: str
+    make_bench: Make, mode: Mode, odd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # "done up to 2^63" ended a live session: the next field's number did not fit.
     camera = HeldCamera()
@@ -516,7 +521,12 @@ def test_an_odd_ask_of_another_peer_ends_nothing(
     assert isinstance(bench.ask(done=()), Shot)
     heard: list[Ask] = []
     asked = bench.capture._asked
-    bench.capture._asked = lambda ask: (heard.append(ask), asked(ask))[1]  # type: ignore[method-assign]
+
+    def hear(ask: Ask) -> None:
+        heard.append(ask)
+        asked(ask)
+
+    monkeypatch.setattr(bench.capture, "_asked", hear)
     with Asker(bench.asker.address, "fields") as other:
 
         def is_heard() -> bool:
