@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from armicro.command.replay import choose_display, choose_rig, show
+from armicro.command.replay import choose_display, choose_rig, reader_name, show
 from armicro.console import add_json
 from armicro.errors import RigError
 from armicro.processes.job import Job, folder_name
@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name", help="name of the slide (default: date and time of the start)"
     )
     parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument(
+        "--reader",
+        type=reader_name,
+        metavar="NAME",
+        help="who decides on cells in the window (default: the user)",
+    )
     parser.add_argument(
         "--record",
         action="store_true",
@@ -114,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         display=choose_display(headless=args.headless),
         record=args.record,
         part=args.part,
+        reader=args.reader or "",
     )
     session, ended = run_job(job, quiet=args.json, seconds=args.seconds)
     if args.part != "microscope":

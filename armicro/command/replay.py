@@ -18,6 +18,7 @@ from armicro.processes.session import prove, run_job
 from armicro.rig import Rig, read_rig
 from armicro.session.output import summarise
 from armicro.session.record import Session
+from armicro.slide.decision import LONGEST_NAME
 from armicro.source.slide import once_each
 
 EXAMPLE = """\
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rig", type=Path, help="rig file (default: simulated)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
     parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument(
+        "--reader",
+        type=reader_name,
+        metavar="NAME",
+        help="who decides on cells in the window (default: the user)",
+    )
     parser.add_argument(
         "--map", action="store_true", help="also stitch the fields into slide.tif"
     )
@@ -75,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             pace=args.pace,
             display=choose_display(headless=args.headless),
             map=args.map,
+            reader=args.reader or "",
         )
         try:
             status = max(status, _read(job, args))
@@ -154,6 +162,20 @@ def choose_rig(
     if engines:
         rig = replace(rig, network=replace(rig.network, set=engines))
     return rig
+
+
+def reader_name(text: str) -> str:
+    """A reader's name as it stands beside each decision.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, too long, or holds what is no letter.
+    """
+    name = text.strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.80} is no name; expected 1 to {LONGEST_NAME} printable letters"
+        )
+    return name
 
 
 def choose_display(*, headless: bool) -> Display:

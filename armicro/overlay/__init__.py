@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from armicro.field import Pixels
 from armicro.overlay.snapshot import Snapshot
+from armicro.report import Finding
+from armicro.slide.decision import Decision
 
 
 class Feed(Protocol):
@@ -31,6 +34,25 @@ class Feed(Protocol):
 
     def painted(self, seq: int, painted_ns: int) -> None:
         """The field ``seq`` stands in the window since ``painted_ns``."""
+
+
+class Notebook(Protocol):
+    """Keeps what a reader says of cells, at once."""
+
+    reader: str
+
+    def said(self) -> tuple[Decision, ...]:
+        """All that was said of this slide, by any reader."""
+
+    def crop(self, finding: Finding) -> Pixels | None:
+        """The best view of a finding's cell; None where none is kept."""
+
+    def keep(self, decision: Decision) -> None:
+        """Keep one more; time and number are the notebook's.
+
+        Raises:
+            ArmicroError: it is not kept.
+        """
 
 
 # ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
-from armicro.overlay import Feed
+from armicro.overlay import Feed, Notebook
 from armicro.overlay.snapshot import Optics, Setting
 from armicro.overlay.window import Window
 
@@ -41,6 +41,7 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
     title: str = "armicro",
     setting: Setting | None = None,
     folder: Path | None = None,
+    notebook: Notebook | None = None,
     on_close: Callable[[], None] | None = None,
     on_tick: Callable[[], bool] | None = None,
     picture: Path | None = None,
@@ -55,6 +56,7 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
         title: first word of the heading.
         setting: limits.
         folder: where S saves pictures.
+        notebook: keeps decisions; None: none are taken.
         on_close: called once, when the window closes.
         on_tick: called ten times a second (heartbeat, signals); False closes.
         picture: a screenshot is saved here before the window closes that way.
@@ -67,6 +69,7 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
         title=title,
         setting=setting,
         folder=folder,
+        notebook=notebook,
         on_close=on_close,
     )
     if setting is not None and setting.optical:

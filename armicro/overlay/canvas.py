@@ -54,6 +54,8 @@ from armicro.overlay.view import (
 )
 from armicro.report import Finding, Revisit
 
+_CLICK_PX = 4
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
@@ -68,6 +70,10 @@ class Canvas(QWidget):
 
     painted = Signal(object)
     """The LiveField that has just been painted for the first time."""
+    picked = Signal(object)
+    """The finding whose box was clicked."""
+    pointed = Signal(float, float)
+    """A double click: a place on the slide, in µm."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
@@ -82,6 +88,7 @@ class Canvas(QWidget):
         self._frozen = False
         self._told = True
         self._dragged_from: QPointF | None = None
+        self._pressed_at: QPointF | None = None
 
     @property
     def field(self) -> LiveField | None:
@@ -207,6 +214,7 @@ class Canvas(QWidget):
                 scene.stale,
                 target if isinstance(target, Finding) else None,
                 scene.now_ns,
+                scene.decided,
             )
             self._layout = lay_out(
                 scene.shelf, self._field, scene.slide, sight, self._setting
@@ -321,7 +329,7 @@ class Canvas(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         """Begin to drag."""
-        self._dragged_from = event.position()
+        self._dragged_from = self._pressed_at = event.position()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         """Drag the field."""
@@ -332,8 +340,42 @@ class Canvas(QWidget):
             self._redo()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """End dragging."""
-        self._dragged_from = None
+        """End dragging; where nothing was dragged, pick the box that was clicked."""
+        pressed, self._dragged_from = self._pressed_at, None
+        if (
+            pressed is None
+            or (event.position() - pressed).manhattanLength() > _CLICK_PX
+        ):
+            return
+        x, y = self._in_field(event.position())
+        for box in reversed(self._layout.boxes if self._scene.boxes_on else ()):
+            x0, y0, x1, y1 = box.box_xyxy_px
+            if x0 <= x <= x1 and y0 <= y <= y1:
+                self.picked.emit(box.finding)
+                return
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """Point at a place on the slide."""
+        xy_um = self.slide_um(event.position())
+        if xy_um is not None:
+            self.pointed.emit(*xy_um)
+
+    def slide_um(self, at: QPointF | None = None) -> tuple[float, float] | None:
+        """A point of the widget, or its middle, on the slide; None where unknown."""
+        field = self._field
+        if field is None or field.place is None:
+            return None
+        x, y = self._in_field(at or QPointF(self.rect().center()))
+        if not (0 <= x < field.width_px and 0 <= y < field.height_px):
+            return None
+        return (
+            field.place.x_um + x * field.um_per_px,
+            field.place.y_um + y * field.um_per_px,
+        )
+
+    def _in_field(self, at: QPointF) -> tuple[float, float]:
+        left, top = self._view.origin_px
+        return left + at.x() / self._view.scale, top + at.y() / self._view.scale
 
 
 # ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from armicro.cascade.locate import TOP_APART_UM, TOP_COUNT, keep_apart, order
 from armicro.overlay.view import Rgb, XyXy, suspicion_rgb
 from armicro.report import Finding, Revisit, RevisitReason
+from armicro.slide.decision import UNDECIDED, Decided
 from armicro.verdict import probability_text
 
 REASONS: dict[RevisitReason, str] = {
@@ -75,6 +76,7 @@ def guide(
     sight_xyxy_um: XyXy | None,
     *,
     alone: bool = False,
+    decided: Decided = UNDECIDED,
 ) -> tuple[Goal, ...]:
     """The way from the middle of what is in sight to each target, in the order given.
 
@@ -83,13 +85,14 @@ def guide(
         sight_xyxy_um: the part of the slide that the window shows; None where the
             place is unknown.
         alone: the field is a photograph: what lies beyond it is no distance away.
+        decided: what the reader said of findings.
     """
     return tuple(
         Goal(
             rank,
             target,
             way_to(centre_um(target), sight_xyxy_um, alone=alone),
-            _text(target),
+            _text(target, decided),
             _rgb(target),
         )
         for rank, target in enumerate(targets, start=1)
@@ -141,10 +144,12 @@ def distance_text(way: Way) -> str:
     return f"{way.distance_um / 1000:.1f} mm"
 
 
-def _text(target: Finding | Revisit) -> str:
-    if isinstance(target, Finding):
-        return probability_text(target.hr_probability)
-    return REASONS[target.reason]
+def _text(target: Finding | Revisit, decided: Decided) -> str:
+    if isinstance(target, Revisit):
+        return REASONS[target.reason]
+    said = decided.of(target)
+    probability = probability_text(target.hr_probability)
+    return f"{probability}  {said.label}" if said else probability
 
 
 def _rgb(target: Finding | Revisit) -> Rgb:

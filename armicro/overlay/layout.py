@@ -19,6 +19,7 @@ from armicro.overlay.snapshot import LiveField, Optics, Setting, SlideState
 from armicro.overlay.view import STALE, Rgb, XyXy, suspicion_rgb
 from armicro.overlay.words import Banner, aim_of, opacity_of, why_no_boxes
 from armicro.report import Finding, Revisit
+from armicro.slide.decision import UNDECIDED, Decided
 from armicro.verdict import probability_text
 
 # ---------------------------------------------------------------------------
@@ -187,6 +188,7 @@ class Sight:
     chosen: Finding | None = None
     now_ns: int = 0
     """The moment of painting, on the clock of ``taken_ns``."""
+    decided: Decided = UNDECIDED
 
 
 def sight_um(place: Place, um_per_px: float, visible_xyxy_px: XyXy) -> XyXy:
@@ -208,6 +210,11 @@ def part_on(part: Revisit, place: Place, um_per_px: float) -> XyXy:
         (x1 - place.x_um) / um_per_px,
         (y1 - place.y_um) / um_per_px,
     )
+
+
+MARKED_RGB: Rgb = (106, 178, 226)
+"""Of a cell that a reader marked and the machine had not found."""
+REJECTED_OPACITY = 0.45
 
 
 def lay_out(
@@ -239,6 +246,10 @@ def lay_out(
         # Who picks a finding from the list wants to see it, however improbable.
         picked, picked_um = Shelf((sight.chosen,)).within(seen_um, least_probability=0)
         found, boxes_um = [*found, *picked], np.vstack([boxes_um, picked_um])
+    if missed := sight.decided.missed():
+        marks = Shelf([one.mark for one in missed])
+        marked, marked_um = marks.within(seen_um, least_probability=0)
+        found, boxes_um = [*found, *marked], np.vstack([boxes_um, marked_um])
     boxes_px = [
         (float(x0), float(y0), float(x1), float(y1))
         for x0, y0, x1, y1 in (boxes_um - origin_um) / field.um_per_px
@@ -257,15 +268,19 @@ def lay_out(
 def _box(
     found: Finding, box_px: XyXy, label_px: XyXy, opacity: float, sight: Sight
 ) -> Box:
+    said = sight.decided.of(found)
+    marked = said is not None and said.hr_probability is None
+    rgb = MARKED_RGB if marked else suspicion_rgb(found.hr_probability)
+    rejected = said is not None and said.verdict == "reject"
     return Box(
         finding=found,
         box_xyxy_px=box_px,
-        rgb=STALE if sight.stale else suspicion_rgb(found.hr_probability),
-        opacity=opacity,
+        rgb=STALE if sight.stale else rgb,
+        opacity=opacity * (REJECTED_OPACITY if rejected else 1.0),
         weight=1.0 + max(0.0, found.hr_probability - 0.5),
         dashed=sight.stale,
         chosen=found == sight.chosen,
-        label=probability_text(found.hr_probability),
+        label=said.label if said else probability_text(found.hr_probability),
         label_xyxy_px=label_px,
     )
 
@@ -357,5 +372,7 @@ class Scene:
     banner: Banner | None = None
     waiting: str = ""
     """What to say before the first field."""
+    decided: Decided = UNDECIDED
+    """What the reader said of findings."""
     boxes_on: bool = True
     help_on: bool = False

@@ -154,7 +154,12 @@ KEYS = (
     ("B", "boxes on or off"),
     ("Space", "freeze the picture, and go on"),
     ("+  –  0", "zoom in, out, whole field (or mouse wheel; drag to move)"),
-    ("Up  Down", "pick a finding from the list"),
+    ("Up  Down", "pick a finding from the list (or click on its box)"),
+    ("A  X  U", "accept, reject, be unsure of the picked finding"),
+    ("1 – 8", "its category: NILM, ASC-US, ASC-H, LSIL, HSIL, SCC, AGC, AIS"),
+    ("M", "mark a cell in the middle that was not found (or double click)"),
+    ("N", "add a note to the decision"),
+    ("Backspace", "take the last decision back"),
     ("R", "take me back: the next part to be seen again"),
     ("Esc", "one step back: help, finding, full screen, then close"),
     ("S", "save a picture of this window"),
@@ -390,7 +395,7 @@ def paint_waiting(painter: QPainter, text: str, room: QRectF) -> None:
 
 def paint_help(painter: QPainter, room: QRectF) -> None:
     """Paint the card that lists the keys."""
-    row, width = 27.0, 470.0
+    row, width = 26.0, 520.0
     card = QRectF(0, 0, width, row * len(KEYS) + 66)
     card.moveCenter(room.center())
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -407,7 +412,7 @@ def paint_help(painter: QPainter, room: QRectF) -> None:
         painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, key)
         painter.setFont(font(13))
         painter.setPen(TEXT)
-        words = line.adjusted(78, 0, 0, 0)
+        words = line.adjusted(88, 0, 0, 0)
         painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, meaning)
         line.translate(0, row)
 

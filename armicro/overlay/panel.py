@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from html import escape
 
+import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QIcon,
+    QImage,
     QPainter,
     QPaintEvent,
     QPen,
@@ -32,6 +34,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from armicro.field import Pixels
 from armicro.overlay import paint
 from armicro.overlay.guide import Goal, Way, distance_text
 from armicro.overlay.known import Trend
@@ -232,6 +235,46 @@ class CoverageCard(Card):
         self.say(words.text[:1].upper() + words.text[1:])
         tone: Tone = "accent" if words.enough else "muted"
         self._bar.show_share(words.share, tone, (self._least,))
+
+
+class CellCard(Card):
+    """The best view of the picked finding, with a bar of 10 µm."""
+
+    def __init__(self) -> None:
+        self._picture = QLabel()
+        self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._picture.setMinimumSize(1, 1)
+        ignored = QSizePolicy.Policy.Ignored
+        self._picture.setSizePolicy(ignored, ignored)
+        super().__init__("Picked cell, best view", self._picture, aside="bar: 10 µm")
+        self.setMinimumHeight(150)
+        self._whole = QPixmap()
+
+    def show_cell(self, pixels: Pixels, width_um: float) -> None:
+        """Show a crop that is so wide on the slide."""
+        height, width = pixels.shape[:2]
+        rgb = np.ascontiguousarray(pixels)
+        image = QImage(rgb.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+        self._whole = QPixmap.fromImage(image)
+        bar_px = 10.0 * width / width_um
+        with QPainter(self._whole) as painter:
+            bar = QRectF(width - bar_px - 8, height - 12, bar_px, 4)
+            painter.setPen(QPen(paint.SURROUND, 1))
+            painter.setBrush(paint.TEXT)
+            painter.drawRect(bar)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Show it as large as there is room."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        if not self._whole.isNull():
+            keep = Qt.AspectRatioMode.KeepAspectRatio
+            smooth = Qt.TransformationMode.SmoothTransformation
+            room = self._picture.size()
+            self._picture.setPixmap(self._whole.scaled(room, keep, smooth))
 
 
 _BAND = QColor(106, 178, 226, 60)
@@ -475,7 +518,7 @@ class StatusStrip(QStatusBar):
         self.setFixedHeight(30)
         self.setSizeGripEnabled(False)
         self.setContentsMargins(10, 0, 10, 0)
-        self._items: tuple[Item, ...] = ()
+        self.items: tuple[Item, ...] = ()
         self._labels: list[QLabel] = []
         self.said = ""
         """What has just been done."""
@@ -484,9 +527,9 @@ class StatusStrip(QStatusBar):
 
     def say(self, items: tuple[Item, ...], said: str = "") -> None:
         """Show figures, and at the right what has just been done."""
-        if (items, said) == (self._items, self.said) and self._right.text():
+        if (items, said) == (self.items, self.said) and self._right.text():
             return
-        self._items, self.said = items, said
+        self.items, self.said = items, said
         self._right.setText(said or "? keys")
         _tint(self._right, "accent" if said else "muted")
         while len(self._labels) < len(items):
@@ -508,7 +551,7 @@ class StatusStrip(QStatusBar):
         room = self.width() - self._right.sizeHint().width() - 40
         for at, label in enumerate(self._labels):
             room -= label.sizeHint().width() + 16
-            label.setVisible(at < len(self._items) and room >= 0)
+            label.setVisible(at < len(self.items) and room >= 0)
 
 
 def _figures(items: Iterable[Item]) -> Iterable[str]:

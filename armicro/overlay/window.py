@@ -7,16 +7,17 @@ brought up to date five times a second, and equal content is not painted again.
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from PySide6.QtCore import QBuffer, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QVBoxLayout, QWidget
 
 from armicro.errors import DISK_REMEDY, ArmicroError, DiskError
 from armicro.file import write_whole
-from armicro.overlay import Feed, paint
+from armicro.overlay import Feed, Notebook, paint
 from armicro.overlay.canvas import Canvas, Eyepiece
 from armicro.overlay.guide import Goal, guide
 from armicro.overlay.known import Known, Seen
@@ -24,6 +25,7 @@ from armicro.overlay.layout import Scene
 from armicro.overlay.minimap import MiniMap
 from armicro.overlay.panel import (
     Card,
+    CellCard,
     CoverageCard,
     GoalList,
     Heading,
@@ -36,12 +38,25 @@ from armicro.overlay.words import (
     Pace,
     banner,
     coverage_words,
+    decided_item,
     is_stale,
     motion_words,
     score_words,
     status_line,
 )
 from armicro.report import Finding, Revisit
+from armicro.slide.decision import (
+    CATEGORIES,
+    LONGEST_NOTE,
+    NORMAL,
+    UNDECIDED,
+    Category,
+    Decided,
+    Decision,
+    Verdict,
+    newest_of,
+    standing,
+)
 
 TICK_MS = 8
 """A poll without news costs some microseconds, and a new field waits half of this."""
@@ -71,16 +86,21 @@ def save_widget(widget: QWidget, path: Path) -> None:
         ) from error
 
 
+def _decide_category(name: Category, window: "Window") -> None:
+    window._decide("reject" if name == NORMAL else "accept", name)  # noqa: SLF001
+
+
 class Window(QWidget):
     """One slide, live."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all by keyword, all with a default)
         self,
         feed: Feed,
         *,
         title: str = "armicro",
         setting: Setting | None = None,
         folder: Path | None = None,
+        notebook: Notebook | None = None,
         on_close: Callable[[], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -91,6 +111,7 @@ class Window(QWidget):
             title: first word of the heading.
             setting: limits.
             folder: where S saves pictures; None: the working folder.
+            notebook: keeps decisions; None: none are taken.
             on_close: called once, when the operator closes the window.
             clock: monotonic nanoseconds, the clock of ``taken_ns`` and ``heard_ns``.
         """
@@ -101,10 +122,14 @@ class Window(QWidget):
         self._snapshot = Snapshot()
         self._known, self._pace = Known(), Pace()
         self._chosen: Target | None = None
+        self._notebook, self._decided = notebook, UNDECIDED
+        self._marked: Decision | None = None
+        """The cell that was marked last, until a finding is picked."""
         self._boxes_on, self._help_on = True, False
         self._panel_due_ns = 0
         self._said, self._said_until_ns = "", 0
         self._lay_out(title)
+        self._read_notebook()
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self.tick)
@@ -118,7 +143,11 @@ class Window(QWidget):
         optical = self._setting.optical
         self.canvas = (Eyepiece if optical else Canvas)(self._setting)
         self.canvas.painted.connect(self._on_painted)
+        self.canvas.picked.connect(self._choose)
+        self.canvas.pointed.connect(self._mark_at)
         self.score, self.map = ScoreCard(), MiniMap()
+        self.map_card, self.cell = Card("Slide map", self.map), CellCard()
+        self.cell.hide()
         self.trend = TrendCard(self._setting.suspicious_score)
         self.coverage = CoverageCard(self._setting.least_coverage)
         self.findings = GoalList("Top findings")
@@ -126,6 +155,9 @@ class Window(QWidget):
         for goals in (self.findings, self.revisits):
             goals.chosen.connect(self._choose)
         self.revisits.hide()
+        self._stack()
+
+    def _stack(self) -> None:
         self.panel = QWidget()
         self.panel.setFixedWidth(_PANEL_WIDTH_PX)
         cards = QVBoxLayout(self.panel)
@@ -134,12 +166,10 @@ class Window(QWidget):
         cards.addWidget(self.score)
         cards.addWidget(self.coverage)
         cards.addWidget(self.trend)
-        cards.addWidget(Card("Slide map", self.map), 2)
+        cards.addWidget(self.map_card, 2)
+        cards.addWidget(self.cell, 4)
         cards.addWidget(self.findings, 3)
         cards.addWidget(self.revisits)
-        self._stack()
-
-    def _stack(self) -> None:
         middle = QHBoxLayout()
         middle.setSpacing(0)
         middle.addWidget(self.canvas, 1)
@@ -174,7 +204,10 @@ class Window(QWidget):
         self._snapshot = new
         now_ns = self._clock()
         if new.slide is not None and new.slide is not old.slide:
-            self._chosen = self._known.chosen_after(new.slide, self._chosen)
+            chosen = self._known.chosen_after(new.slide, self._chosen)
+            if chosen is not self._chosen:
+                self._chosen = chosen
+                self._show_cell()
         newer = new.field if _differs(new.field, self.canvas.field) else None
         if newer is not None:
             self._known.view(newer)
@@ -204,16 +237,22 @@ class Window(QWidget):
             stale=is_stale(snapshot, now_ns, setting),
             goal=self._goal(shown),
             back_xy=trail.back_xy if lost else None,
-            badge=motion_words(shown, setting) if shown else "",
+            badge=self._badge(shown),
             now_ns=now_ns if setting.optical else 0,
             banner=banner(
                 snapshot, shown, now_ns, setting, was_placed=trail.place is not None
             ),
             waiting=f"Waiting for the first field{_of(snapshot.source)}",
+            decided=self._decided,
             boxes_on=self._boxes_on,
             help_on=self._help_on,
         )
         self.canvas.show_scene(scene, newer)
+
+    def _badge(self, shown: LiveField | None) -> str:
+        if self._snapshot.finished and self._notebook is not None:
+            return "The slide is read: decide, then Q closes and writes the report"
+        return motion_words(shown, self._setting) if shown else ""
 
     def _goal(self, shown: LiveField | None) -> Goal | None:
         if self._chosen is None:
@@ -243,14 +282,18 @@ class Window(QWidget):
         self._show_goals(shown)
         reading = self._pace.read(now_ns)
         said = self._said if now_ns < self._said_until_ns else ""
-        self.status.say(status_line(snapshot, shown, reading, now_ns, setting), said)
+        items = status_line(snapshot, shown, reading, now_ns, setting)
+        if self._notebook is not None:
+            items = (decided_item(known.shelf.findings, self._decided), *items)
+        self.status.say(items, said)
 
     def _show_goals(self, shown: LiveField | None) -> None:
         known, sight = self._known, self.canvas.sight_xyxy_um
         lost = known.trail.field if shown and shown.place is None else None
         self.map.mark(shown, known.top, known.revisits, self._chosen, lost)
         alone = _is_alone(shown)
-        self.findings.show_goals(guide(known.top, sight, alone=alone), self._chosen)
+        goals = guide(known.top, sight, alone=alone, decided=self._decided)
+        self.findings.show_goals(goals, self._chosen)
         self.revisits.setVisible(bool(known.revisits))
         ways = guide(known.revisits, sight, alone=alone)
         self.revisits.show_goals(ways, self._chosen)
@@ -265,12 +308,33 @@ class Window(QWidget):
         self._panel_due_ns = 0
 
     def _choose(self, target: Target | None) -> None:
-        self._chosen = target
+        self._chosen, self._marked = target, None
         self._panel_due_ns = 0
+        self._show_cell()
         if isinstance(target, Finding) and target in self._known.top:
             self.findings.reveal(self._known.top.index(target))
         if isinstance(target, Revisit) and target in self._known.revisits:
             self.revisits.reveal(self._known.revisits.index(target))
+
+    def _show_cell(self) -> None:
+        """Show the picked cell in place of map and trend, where it has a picture."""
+        picked, book, crop = self._chosen, self._notebook, None
+        if isinstance(picked, Finding) and book is not None:
+            try:
+                crop = book.crop(picked)
+            except ArmicroError as error:
+                self._say(str(error))
+            if crop is not None:
+                self.cell.show_cell(crop, picked.width_um)
+        self.cell.setVisible(crop is not None)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Leave out what the list or the picked cell needs the room of."""
+        alone = self.cell.isHidden()
+        self.map_card.setVisible(alone)
+        self.trend.setVisible(alone and self.height() >= _TREND_FROM_PX)
+        self._panel_due_ns = 0
 
     def _choose_revisit(self) -> None:
         """The next part that should be seen again, round and round."""
@@ -288,6 +352,90 @@ class Window(QWidget):
             picked = isinstance(self._chosen, Finding) and self._chosen in top
             at = top.index(self._chosen) + by if picked else 0
             self._choose(top[min(len(top) - 1, max(0, at))])
+
+    def _read_notebook(self) -> None:
+        if self._notebook is not None:
+            reader = self._notebook.reader
+            own = [one for one in self._notebook.said() if one.reader == reader]
+            self._decided = Decided(standing(own))
+
+    def _decide(self, verdict: Verdict, category: Category = "") -> None:
+        """Say something of the finding that is picked, or of the cell marked last."""
+        if isinstance(self._chosen, Finding):
+            found = self._chosen
+            spot, probability = (found.x_um, found.y_um), found.hr_probability
+        elif self._marked is not None:
+            spot, probability = (self._marked.x_um, self._marked.y_um), None
+        else:
+            self._say("pick a finding first: click on its box, or Up and Down")
+            return
+        self._keep(verdict, spot, category=category, hr_probability=probability)
+
+    def _mark(self) -> None:
+        xy_um = self.canvas.slide_um()
+        if xy_um is None:
+            self._say("nothing marked: nobody knows where this field lies")
+        else:
+            self._mark_at(*xy_um)
+
+    def _mark_at(self, x_um: float, y_um: float) -> None:
+        """Keep a cell that the machine has not found."""
+        kept = self._keep("accept", (x_um, y_um))
+        if kept is not None:
+            self._chosen, self._marked = None, kept
+            self._show_cell()
+
+    def _note(self) -> None:
+        stands = self._standing_here()
+        if stands is None:
+            self._say("decide first: a note belongs to a decision")
+            return
+        text, ok = QInputDialog.getText(
+            self, "Note", f"Note on {stands.label}:", text=stands.note
+        )
+        if ok:
+            self._keep(
+                stands.verdict,
+                (stands.x_um, stands.y_um),
+                category=stands.category,
+                hr_probability=stands.hr_probability,
+                note=text[:LONGEST_NOTE],
+            )
+
+    def _standing_here(self) -> Decision | None:
+        if isinstance(self._chosen, Finding):
+            return self._decided.of(self._chosen)
+        return self._decided.of(self._marked.mark) if self._marked else None
+
+    def _take_back(self) -> None:
+        book = self._notebook
+        last = newest_of(book.said(), book.reader) if book else None
+        if last is None:
+            self._say("nothing to take back")
+            return
+        self._keep("undo", (last.x_um, last.y_um), undoes=last.number)
+
+    def _keep(
+        self, verdict: Verdict, xy_um: tuple[float, float], **more: Any
+    ) -> Decision | None:
+        """Have the notebook keep a decision; what it does not keep is not shown."""
+        book = self._notebook
+        if book is None:
+            self._say("decisions are kept where the whole session runs, not here")
+            return None
+        decision = Decision(
+            at="", reader=book.reader, x_um=xy_um[0], y_um=xy_um[1], verdict=verdict,
+            **more,
+        )  # fmt: skip
+        try:
+            book.keep(decision)
+        except ArmicroError as error:
+            self._say(f"not kept: {error}")
+            return None
+        self._read_notebook()
+        again = "" if verdict == "undo" else " - Backspace takes it back"
+        self._say(f"{decision.label}{again}")
+        return decision
 
     def _toggle_boxes(self) -> None:
         self._boxes_on = not self._boxes_on
@@ -328,6 +476,16 @@ class Window(QWidget):
             self.close()
 
     KEYS: ClassVar[dict[int, Callable[["Window"], object]]] = {
+        Qt.Key.Key_A: lambda self: self._decide("accept"),
+        Qt.Key.Key_X: lambda self: self._decide("reject"),
+        Qt.Key.Key_U: lambda self: self._decide("unsure"),
+        **{
+            Qt.Key.Key_1 + at: partial(_decide_category, name)
+            for at, name in enumerate(CATEGORIES)
+        },
+        Qt.Key.Key_M: _mark,
+        Qt.Key.Key_N: _note,
+        Qt.Key.Key_Backspace: _take_back,
         Qt.Key.Key_B: _toggle_boxes,
         Qt.Key.Key_F: _toggle_full_screen,
         Qt.Key.Key_P: _toggle_panel,
@@ -356,9 +514,8 @@ class Window(QWidget):
         self._show_canvas(None, self._clock())
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        """Leave the trend out where the list needs the room."""
-        self.trend.setVisible(self.height() >= _TREND_FROM_PX)
-        self._panel_due_ns = 0
+        """Leave out what the list needs the room of."""
+        self._make_room()
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Stop ticking and tell whoever runs the session, once."""

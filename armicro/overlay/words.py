@@ -7,6 +7,7 @@ is shown at any coverage; no colour in the window means "all clear".
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,10 @@ import numpy as np
 
 from armicro.field import Place
 from armicro.overlay.snapshot import LiveField, Setting, SlideState, Snapshot
+from armicro.report import Finding
+from armicro.slide.decision import Decided
 from armicro.verdict import (
+    SUSPICIOUS,
     badge_text,
     boxes_off_text,
     coverage_text,
@@ -393,6 +397,16 @@ def status_line(
             "warn" if slow else "plain",
         ),
         *_slide_items(snapshot.slide, stale=stale),
+    )
+
+
+def decided_item(findings: Sequence[Finding], decided: Decided) -> Item:
+    """How many suspicious cells the reader has decided."""
+    suspicious = [f for f in findings if f.hr_probability >= SUSPICIOUS]
+    done = sum(decided.of(f) is not None for f in suspicious)
+    left = done < len(suspicious)
+    return Item(
+        "decided", f"{done} of {len(suspicious)}", "plain" if left else "accent"
     )
 
 

@@ -7,12 +7,14 @@ overwritten under it.
 """
 
 import contextlib
+import getpass
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -27,9 +29,12 @@ from armicro.overlay.snapshot import LiveField, Optics, Setting, SlideState, Sna
 from armicro.overlay.view import Cut, cut_out
 from armicro.processes.job import Job
 from armicro.processes.life import Life
+from armicro.report import Finding
 from armicro.rig import Rig
 from armicro.session.record import overview_of
+from armicro.slide.decision import LONGEST_NAME, Decision
 from armicro.slide.journal import Journal
+from armicro.slide.track import decode_crop
 from armicro.verdict import AnalysisState
 from armicro.wire.link import Subscriber
 from armicro.wire.ring import Ring
@@ -73,12 +78,13 @@ def run(job: Job, life: Life) -> None:
             )
             return not life.stopping
 
-        with slot_errors():
+        with slot_errors(), open_notebook(job) as notebook:
             run_window(
                 feed,
                 title="armicro",
                 setting=setting_of(job.rig),
                 folder=job.folder,
+                notebook=notebook,
                 on_tick=on_tick,
                 picture=job.folder / PICTURE,
             )
@@ -87,6 +93,54 @@ def run(job: Job, life: Life) -> None:
         with contextlib.suppress(OSError):
             # A full disk has been told of elsewhere.
             write_whole(job.folder / PAINTED, f"grab_to_painted_ms\n{rows}".encode())
+
+
+class JournalNotebook:
+    """Decisions, each kept in the journal before it is shown."""
+
+    def __init__(self, journal: Journal, reader: str) -> None:
+        self._journal, self.reader = journal, reader
+        self._said = journal.decisions()
+
+    def said(self) -> tuple[Decision, ...]:
+        """All that was said of this slide, by any reader."""
+        return self._said
+
+    def crop(self, finding: Finding) -> Pixels | None:
+        """The best view of a finding's cell; None where none is kept."""
+        jpeg = self._journal.crop_jpeg(finding)
+        return decode_crop(jpeg) if jpeg else None
+
+    def keep(self, decision: Decision) -> None:
+        """Keep one more.
+
+        Raises:
+            DiskError: it is not kept.
+        """
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        kept = self._journal.decide(msgspec.structs.replace(decision, at=at))
+        self._said = (*self._said, kept)
+
+
+@contextlib.contextmanager
+def open_notebook(job: Job) -> Iterator[JournalNotebook | None]:
+    """Open the session's notebook; None where its journal is on another machine."""
+    if job.part != "all" or not job.journal.exists():
+        yield None
+        return
+    with Journal(job.journal) as journal:
+        yield JournalNotebook(journal, reader_of(job.reader))
+
+
+def reader_of(given: str) -> str:
+    """The reader's name: as given, or the user of the machine."""
+    if given:
+        return given
+    try:
+        return getpass.getuser()[:LONGEST_NAME] or "reader"
+    except (OSError, KeyError):
+        # A user without a name.
+        return "reader"
 
 
 def setting_of(rig: Rig) -> Setting:

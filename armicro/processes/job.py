@@ -56,6 +56,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     addresses: dict[str, str] = {}
     """Topic to ZeroMQ address."""
     supervisor_pid: int = 0
+    reader: str = ""
+    """Who decides on cells; empty: the user of the machine."""
 
     @property
     def folder(self) -> Path:

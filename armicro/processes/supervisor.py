@@ -192,7 +192,7 @@ class Supervisor:
             return
         child.process, word = None, run / f"{child.kind.name}.error"
         if status == 0 and child.kind.ends_session:
-            self.stop("window closed")
+            self.stop(FINISHED if self._is_read() else "window closed")
         elif status == 2 or word.exists():
             raise _error_of(word, child.kind.name)
         else:
@@ -207,9 +207,18 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 (run / ANALYSIS).write_text(state, "utf-8")
 
+    def _is_read(self) -> bool:
+        infer = self._children.get("infer")
+        return (
+            infer is not None
+            and infer.beat is not None
+            and (infer.beat.state == "finished")
+        )
+
     def _has_finished(self) -> bool:
-        infer, display = self._children.get("infer"), self._children.get("display")
-        if infer is None or infer.beat is None or infer.beat.state != "finished":
+        display = self._children.get("display")
+        # On a screen it stays for the reader to decide, and ends when it is closed.
+        if not self._is_read() or (display and self._job.display == "window"):
             return False
         if self._finished_at is None:
             self._finished_at = time.monotonic()

@@ -15,6 +15,7 @@ from armicro.file import csv_text, make_own_folder, write_whole
 from armicro.report import Finding
 from armicro.session.page import render_page
 from armicro.session.record import MapCard, Session, read_session
+from armicro.slide.decision import UNDECIDED, Decided, Decision
 from armicro.slide.journal import Journal
 from armicro.verdict import SUSPICIOUS, probability_digits, probability_text
 
@@ -30,13 +31,16 @@ FINDING_COLUMNS = (
     "lr_probability",
     "hr_probability",
     "field_seq",
+    "verdict",
+    "category",
 )
 
 
-def findings_csv(findings: Iterable[Finding]) -> str:
+def findings_csv(findings: Iterable[Finding], decided: Decided = UNDECIDED) -> str:
     """Return the findings, most suspicious first, ranked from 1.
 
-    Lengths are rounded to nanometres, probabilities down to millionths.
+    Lengths are rounded to nanometres, probabilities down to millionths. ``verdict`` and
+    ``category`` are what a reader said last, and empty where nobody did.
     """
     return csv_text(
         FINDING_COLUMNS,
@@ -49,8 +53,50 @@ def findings_csv(findings: Iterable[Finding]) -> str:
                     for share in (f.lr_probability, f.hr_probability)
                 ),
                 f.field_seq,
+                *((one.verdict, one.category) if (one := decided.of(f)) else ("", "")),
             )
             for rank, f in enumerate(findings, start=1)
+        ),
+    )
+
+
+DECISION_COLUMNS = (
+    "number",
+    "at",
+    "reader",
+    "verdict",
+    "category",
+    "x_um",
+    "y_um",
+    "hr_probability",
+    "note",
+    "undoes",
+)
+
+
+def decisions_csv(said: Iterable[Decision]) -> str:
+    """Return every decision in its order, those taken back too.
+
+    No ``hr_probability``: a reader marked the cell, the machine had not found it.
+    """
+    return _csv(
+        DECISION_COLUMNS,
+        (
+            (
+                one.number,
+                one.at,
+                one.reader,
+                one.verdict,
+                one.category,
+                f"{one.x_um:.3f}",
+                f"{one.y_um:.3f}",
+                ""
+                if one.hr_probability is None
+                else f"0.{probability_digits(one.hr_probability, 6)}",
+                one.note,
+                one.undoes or "",
+            )
+            for one in said
         ),
     )
 
@@ -79,6 +125,11 @@ _CLASSES = {
     True: {"name": "Suspicious", "color": [164, 19, 60]},
     False: {"name": "Candidate", "color": [226, 149, 38]},
 }
+_DECIDED = {
+    "accept": [164, 19, 60],
+    "reject": [120, 130, 140],
+    "unsure": [226, 149, 38],
+}
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "armicro/findings")
 
 
@@ -89,6 +140,7 @@ def findings_geojson(
     pixel_um: float | tuple[float, float],
     corner_xy_um: tuple[float, float] = (0.0, 0.0),
     size_px: tuple[int, int] | None = None,
+    decided: Decided = UNDECIDED,
 ) -> bytes:
     """Return the findings as a GeoJSON FeatureCollection (QuPath 0.4 and later).
 
@@ -101,20 +153,33 @@ def findings_geojson(
             a slide to the part that was scanned (``openslide.bounds-x``).
         size_px: width and height of that picture; a box ends at its edge, and a finding
             beside it is left out.
+        decided: what readers said: it gives a finding its class, and a cell that the
+            machine had not found an object of its own.
     """
     pixel_xy_um = pixel_um if isinstance(pixel_um, tuple) else (pixel_um, pixel_um)
-    rings = (
-        (rank, finding, _ring(finding, pixel_xy_um, corner_xy_um, size_px))
-        for rank, finding in enumerate(findings, start=1)
-    )
+
+    def ring(finding: Finding) -> list[list[float]]:
+        return _ring(finding, pixel_xy_um, corner_xy_um, size_px)
+
     features = [
-        _feature(rank, finding, slide, ring) for rank, finding, ring in rings if ring
+        _feature(rank, finding, slide, corners, decided.of(finding))
+        for rank, finding in enumerate(findings, start=1)
+        if (corners := ring(finding))
+    ]
+    features += [
+        _marked(one, slide, corners)
+        for one in decided.missed()
+        if (corners := ring(one.mark))
     ]
     return msgspec.json.encode({"type": "FeatureCollection", "features": features})
 
 
 def _feature(
-    rank: int, finding: Finding, slide: str, ring: list[list[float]]
+    rank: int,
+    finding: Finding,
+    slide: str,
+    ring: list[list[float]],
+    said: Decision | None,
 ) -> dict[str, Any]:
     place = f"{slide}|{finding.field_seq}|{finding.x_um!r}|{finding.y_um!r}"
     return {
@@ -124,7 +189,9 @@ def _feature(
         "properties": {
             "objectType": "annotation",
             "name": f"#{rank}  {probability_text(finding.hr_probability)}",
-            "classification": _CLASSES[finding.hr_probability >= SUSPICIOUS],
+            "classification": _class_of(said)
+            if said
+            else _CLASSES[finding.hr_probability >= SUSPICIOUS],
             "isLocked": True,
             "measurements": {
                 "Rank": rank,
@@ -134,6 +201,27 @@ def _feature(
             },
         },
     }
+
+
+def _marked(one: Decision, slide: str, ring: list[list[float]]) -> dict[str, Any]:
+    """A cell that a reader marked."""
+    place = f"{slide}|{one.reader}|{one.x_um!r}|{one.y_um!r}"
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(_NAMESPACE, place)),
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {
+            "objectType": "annotation",
+            "name": f"marked by {one.reader}",
+            "classification": _class_of(one),
+            "isLocked": True,
+        },
+    }
+
+
+def _class_of(said: Decision) -> dict[str, Any]:
+    name = said.label
+    return {"name": name[0].upper() + name[1:], "color": _DECIDED[said.verdict]}
 
 
 def _ring(
@@ -191,6 +279,8 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the slide's content (of a large one: of samples); left out for a camera."""
     score_withheld: str = ""
     """Why there is no score; left out where there is one."""
+    decisions: int = 0
+    """Cells on which a reader's decision stands; left out where none does."""
     fields_unplaced: int = 0
     """Fields whose place was not known, in no coverage; left out where none was."""
     map: MapCard | None = None
@@ -218,6 +308,7 @@ def summarise(session: Session) -> Summary:
         rig=session.rig,
         version=session.version,
         score_withheld=session.score.withheld,
+        decisions=len(session.decided.decisions),
         fields_unplaced=session.score.fields_unplaced,
         map=session.map,
     )
@@ -275,13 +366,15 @@ def _write_files(folder: Path, session: Session) -> None:
         corner_xy_um = x * pixel_xy_um[0], y * pixel_xy_um[1]
         size_px = wh_px[0], wh_px[1]
     files = {
-        "findings.csv": findings_csv(session.findings).encode(),
+        "findings.csv": findings_csv(session.findings, session.decided).encode(),
+        "decisions.csv": decisions_csv(session.said).encode(),
         "findings.geojson": findings_geojson(
             session.findings,
             slide=slide.name,
             pixel_um=pixel_xy_um,
             corner_xy_um=corner_xy_um,
             size_px=size_px,
+            decided=session.decided,
         ),
         "latency.csv": latency_csv(session.stations).encode(),
         "report.html": render_page(session).encode(),

@@ -21,6 +21,7 @@ from armicro.session.drawing import (
     score_strip,
 )
 from armicro.session.record import Facts, Session, legs_of
+from armicro.slide.decision import Decision
 from armicro.slide.track import decode_crop, encode_crop
 from armicro.verdict import (
     FIELD_STATES,
@@ -46,6 +47,7 @@ class _Card:
     picture: str
     """Data URI; empty where the journal holds none."""
     suspicious: bool
+    said: Decision | None
 
 
 def render_page(session: Session) -> str:
@@ -137,7 +139,13 @@ def _place_notices(session: Session) -> list[str]:
 
 def _cards(session: Session) -> list[_Card]:
     return [
-        _Card(rank, finding, _picture(jpeg), finding.hr_probability >= SUSPICIOUS)
+        _Card(
+            rank,
+            finding,
+            _picture(jpeg),
+            finding.hr_probability >= SUSPICIOUS,
+            session.decided.of(finding),
+        )
         for rank, (finding, jpeg) in enumerate(
             zip(session.top, session.crops, strict=True), start=1
         )

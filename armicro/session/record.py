@@ -5,6 +5,7 @@ of: whatever is absent stays at its default, and ``finished`` says whether the r
 to its end.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,11 +26,13 @@ from armicro.picture import check_header
 from armicro.report import FieldReport, Finding, SlideScore
 from armicro.rule import PictureUmPerPx, PlaceUm
 from armicro.slide.coverage import Coverage, Ground
+from armicro.slide.decision import SAID, Decided, Decision, standing
 from armicro.slide.journal import Event, Journal
 from armicro.slide.track import FindingSet, top
 from armicro.verdict import (
     ENOUGH_COVERAGE,
     MERGE_UM,
+    SUSPICIOUS,
     coverage_text,
     score_text,
     why_so_far,
@@ -150,6 +153,10 @@ class Session:
     """The top list: at most 30, none near a higher one."""
     crops: tuple[bytes, ...] = ()
     """The JPEG of each in ``top``."""
+    said: tuple[Decision, ...] = ()
+    """Every decision of a reader, in their order."""
+    decided: Decided = field(default_factory=Decided)
+    """Those that stand."""
     passed: Ground = field(default_factory=Ground)
     """Ground that was shown in live and never analysed."""
 
@@ -189,6 +196,22 @@ class Session:
             self.score,
             extent_known=self.overview is not None,
             so_far=bool(self.why_so_far),
+        )
+
+    @property
+    def decided_text(self) -> str:
+        """How many of the suspicious cells a reader decided; empty without any."""
+        if not self.decided.decisions:
+            return ""
+        suspicious = [f for f in self.findings if f.hr_probability >= SUSPICIOUS]
+        stand = [one for f in suspicious if (one := self.decided.of(f)) is not None]
+        counts = Counter(SAID[one.verdict] for one in stand)
+        parts = [f"{count} {name}" for name, count in counts.most_common()]
+        if missed := len(self.decided.missed()):
+            parts.append(f"{missed} marked that the machine had not found")
+        return (
+            f"{len(stand)} of {len(suspicious)} suspicious cells decided"
+            f"{': ' if parts else ''}{', '.join(parts)}"
         )
 
     @property
@@ -236,12 +259,15 @@ def read_session(journal: Journal) -> Session:
             coverage=coverage.share,
             fields_unplaced=max(score.fields_unplaced, sum(unplaced.values())),
         )
+    said = journal.decisions()
     # What was spent so far is kept with every field, the sums only at the end.
     inference_s = journal.get("inference_s", Seconds) or spent.inference_s
     return Session(
         slide=journal.get("slide", SlideCard) or SlideCard(),
         score=score,
         passed=passed,
+        said=said,
+        decided=Decided(standing(said)),
         engine=journal.get("engine", Facts) or {},
         rig=journal.get("rig", Facts) or {},
         settings=settings,

@@ -28,6 +28,7 @@ from armicro.errors import SourceError, one_line
 from armicro.report import Account, FieldReport, Finding, Observation, Shown
 from armicro.rule import Count, ExtentUm, Share, cut_texts
 from armicro.slide.coverage import Ground, broken_ground
+from armicro.slide.decision import Decision
 from armicro.slide.track import check_crop, decode_crop, encode_crop
 
 # ---------------------------------------------------------------------------
@@ -35,14 +36,17 @@ from armicro.slide.track import check_crop, decode_crop, encode_crop
 #
 # A journal of schema 1 knew neither focus nor place error of an observation: it is
 # given the columns, and its observations count as sharp and surely placed, as they did
-# then.
+# then. One of schema 2 knew no decisions.
 
 
+_DECISIONS = """
+CREATE TABLE decisions (number INTEGER PRIMARY KEY, said TEXT NOT NULL);
+"""
 JOURNAL = Schema(
     noun="journal",
     # ``ARMC``
     application_id=0x41524D43,
-    version=2,
+    version=3,
     tables="""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE fields (
@@ -59,12 +63,15 @@ CREATE TABLE observations (
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,
     text TEXT NOT NULL);
-""",
+"""
+    + _DECISIONS,
     upgrades={
         1: """
 ALTER TABLE observations ADD COLUMN place_error_um REAL NOT NULL DEFAULT 0.0;
 ALTER TABLE observations ADD COLUMN focus REAL;
 """
+        + _DECISIONS,
+        2: _DECISIONS,
     },
     refused="choose another output folder",
     damaged="move it away to start afresh, or restore it from a copy",
@@ -229,6 +236,27 @@ class Journal(Database):
             self._database.execute(
                 "INSERT INTO events (time_ns, kind, text) VALUES (?,?,?)",
                 (at_ns, kind, text),
+            )
+
+    def decide(self, decision: Decision) -> Decision:
+        """Keep what a reader says; return it with its number."""
+        said = msgspec.json.encode(decision).decode()
+        with self._transaction():
+            cursor = self._database.execute(
+                "INSERT INTO decisions (said) VALUES (?)", (said,)
+            )
+        return msgspec.structs.replace(decision, number=cursor.lastrowid or 0)
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """Every decision, in the order of writing."""
+        with self._told():
+            rows = self._database.execute(
+                "SELECT number, said FROM decisions ORDER BY number"
+            )
+            decoder = msgspec.json.Decoder(Decision)
+            return tuple(
+                msgspec.structs.replace(decoder.decode(said), number=number)
+                for number, said in rows
             )
 
     def set(self, key: str, value: object) -> None:

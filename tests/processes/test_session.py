@@ -22,12 +22,14 @@ from armicro.engine.registry import open_set
 from armicro.errors import ArmicroError, SourceError
 from armicro.pipeline import Pipeline
 from armicro.processes import supervisor as supervising
+from armicro.processes.display import JournalNotebook
 from armicro.processes.job import Job
 from armicro.processes.reader import open_job_source
 from armicro.processes.session import begin, identity, run_job
 from armicro.processes.supervisor import Supervisor
 from armicro.rig import Wire
 from armicro.session.output import findings_csv, write_outputs
+from armicro.slide.decision import Decision
 from armicro.slide.journal import Journal
 from armicro.source.identity import slide_sha256
 from armicro.source.recording import RecordingWriter
@@ -143,6 +145,44 @@ def test_killed_child_is_started_again_and_nothing_is_lost(
         painted = (job.folder / "painted.csv").read_text().splitlines()
         assert painted[0] == "grab_to_painted_ms"
         assert all(float(row) > 0 for row in painted[1:])
+
+
+def test_a_window_stays_at_the_end_of_the_slide_until_it_is_closed(
+    replay_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    job = begin(replaced(replay_job, tmp_path / "window", display="window"))
+    supervisor = Supervisor(job)
+    finished: list[str] = []
+
+    def on_beat(beat: Beat) -> None:
+        if beat.process == "infer" and beat.state == "finished":
+            finished.append("told")
+        # A session without a screen has long ended by then.
+        display = supervisor.pid("display")
+        if len(finished) == 20 and display:
+            decide(job)
+            os.kill(display, signal.SIGTERM)
+
+    supervisor.on_beat = on_beat
+    assert supervisor.run() == ""
+    with Journal(job.journal) as journal:
+        session = write_outputs(job.folder, journal)
+    assert session.finished
+    assert [one.reader for one in session.decided.decisions] == ["ada"]
+
+
+def decide(job: Job) -> None:
+    """Say something while the session's own processes hold the journal."""
+    with Journal(job.journal) as journal:
+        notebook = JournalNotebook(journal, "ada")
+        found = next(journal.observations(crops=False)).finding
+        assert notebook.crop(found) is not None
+        notebook.keep(
+            Decision(
+                at="", reader="ada", x_um=found.x_um, y_um=found.y_um, verdict="accept"
+            )
+        )
 
 
 def test_infer_that_somebody_ends_has_not_finished_the_slide(

@@ -59,7 +59,7 @@ def rounded(path: Path) -> list[list[float]]:
             [
                 round(float(value), 2 if name.endswith("probability") else 1)
                 for name, value in row.items()
-                if name not in ("rank", "slide")
+                if name not in ("rank", "slide", "verdict", "category")
             ]
             for row in csv.DictReader(stream)
         ]

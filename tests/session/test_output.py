@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from armicro.field import Place
 from armicro.report import FieldReport, Finding, Observation
 from armicro.session.output import JOURNAL, write_outputs
 from armicro.session.record import SlideCard
+from armicro.slide.decision import Decision
 from armicro.slide.journal import Journal
 
 
@@ -64,13 +66,13 @@ def test_findings_csv_is_ranked_and_has_its_columns(folder: Path) -> None:
     rows = rows_of(folder / "findings.csv")
     assert list(rows[0]) == [
         "rank", "x_um", "y_um", "width_um", "height_um", "lr_probability",
-        "hr_probability", "field_seq",
+        "hr_probability", "field_seq", "verdict", "category",
     ]  # fmt: skip
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     assert rows[1] == {
         "rank": "2", "x_um": "595.000", "y_um": "302.000", "width_um": "62.000",
         "height_um": "62.000", "lr_probability": "0.800000",
-        "hr_probability": "0.750000", "field_seq": "1",
+        "hr_probability": "0.750000", "field_seq": "1", "verdict": "", "category": "",
     }  # fmt: skip
 
 
@@ -255,3 +257,51 @@ def test_an_empty_journal_is_no_session(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="an empty one"):
         Journal(tmp_path / "session.sqlite", must_exist=True)
     assert (tmp_path / "session.sqlite").stat().st_size == 0
+
+
+SPOTS = [
+    # what is said of which rank (0: a cell that was not found), and its row
+    (2, {"verdict": "accept", "category": "HSIL"}, "HSIL", [164, 19, 60]),
+    (2, {"verdict": "reject", "category": "NILM"}, "NILM", [120, 130, 140]),
+    (1, {"verdict": "unsure"}, "Unsure", [226, 149, 38]),
+    (0, {"verdict": "accept", "note": '=1+1, "cluster"'}, "Accepted", [164, 19, 60]),
+]
+
+
+@pytest.mark.parametrize(("rank", "words", "name", "colour"), SPOTS)
+def test_decisions_go_into_every_output(
+    finished: Journal,
+    tmp_path: Path,
+    rank: int,
+    words: dict[str, str],
+    name: str,
+    colour: list[int],
+) -> None:
+    found = write_outputs(tmp_path, finished).findings
+    x_um, y_um = (found[rank - 1].x_um, found[rank - 1].y_um) if rank else (77.0, 88.0)
+    share = found[rank - 1].hr_probability if rank else None
+    said = {"at": "2026-03-01T09:05:00+00:00", "reader": "<ada>", "x_um": x_um}
+    finished.decide(
+        msgspec.convert(
+            said | {"y_um": y_um, "hr_probability": share} | words, Decision
+        )
+    )
+    session = write_outputs(tmp_path, finished)
+    rows = rows_of(tmp_path / "findings.csv")
+    decided = {row["rank"]: (row["verdict"], row["category"]) for row in rows}
+    expected = dict.fromkeys(decided, ("", ""))
+    if rank:
+        expected[str(rank)] = (words["verdict"], words.get("category", ""))
+    assert decided == expected
+    (row,) = rows_of(tmp_path / "decisions.csv")
+    assert (row["reader"], row["verdict"]) == ("<ada>", words["verdict"])
+    assert row["note"] == words.get("note", "")
+    assert (row["hr_probability"] == "") == (rank == 0)
+    features = json.loads((tmp_path / "findings.geojson").read_text())["features"]
+    assert len(features) == len(rows) + (rank == 0)
+    kind = features[rank - 1]["properties"]["classification"]
+    assert kind == {"name": name, "color": colour}
+    page = (tmp_path / "report.html").read_text()
+    assert "<ada>" not in page
+    assert session.decided_text in page
+    assert json.loads((tmp_path / "slide.json").read_text())["decisions"] == 1

@@ -24,6 +24,7 @@ from armicro.report import (
 )
 from armicro.rule import MOST_TEXT
 from armicro.slide.coverage import Ground
+from armicro.slide.decision import Decision
 from armicro.slide.journal import Event, Journal
 
 STATIONS = {"taken": 100, "received": 250, "inferred": 900}
@@ -169,6 +170,7 @@ def test_journal_of_the_first_schema_is_read_and_goes_on(tmp_path: Path) -> None
     with sqlite3.connect(path) as database:
         for column in ("place_error_um", "focus"):
             database.execute(f"ALTER TABLE observations DROP COLUMN {column}")
+        database.execute("DROP TABLE decisions")
         database.execute("PRAGMA user_version = 1")
     database.close()
     blurred = msgspec.structs.replace(observe(2).finding)
@@ -179,6 +181,23 @@ def test_journal_of_the_first_schema_is_read_and_goes_on(tmp_path: Path) -> None
         back = {o.finding.field_seq: o for o in journal.observations()}
     assert (back[1].place_error_um, back[1].focus) == (0.0, None)
     assert (back[2].place_error_um, back[2].focus) == (3.5, 0.6)
+
+
+def test_journal_of_the_second_schema_takes_decisions(tmp_path: Path) -> None:
+    path = tmp_path / "session.sqlite"
+    with Journal(path) as journal:
+        journal.write(tell(1, [observe(1)]), [observe(1)], STATIONS)
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE decisions")
+        database.execute("PRAGMA user_version = 2")
+    database.close()
+    said = Decision(at="", reader="ada", x_um=1.0, y_um=2.0, verdict="unsure")
+    with Journal(path) as journal:
+        assert journal.decisions() == ()
+        kept = journal.decide(said)
+    with Journal(path) as journal:
+        assert journal.decisions() == (kept,)
+        assert len(journal.reports()) == 1
 
 
 def test_crops_may_be_left_out_and_fetched_one_by_one(tmp_path: Path) -> None:
@@ -257,7 +276,7 @@ def _folder(path: Path) -> None:
     [
         (_random_bytes, "damaged or not a journal"),
         (_foreign, "another program, not a journal; choose another"),
-        (_other_version, "schema 99, this armicro reads 2"),
+        (_other_version, "schema 99, this armicro reads 3"),
         (_torn, "damaged or not a journal.*move it away"),
         (_folder, "unable to open database file; check"),
     ],
