@@ -8,7 +8,7 @@ from armicro.cascade.locate import TOP_APART_UM, TOP_COUNT, keep_apart, order
 from armicro.overlay.view import Rgb, XyXy, suspicion_rgb
 from armicro.report import Finding, Revisit, RevisitReason
 from armicro.slide.decision import UNDECIDED, Decided
-from armicro.verdict import probability_text
+from armicro.verdict import SUSPICIOUS, probability_text
 
 REASONS: dict[RevisitReason, str] = {
     "passed": "passed, not analysed",
@@ -53,6 +53,20 @@ def top(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     centres_um = [(found.x_um, found.y_um) for found in ranked]
     kept = keep_apart(centres_um, apart_um=TOP_APART_UM, count=TOP_COUNT)
     return tuple(ranked[at] for at in kept)
+
+
+MOST_LISTED = 200
+
+
+def listed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """All that a reader must decide, most suspicious first, then the rest of the top.
+
+    The slide score looks at one cell of a cluster; a reader wants to see each.
+    """
+    suspicious = [f for f in findings if f.hr_probability >= SUSPICIOUS]
+    first = sorted(suspicious, key=order)[:MOST_LISTED]
+    rest = (f for f in top(findings) if f.hr_probability < SUSPICIOUS)
+    return (*first, *rest)
 
 
 def pressing(revisits: Sequence[Revisit]) -> tuple[Revisit, ...]:
@@ -149,7 +163,7 @@ def _text(target: Finding | Revisit, decided: Decided) -> str:
         return REASONS[target.reason]
     said = decided.of(target)
     probability = probability_text(target.hr_probability)
-    return f"{probability}  {said.label}" if said else probability
+    return f"{probability}  {said.sign}" if said else probability
 
 
 def _rgb(target: Finding | Revisit) -> Rgb:

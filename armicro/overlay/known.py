@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.field import Place
-from armicro.overlay.guide import extent_um, pressing, top
+from armicro.overlay.guide import extent_um, listed, pressing
 from armicro.overlay.layout import Shelf
 from armicro.overlay.snapshot import LiveField, SlideState
 from armicro.overlay.view import XyXy
@@ -215,7 +215,7 @@ class Known:
     def __init__(self) -> None:
         self.shelf, self.seen, self.trend = Shelf(), Seen(), Trend()
         self.trail = Trail()
-        self.top: tuple[Finding, ...] = ()
+        self.listed: tuple[Finding, ...] = ()
         self.revisits: tuple[Revisit, ...] = ()
         self.map_changed, self.trend_changed = True, False
         self._slide: SlideState | None = None
@@ -229,7 +229,7 @@ class Known:
             self.trail = Trail()
         self.trend_changed = self.trend.update(slide.score) or self.trend_changed
         if old is None or slide.findings != old.findings:
-            self.shelf, self.top = Shelf(slide.findings), top(slide.findings)
+            self.shelf, self.listed = Shelf(slide.findings), listed(slide.findings)
         self.revisits = pressing(slide.revisits)
         known = 0 if old is None or another else len(old.seen_rows())
         rows = slide.seen_rows()[known:].tolist()

@@ -280,7 +280,7 @@ def _box(
         weight=1.0 + max(0.0, found.hr_probability - 0.5),
         dashed=sight.stale,
         chosen=found == sight.chosen,
-        label=said.label if said else probability_text(found.hr_probability),
+        label=said.sign if said else probability_text(found.hr_probability),
         label_xyxy_px=label_px,
     )
 

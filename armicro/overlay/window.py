@@ -150,7 +150,7 @@ class Window(QWidget):
         self.cell.hide()
         self.trend = TrendCard(self._setting.suspicious_score)
         self.coverage = CoverageCard(self._setting.least_coverage)
-        self.findings = GoalList("Top findings")
+        self.findings = GoalList("Findings")
         self.revisits = GoalList("Take me back", rows=4)
         for goals in (self.findings, self.revisits):
             goals.chosen.connect(self._choose)
@@ -257,7 +257,7 @@ class Window(QWidget):
     def _goal(self, shown: LiveField | None) -> Goal | None:
         if self._chosen is None:
             return None
-        targets: tuple[Target, ...] = self._known.top
+        targets: tuple[Target, ...] = self._known.listed
         if isinstance(self._chosen, Revisit):
             targets = self._known.revisits
         rank = targets.index(self._chosen) if self._chosen in targets else 0
@@ -290,9 +290,9 @@ class Window(QWidget):
     def _show_goals(self, shown: LiveField | None) -> None:
         known, sight = self._known, self.canvas.sight_xyxy_um
         lost = known.trail.field if shown and shown.place is None else None
-        self.map.mark(shown, known.top, known.revisits, self._chosen, lost)
+        self.map.mark(shown, known.listed, known.revisits, self._chosen, lost)
         alone = _is_alone(shown)
-        goals = guide(known.top, sight, alone=alone, decided=self._decided)
+        goals = guide(known.listed, sight, alone=alone, decided=self._decided)
         self.findings.show_goals(goals, self._chosen)
         self.revisits.setVisible(bool(known.revisits))
         ways = guide(known.revisits, sight, alone=alone)
@@ -311,8 +311,8 @@ class Window(QWidget):
         self._chosen, self._marked = target, None
         self._panel_due_ns = 0
         self._show_cell()
-        if isinstance(target, Finding) and target in self._known.top:
-            self.findings.reveal(self._known.top.index(target))
+        if isinstance(target, Finding) and target in self._known.listed:
+            self.findings.reveal(self._known.listed.index(target))
         if isinstance(target, Revisit) and target in self._known.revisits:
             self.revisits.reveal(self._known.revisits.index(target))
 
@@ -347,7 +347,7 @@ class Window(QWidget):
             self._choose(parts[0])
 
     def _choose_next(self, by: int) -> None:
-        top = self._known.top
+        top = self._known.listed
         if top:
             picked = isinstance(self._chosen, Finding) and self._chosen in top
             at = top.index(self._chosen) + by if picked else 0

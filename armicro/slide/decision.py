@@ -66,6 +66,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.category or SAID[self.verdict]
 
+    @property
+    def sign(self) -> str:
+        """The same in few letters, for the box on the picture."""
+        short = {"accept": "yes", "reject": "no"}
+        return self.category or short.get(self.verdict, self.label)
+
 
 def standing(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
     """Return what stands: of each reader the newest at each place, the newest first.

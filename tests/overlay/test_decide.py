@@ -97,7 +97,7 @@ def test_a_key_decides_on_the_picked_finding(
     assert (kept.x_um, kept.y_um) == (FINDINGS[0].x_um, FINDINGS[0].y_um)
     assert kept.hr_probability == FINDINGS[0].hr_probability
     box = reading.window.canvas.shown_layout.boxes[0]
-    assert box.label == kept.label
+    assert box.label == kept.sign
     assert (box.opacity < 0.6) == (verdict == "reject")
     assert "Backspace takes it back" in said(reading)
 

@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from armicro.overlay.guide import REASONS, distance_text, guide, pressing, top
+from armicro.overlay.guide import REASONS, distance_text, guide, listed, pressing, top
 from armicro.overlay.known import ANALYSED, PITCH_UM, UNREADABLE, VIEWED, Seen
 from armicro.overlay.view import rule
 from armicro.report import Revisit, RevisitReason
@@ -109,3 +109,12 @@ def test_a_place_far_beyond_any_slide_takes_no_memory() -> None:
 def test_nothing_is_a_distance_away_from_a_photograph(x_um: float, known: bool) -> None:
     (goal,) = guide([finding_at(x_um, 1250.0)], SIGHT, alone=True)
     assert (goal.way.in_view, goal.way.distance_um is not None) == (known, known)
+
+
+def test_the_list_holds_every_suspicious_cell_also_of_a_cluster() -> None:
+    cluster = [finding_at(20.0 * at, 0.0, 0.95 - 0.01 * at) for at in range(6)]
+    weak = [finding_at(0.0, 30.0, 0.3), finding_at(900.0, 0.0, 0.2)]
+    assert list(listed([*weak, *reversed(cluster)])) == [*cluster, weak[1]]
+    assert top([*weak, *cluster]) == (cluster[0], weak[1])
+    many = [finding_at(9.0 * at, 0.0, 0.9) for at in range(300)]
+    assert len(listed(many)) == 200

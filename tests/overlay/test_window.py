@@ -281,7 +281,7 @@ def test_what_the_panel_shows_can_be_read_aloud(stage: Stage) -> None:
         for widget in stage.window.panel.findChildren(QWidget)
         if widget.isVisible()
     }
-    assert {"Slide map", "Top findings", "slide score", "coverage"} <= named
+    assert {"Slide map", "Findings", "slide score", "coverage"} <= named
 
 
 def test_a_long_name_is_cut_and_widens_nothing(stage: Stage) -> None:
