@@ -79,7 +79,7 @@ def decisions_csv(said: Iterable[Decision]) -> str:
 
     No ``hr_probability``: a reader marked the cell, the machine had not found it.
     """
-    return _csv(
+    return csv_text(
         DECISION_COLUMNS,
         (
             (
