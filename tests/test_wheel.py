@@ -9,6 +9,7 @@ import pytest
 
 from armicro.__main__ import COMMANDS
 from armicro.engine.registry import DEFAULT_SET
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,7 +58,7 @@ def test_help_of_every_command_has_an_example(name: str) -> None:
         [sys.executable, "-m", "armicro", name, "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0

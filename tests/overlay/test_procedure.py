@@ -1,6 +1,5 @@
 """The calibration window with a host whose measurements are known."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from armicro.errors import CalibrationError, SourceError
 from armicro.field import Field
 from armicro.overlay.procedure import ProcedureWindow
 from tests.calibrate.test_guide import SCALE, steps
+from tests.patience import wait_until
 
 
 @dataclass
@@ -63,21 +63,20 @@ def make_window(qtbot: QtBot) -> Make:
     return make
 
 
-def tick_until(window: ProcedureWindow, phase: str) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+def tick_until(window: ProcedureWindow, holds: Callable[[], object]) -> None:
+    def ticked() -> object:
         window.tick()
-        if window._guide.phase == phase and window._work is None:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"{window._guide.phase}, not {phase}")
+        return holds()
+
+    wait_until(ticked)
+
+
+def tick_until_in(window: ProcedureWindow, phase: str) -> None:
+    tick_until(window, lambda: window._guide.phase == phase and window._work is None)
 
 
 def tick_until_judged(window: ProcedureWindow) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not window.checks.text():
-        window.tick()
-        time.sleep(0.005)
+    tick_until(window, window.checks.text)
 
 
 def test_measure_can_be_pressed_only_when_all_is_right(make_window: Make) -> None:
@@ -87,11 +86,7 @@ def test_measure_can_be_pressed_only_when_all_is_right(make_window: Make) -> Non
     assert "more" in window.checks.text()
     assert not window.buttons["measure"].isEnabled()
     host.level = 210
-    deadline = time.monotonic() + 10
-    while not window.buttons["measure"].isEnabled() and time.monotonic() < deadline:
-        window.tick()
-        time.sleep(0.005)
-    assert window.buttons["measure"].isEnabled()
+    tick_until(window, window.buttons["measure"].isEnabled)
 
 
 def test_from_the_first_step_to_the_certificate(
@@ -101,7 +96,7 @@ def test_from_the_first_step_to_the_certificate(
     window = make_window(host)
     tick_until_judged(window)
     window.buttons["measure"].click()
-    tick_until(window, "measured")
+    tick_until_in(window, "measured")
     assert "210 of 3" in window.result.text()
     window.buttons["accept"].click()
     assert host.kept == ["210 of 3"]
@@ -109,7 +104,7 @@ def test_from_the_first_step_to_the_certificate(
     assert window.title.text() == "Stage"
     tick_until_judged(window)
     window.buttons["measure"].click()
-    tick_until(window, "measured")
+    tick_until_in(window, "measured")
     window.buttons["accept"].click()
     assert window.title.text() == "Certificate"
     assert "moved 9 times" in window.result.text()
@@ -124,7 +119,7 @@ def test_a_refusal_is_shown_and_can_be_repeated(make_window: Make) -> None:
     window.buttons["skip"].click()
     tick_until_judged(window)
     window.buttons["measure"].click()
-    tick_until(window, "refused")
+    tick_until_in(window, "refused")
     assert "switch it on" in window.result.text()
     assert not window.buttons["accept"].isVisible()
     window.buttons["repeat"].click()

@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ from armicro.command.calibrate.guide import TRUE_SHARE, Bench
 from armicro.overlay.procedure import ProcedureWindow
 from armicro.rig import read_rig
 from armicro.source.specimen import CORNERS, GLASS_RGB, draw_specimen
+from tests.patience import wait_until
 
 UM_PER_PX, SIZE = 0.6, (480, 400)
 TRUE = TRUE_SHARE * UM_PER_PX
@@ -97,17 +97,18 @@ def test_guide_in_the_window_ends_with_the_certificate(
     window = ProcedureWindow(guide, bench, where=path.name)
     qtbot.addWidget(window)
     window.show()
-    deadline = time.monotonic() + 60
-    while guide.phase != "finished" and time.monotonic() < deadline:
+
+    def is_finished() -> bool:
         window.tick()
         for name in ("measure", "accept"):
             button = window.buttons[name]
             if button.isVisible() and button.isEnabled():
                 button.click()
-        time.sleep(0.01)
+        return guide.phase == "finished"
+
+    wait_until(is_finished)
     window.close()
     bench.close()
-    assert guide.phase == "finished"
     assert "µm/px" in window.result.text()
     held = read_certificate(path)
     assert held.scale is not None
