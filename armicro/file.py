@@ -13,6 +13,7 @@ import math
 import os
 import re
 import stat
+import sys
 import tomllib
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import date, datetime, time
@@ -94,22 +95,24 @@ def create(path: Path, *, mode: int = 0o666) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def beside(path: Path, *, mark: str = "") -> Iterator[Path]:
+def beside(path: Path) -> Iterator[Path]:
     """Name a file to write, which is called ``path`` when the block ends well.
 
     A link that has either name is replaced, and nothing half is left. Every file of
-    ours that must be whole is written in this way.
+    ours that must be whole is written in this way, and several processes may write it
+    at once: it is whole at any time, and in the end that of the last.
 
     Args:
         path: what it is to be called.
-        mark: in its name until then, where several processes may write it at once.
 
     Raises:
         OSError: it cannot be written; it names ``path`` where the system names none.
     """
-    part = path.with_name(f".{path.name}{mark}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            _remove_left(path)
         yield part
         part.replace(path)
     except OSError as error:
@@ -174,6 +177,31 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what writers of this name left when they were killed."""
+    name = re.compile(re.escape(f".{path.name}") + r"(?:\.(\d+))?\.part")
+    for left in path.parent.iterdir():
+        mark = name.fullmatch(left.name)
+        if mark and not _is_of_another(int(mark[1] or 0)):
+            left.unlink(missing_ok=True)
+
+
+def _is_of_another(pid: int) -> bool:
+    """Whether it is another process, which may be at work on its file."""
+    if pid in (0, os.getpid()):
+        return False
+    if sys.platform == "win32":
+        # Asking would end it there.
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _faults(value: Any, free: Container[str]) -> Iterator[str]:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,44 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_never_written_through(
     assert [path.name for path in folder.iterdir()] == ["a.txt"]
     assert not (folder / "a.txt").is_symlink()
     assert (folder / "a.txt").read_bytes() == b"new"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from armicro.file import write_whole
+for _ in range(300):
+    write_whole(Path(sys.argv[1]), sys.argv[2].encode() * 100_000)
+"""
+
+
+def test_a_file_that_two_processes_write_at_once_is_whole_at_any_time(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a" * 100_000)
+    whole = {letter * 100_000 for letter in (b"a", b"b")}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), letter])
+        for letter in "ab"
+    ]
+    while any(writer.poll() is None for writer in writers):
+        assert path.read_bytes() in whole
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
+    tmp_path: Path,
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = {pid: f".a.txt.{pid}.part" for pid in (gone.pid, os.getppid(), 10**30)}
+    for name in names.values():
+        (tmp_path / name).touch()
+    write_whole(tmp_path / "a.txt", b"new")
+    left = {"a.txt", names[os.getppid()]}
+    assert {path.name for path in tmp_path.iterdir()} == left
 
 
 def test_a_file_that_is_made_takes_the_place_of_a_link(tmp_path: Path) -> None:

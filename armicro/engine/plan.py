@@ -102,11 +102,7 @@ def write_plan(key: PlanKey, plan: bytes) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _require_private(folder)
-        # Two processes may build the same plan.
-        with (
-            beside(path, mark=f".{os.getpid()}") as part,
-            create(part, mode=0o600) as file,
-        ):
+        with beside(path) as part, create(part, mode=0o600) as file:
             file.write(hashlib.sha256(plan).hexdigest().encode() + b"\n" + plan)
             file.flush()
             os.fsync(file.fileno())

@@ -141,22 +141,35 @@ def make_folder(folder: Path) -> None:
 def set_aside(folder: Path) -> None:
     """Rename a session folder that is there already: results are never overwritten.
 
+    An empty one holds no results, and may be that of a session that begins now.
+
     Raises:
         SourceError: a session runs in it, or it cannot be renamed.
     """
-    if not folder.exists():
-        return
-    number = 1
-    while folder.with_name(f"{folder.name}.{number}").exists():
-        number += 1
-    with alone(folder):
+    while folder.exists():
         try:
-            folder.rename(folder.with_name(f"{folder.name}.{number}"))
+            with alone(folder):
+                if not folder.is_dir() or any(folder.iterdir()):
+                    folder.rename(_free(folder))
+        except SourceError as error:
+            # Another session has set it aside in this moment.
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
         except OSError as error:
             raise SourceError(
                 f"{folder}: holds an earlier session and cannot be renamed "
                 f"({error.strerror or error}); choose another --out"
             ) from error
+        else:
+            return
+
+
+def _free(folder: Path) -> Path:
+    """A name beside it that nothing has."""
+    number = 1
+    while folder.with_name(f"{folder.name}.{number}").exists():
+        number += 1
+    return folder.with_name(f"{folder.name}.{number}")
 
 
 @contextlib.contextmanager
@@ -182,13 +195,27 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SourceError(
-                f"{folder}: another armicro is running there; wait for its end, or "
-                "choose another --out"
-            ) from error
+            raise SourceError(_taken(folder)) from error
         except OSError:
             # Some network drives have no locks: then nobody is kept out.
             pass
+        if not _is_called(folder, descriptor):
+            # Another has renamed it since it was opened, and begun its own.
+            raise SourceError(_taken(folder))
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_called(folder: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _taken(folder: Path) -> str:
+    return (
+        f"{folder}: another armicro is running there; wait for its end, or choose "
+        "another --out"
+    )

@@ -25,6 +25,7 @@ import structlog
 
 from armicro.engine.registry import find_set
 from armicro.errors import ArmicroError
+from armicro.file import write_whole
 from armicro.processes.child import Child, Process
 from armicro.processes.job import Job, write_job
 from armicro.processes.keeper import stitches_beside
@@ -205,7 +206,7 @@ class Supervisor:
             self._told = state
             # A full disk is told of elsewhere.
             with contextlib.suppress(OSError):
-                (run / ANALYSIS).write_text(state, "utf-8")
+                write_whole(run / ANALYSIS, state.encode())
 
     def _is_read(self) -> bool:
         infer = self._children.get("infer")

@@ -1,3 +1,5 @@
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,56 @@ def test_folder_of_a_session_that_runs_is_neither_moved_nor_shared(
             alone(tmp_path).__enter__()
     with alone(tmp_path):
         assert tmp_path.exists()
+
+
+def test_folder_that_another_session_renames_in_this_moment_is_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lock = make(tmp_path / "slide"), fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        # Between opening and locking: the name is another folder's now.
+        monkeypatch.setattr(fcntl, "flock", lock)
+        set_aside(folder)
+        make(folder)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with (
+        pytest.raises(SourceError, match="another armicro is running"),
+        alone(folder),
+    ):
+        pass
+    with alone(folder):
+        assert (tmp_path / "slide.1" / "slide.json").exists()
+
+
+def test_folder_that_another_session_sets_aside_first_is_gone_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, opens = make(tmp_path / "slide"), os.open
+
+    def late(path: Path, flags: int) -> int:
+        monkeypatch.setattr(os, "open", opens)
+        folder.rename(tmp_path / "slide.1")
+        return opens(path, flags)
+
+    monkeypatch.setattr(os, "open", late)
+    set_aside(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["slide.1"]
+
+
+def test_an_empty_folder_is_that_of_a_session_that_begins(tmp_path: Path) -> None:
+    make_folder(tmp_path / "slide")
+    set_aside(tmp_path / "slide")
+    assert [path.name for path in tmp_path.iterdir()] == ["slide"]
+
+
+def make(folder: Path) -> Path:
+    """A session's folder with something in it."""
+    make_folder(folder)
+    (folder / "slide.json").touch()
+    return folder
 
 
 def test_folder_that_is_a_file_is_a_source_error(tmp_path: Path) -> None:
