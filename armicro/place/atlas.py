@@ -20,6 +20,7 @@ from armicro.database import Database, Schema
 from armicro.errors import SourceError
 from armicro.picture import check_header
 from armicro.place.look import COARSE_UM_PER_PX, Look, Plane
+from armicro.place.turn import NO_DOUBT, Doubt
 from armicro.rule import ExtentUm, PlaceUm
 
 # ---------------------------------------------------------------------------
@@ -103,6 +104,7 @@ class Keyframe:
     standard_error_xy_um: tuple[float, float]
     size_um: tuple[float, float]
     landmarks: Landmarks
+    doubt: Doubt = NO_DOUBT
 
 
 class KeyframeStore(Protocol):
@@ -144,6 +146,7 @@ class Anchor(NamedTuple):
     y_um: float
     standard_error_xy_um: tuple[float, float]
     look: Look
+    doubt: Doubt = NO_DOUBT
 
 
 class Atlas:
@@ -158,6 +161,7 @@ class Atlas:
         self._words = _Rows(WORDS, np.float32)
         self._spots = _Rows(2)
         """Place of each landmark on the slide."""
+        self._doubts: list[Doubt] = []
         for keyframe in store.keyframes():
             self._take(keyframe)
         self._known = len(self)
@@ -188,6 +192,7 @@ class Atlas:
         corner = keyframe.x_um, keyframe.y_um
         box = (*corner, *keyframe.size_um, *keyframe.standard_error_xy_um)
         self._boxes.extend(np.array([box]))
+        self._doubts.append(keyframe.doubt)
         self._words.extend(keyframe.landmarks.words)
         self._spots.extend(keyframe.landmarks.xy_um + np.array(corner))
 
@@ -233,7 +238,9 @@ class Atlas:
 
     def _anchor(self, number: int) -> Anchor:
         x_um, y_um, _, _, *error_um = (float(v) for v in self._boxes.rows[number])
-        return Anchor(x_um, y_um, (error_um[0], error_um[1]), self._look(number))
+        error_xy_um = error_um[0], error_um[1]
+        look, doubt = self._look(number), self._doubts[number]
+        return Anchor(x_um, y_um, error_xy_um, look, doubt)
 
     def most_shared(
         self, xy_um: tuple[float, float], size_um: tuple[float, float]

@@ -8,7 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from armicro.field import Place
-from armicro.place.agree import Fit, fit, is_cell, is_found, is_near, pooled, search
+from armicro.place.agree import (
+    Fit,
+    fit,
+    is_cell,
+    is_found,
+    is_near,
+    is_patchy,
+    pooled,
+    search,
+)
 from armicro.place.atlas import Anchor, Atlas
 from armicro.place.look import FINE_UM_PER_PX, Look
 from armicro.place.turn import Turn, is_turned, is_upright, pooled_turn, rest_of_turn
@@ -213,7 +222,7 @@ def is_straight(anchor: Anchor, look: Look, found: Fit, is_sure: Test) -> bool:
     if not is_sure(found):
         return False
     turn = rest_of_turn(anchor.look, look, found)
-    if is_sure is is_sure_anywhere:
+    if is_sure in (is_sure_anywhere, is_patchy):
         return is_upright(turn)
     # One cell that only looks alike may seem turned by 7°.
     return is_upright(turn, known_deg=_AROUND_DEG)

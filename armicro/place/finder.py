@@ -8,7 +8,7 @@ same test (``align.agree``), stricter the less was known beforehand.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from armicro.place.claim import (
     Estimate,
     RegisterChoice,
     Test,
+    add_errors,
     estimate,
     fuse,
     is_straight,
@@ -41,10 +42,14 @@ from armicro.place.claim import (
 )
 from armicro.place.look import COARSE_UM_PER_PX, FINE_UM_PER_PX, Look, Plane
 from armicro.place.turn import (
+    NO_DOUBT,
+    Doubt,
     Turn,
     is_turned,
+    is_upright,
     match_by_rest,
     match_features,
+    passed_on,
     pooled_turn,
     rest_of_turn,
     undo_turn,
@@ -98,11 +103,12 @@ class _Seen:
     gap_s: float = 0.0
     is_steady: bool = False
     """Whether the step before was the same."""
+    doubt: Doubt = NO_DOUBT
 
     @property
     def middle_um(self) -> tuple[float, float]:
         """Middle of the field."""
-        return self.at.x_um + self.size_um[0] / 2, self.at.y_um + self.size_um[1] / 2
+        return _middle_um(self.at, self.size_um)
 
 
 class Steps:
@@ -165,6 +171,8 @@ class Finder:
         self._unproved = 0
         """For so many fields more every fit is asked: one was placed that might be
         turned."""
+        self._doubt: Doubt | None = None
+        """Of the turn of the field that was found now; None before it is known."""
 
     @property
     def is_turned(self) -> bool:
@@ -178,21 +186,56 @@ class Finder:
 
     def find(self, view: View) -> Estimate | None:
         """Find a field that comes right after the last one."""
-        self._twisted = None
+        self._twisted = self._doubt = None
+        at = self._found(view)
+        if at is None:
+            self._doubt = None
+        elif self._doubt is None:
+            self._doubt = self._doubt_at(view, at)
+        return at
+
+    def _found(self, view: View) -> Estimate | None:
         for guess, is_sure in self._guesses(view):
             found = self._fit_near(view, guess, is_sure)
             if found is not None:
                 sure = self._unstick(view.look, found)
+                if sure is not found:
+                    self._doubt = None
                 return sure or self._moved(self._search(view) or self.recall(view))
         if self._lost:
             return self.recall(view) or self._search(view)
-        return self._search(view) or self._unstick(view.look, None) or self.recall(view)
+        at = self._search(view)
+        if at is None and not self.is_turned:
+            # Dirt, which turns with the camera, hides no turn.
+            at = self._unstick(view.look, None)
+        return at or self.recall(view)
 
     def _moved(self, at: Estimate | None) -> Estimate | None:
         """A place that is not the last one, at which dirt alone may fit."""
         last = self._last
         stuck = at is None or last is None or way(at, last.at) <= STILL_UM
         return None if stuck else at
+
+    def _doubt_at(self, view: View, at: Estimate) -> Doubt:
+        """Of the turn of a field that a search laid where few keyframes are."""
+        anchors = self._near(view, at)
+        if self._last is not None and not self._lost:
+            anchors.append(_anchor_of(self._last))
+        links = []
+        for anchor in anchors:
+            found = fit(anchor.look, view.look, shift_of(anchor, *at[:2]))
+            if found is not None and found.texture and is_alike(found):
+                links.append((anchor, found))
+        turns = [rest_of_turn(anchor.look, view.look, found) for anchor, found in links]
+        return _least_doubt(links, turns, view.look) if links else NO_DOUBT
+
+    def told(self, view: View, at: Estimate) -> Estimate:
+        """A place that was found, with the error that a turn in doubt adds to it."""
+        if self._doubt is None:
+            return at
+        middle_um = _middle_um(at, view.size_um)
+        error_um = add_errors(at.standard_error_xy_um, self._doubt.error_um(middle_um))
+        return at._replace(standard_error_xy_um=error_um)
 
     def keep(self, view: View, at: Estimate, *, worthy: bool) -> bool:
         """Take a field's place for known; return whether it became a keyframe.
@@ -215,7 +258,8 @@ class Finder:
             return False
         if textured_blocks(view.look) < LEAST_BLOCKS:
             return False
-        frame = Keyframe(*at, view.size_um, find_landmarks(view.look))
+        marks, doubt = find_landmarks(view.look), self._last.doubt
+        frame = Keyframe(*at, view.size_um, marks, doubt)
         self.atlas.add(frame, view.look)
         return True
 
@@ -255,7 +299,8 @@ class Finder:
         return seen.step[0] / seen.gap_s, seen.step[1] / seen.gap_s
 
     def _seen(self, view: View, at: Estimate) -> _Seen:
-        seen = _Seen(at, view.look, view.size_um, view.taken_ns)
+        doubt = self._doubt or NO_DOUBT
+        seen = _Seen(at, view.look, view.size_um, view.taken_ns, doubt=doubt)
         last = self._last
         if last is None or self._lost:
             return seen
@@ -314,7 +359,12 @@ class Finder:
         if not links or not is_sure(pooled([found for _, found in links])):
             links = self._fit_last(view, (x_um, y_um), is_sure)
         self._doubtful = any(found.share < _DOUBTLESS for _, found in links)
-        return self._upright(fuse(links), links, view.look)
+        at = self._upright(fuse(links), links, view.look)
+        in_doubt = self._doubt is not None and self._doubt.error_deg > 0
+        if at is not None and in_doubt and self._contradicts(view, at):
+            # The last one may be turned, and this fits it for that.
+            return None
+        return at
 
     def _upright(
         self, at: Estimate | None, links: list[tuple[Anchor, Fit]], look: Look
@@ -324,16 +374,19 @@ class Finder:
         for anchor, found in links:
             turns.append(rest_of_turn(anchor.look, look, found))
             known = turns[-1].error_deg < _CONCLUSIVE_DEG and not self._unproved
-            if known or is_turned(turns[-1]):
+            if known and not is_turned(turns[-1]):
                 break
         told = pooled_turn(turns)
-        if not any(is_turned(turn) for turn in (*turns[-1:], told)):
+        turned = [number for number, turn in enumerate(turns) if is_turned(turn)]
+        # Where fits contradict each other, those of few cells have no say.
+        if not is_turned(told) and (not turned or is_upright(told)):
             if links:
                 unproved = told.error_deg >= _CONCLUSIVE_DEG
                 self._unproved = _UNPROVED if unproved else max(0, self._unproved - 1)
+                self._doubt = _least_doubt(links, turns, look)
             return at
-        anchor, found = links[len(turns) - 1]
-        self._twisted = anchor.look, found, pooled_turn(turns)
+        anchor, found = links[turned[0] if turned else -1]
+        self._twisted = anchor.look, found, told
         return None
 
     def _fit_last(
@@ -370,11 +423,19 @@ class Finder:
         return None
 
     def _settled(self, view: View, place: Estimate) -> Estimate | None:
-        """The place of a search, fitted to all that is near; None where turned."""
+        """The place of a search, fitted to all that is near; None if that denies it."""
         found = self._fit_near(view, place)
         if found is not None or self.is_turned:
             return found
-        return place
+        return None if self._contradicts(view, place) else place
+
+    def _contradicts(self, view: View, place: Estimate) -> bool:
+        """Whether what a keyframe shows around a place is not what the field does."""
+        fits = (
+            fit(anchor.look, view.look, shift_of(anchor, *place[:2]))
+            for anchor in self._near(view, place)
+        )
+        return any(found and found.texture and not is_alike(found) for found in fits)
 
     def _unstick(self, look: Look, at: Estimate | None) -> Estimate | None:
         """Ask whether only dirt on the sensor stands still, and the slide moved.
@@ -448,5 +509,33 @@ def _turn_by_features(known: Look, look: Look) -> float | None:
     return undo_turn(known, look, match, is_sure_anywhere)
 
 
+def _middle_um(at: Estimate, size_um: tuple[float, float]) -> tuple[float, float]:
+    return at.x_um + size_um[0] / 2, at.y_um + size_um[1] / 2
+
+
 def _anchor_of(seen: _Seen) -> Anchor:
-    return Anchor(*seen.at, seen.look)
+    return Anchor(*seen.at, seen.look, seen.doubt)
+
+
+def _least_doubt(
+    links: Sequence[tuple[Anchor, Fit]], turns: Sequence[Turn], look: Look
+) -> Doubt:
+    """What the best of the fits that were asked leaves open of a field's turn."""
+    asked = list(zip(links, turns, strict=False))
+    doubts = [
+        passed_on(anchor.doubt, turn, _meeting_um(anchor, look, found))
+        for (anchor, found), turn in asked
+    ]
+    # Together they know more than each, but of no turn that all their anchors share.
+    shared = max(anchor.doubt for (anchor, _), _ in asked)
+    (anchor, found), _ = asked[0]
+    about_um = _meeting_um(anchor, look, found)
+    return min(*doubts, passed_on(shared, pooled_turn(turns), about_um))
+
+
+def _meeting_um(anchor: Anchor, look: Look, found: Fit) -> tuple[float, float]:
+    """The middle of what a field and an anchor both show."""
+    (height_a, width_a), (height, width) = anchor.look.fine.shape, look.fine.shape
+    x_px = (max(0.0, found.dx_px) + min(width_a, found.dx_px + width)) / 2
+    y_px = (max(0.0, found.dy_px) + min(height_a, found.dy_px + height)) / 2
+    return anchor.x_um + x_px * FINE_UM_PER_PX, anchor.y_um + y_px * FINE_UM_PER_PX

@@ -240,4 +240,10 @@ def _moved(at: Estimate, offset: Estimate) -> Estimate:
 
 def _placed(frame: Keyframe, at: Estimate) -> Keyframe:
     x_um, y_um, error_um = at
-    return replace(frame, x_um=x_um, y_um=y_um, standard_error_xy_um=error_um)
+    return replace(
+        frame,
+        x_um=x_um,
+        y_um=y_um,
+        standard_error_xy_um=error_um,
+        doubt=frame.doubt.moved(x_um - frame.x_um, y_um - frame.y_um),
+    )

@@ -172,8 +172,10 @@ class Register:
             self._finder.lose()
             worthy = self._is_worthy(field.sight or Sight())
             at, by_picture = self._islands.track(view, worthy=worthy), True
-        self.last = at
-        if at is None:
+        # An encoder that says the same leaves no turn open.
+        told = at if at is None or view.told else self._finder.told(view, at)
+        self.last = told
+        if at is None or told is None:
             self._learn_dirt(texture, view.look, at)
             return replace(field, place=None)
         self._lost_fields, self._small_turn_deg = 0, None
@@ -182,7 +184,7 @@ class Register:
         self._islands.join(view, at, new=new)
         self._learn_dirt(texture, view.look, at)
         origin = self._origin(at, by_picture=by_picture)
-        place = Place(*at[:2], at.standard_error_um, origin)
+        place = Place(*at[:2], told.standard_error_um, origin)
         return replace(field, place=place, sight=sight)
 
     def _look_at(self, field: Field) -> tuple[Plane, View]:

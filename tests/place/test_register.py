@@ -455,6 +455,54 @@ def test_one_cell_that_is_alike_by_chance_is_no_place_for_a_turned_field(
     assert max(off_um for _, off_um in said) < 10.0
 
 
+def there_and_back(step: int) -> list[Point]:
+    """A row over a sparse scene, and the next one back, a fifth of it shared."""
+    row = [(50 + step * k, 90) for k in range(max(2, min(11, 1740 // step)))]
+    return row + [(x, 90 + step * 4 // 5) for x, _ in row[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "step", "turn_deg", "seed"),
+    [
+        pytest.param(250, 160, 3.0, 5, id="a search that keyframes around it deny"),
+        pytest.param(250, 280, 3.0, 5, id="fields of which parts were left out"),
+        pytest.param(250, 340, 0.5, 5, id="a turn that one keyframe of two shows"),
+        pytest.param(120, 160, 0.5, 11, id="a turn in doubt, then known"),
+    ],
+)
+def test_turned_fields_that_fit_one_another_add_up_to_no_wrong_place(
+    cells: int, step: int, turn_deg: float, seed: int
+) -> None:
+    path = there_and_back(step)
+    half = len(path) // 2
+    scene = draw_cells(seed, width=2200, height=1700, cells=cells)
+    seen = turned_at(path, [0.0] * half + [turn_deg] * half, scene)
+    register = Register(MemoryStore(), timed=False)
+    said = judged(register, seen, turn_deg)
+    assert {origin for origin, _ in said[:half]} <= {"image_registration", "lost"}
+    assert max(off_um for _, off_um in said) < 5.0
+
+
+def test_what_one_round_cell_leaves_open_of_a_turn_is_told_as_error() -> None:
+    # All that two parts of a slide share is one cell: nobody knows whether the camera
+    # was turned between them, by 1.5° here.
+    rich = draw_cells(7, cells=500)
+    scene = np.full((700, 2200, 3), 236, np.uint8)
+    scene[:, :400], scene[:, 640:1800] = rich[:700, :400], rich[:700, 240:]
+    for radius, light in ((22, 190), (7, 80)):
+        cv2.circle(scene, (520, 300), radius, (light, light - 20, light), -1)
+    scene = np.asarray(cv2.GaussianBlur(scene, (0, 0), 1.0))
+    path = [(100 + 120 * k, 150) for k in range(11)]
+    for turn_deg in (0.0, 1.5):
+        seen = turned_at(path, [0.0] * 3 + [turn_deg] * 8, scene)
+        register = Register(MemoryStore(), timed=False)
+        for field, (x, y) in seen:
+            place = register.update(field).place
+            if place is not None and place.origin == "image_registration":
+                off_um = np.hypot(place.x_um + 100 - x, place.y_um + 150 - y)
+                assert off_um < 3 * max(1.0, place.standard_error_um)
+
+
 def test_small_turn_is_told_once_two_fields_say_the_same() -> None:
     path = [(100 + 60 * k, 100) for k in range(10)]
     seen = turned_at(path, [0.0] * 5 + [0.5] * 5, draw_cells(7, cells=330))
