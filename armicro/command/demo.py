@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from armicro.command.replay import choose_display, choose_rig, show
-from armicro.console import add_json
+from armicro.command.replay import (
+    add_session_arguments,
+    choose_display,
+    choose_rig,
+    show,
+)
 from armicro.phantom import PhantomSpec, size_px, write_phantom
 from armicro.processes.job import Job, make_folder, set_aside
 from armicro.processes.life import set_up_logging
@@ -30,13 +34,10 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.epilog = EXAMPLE
-    parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
-    parser.add_argument("--headless", action="store_true", help="open no window")
-    parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
+    add_session_arguments(parser, "print slide.json")
     size = "size (default %(default)s)"
     parser.add_argument("--megapixels", type=float, default=MEGAPIXELS, help=size)
     parser.add_argument("--seed", type=int, default=SEED, help="another slide")
-    add_json(parser, "print slide.json")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,8 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from armicro.command.replay import choose_display, choose_rig, reader_name, show
-from armicro.console import add_json
+from armicro.command.replay import (
+    add_session_arguments,
+    choose_display,
+    choose_rig,
+    reader_name,
+    show,
+)
 from armicro.errors import RigError
 from armicro.processes.job import Job, folder_name
 from armicro.processes.life import set_up_logging
@@ -34,11 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.epilog = EXAMPLE
     parser.add_argument("--rig", type=Path, required=True, help="rig file")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
+    add_session_arguments(parser, "print slide.json at the end")
     parser.add_argument(
         "--name", help="name of the slide (default: date and time of the start)"
     )
-    parser.add_argument("--headless", action="store_true", help="no window")
     parser.add_argument(
         "--reader",
         type=reader_name,
@@ -56,11 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="run only this part here; [wire] in the rig says where the other is",
     )
-    parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
     parser.add_argument(
         "--seconds", type=_seconds, help="end by itself after that long"
     )
-    add_json(parser, "print slide.json at the end")
 
 
 def _seconds(text: str) -> float:

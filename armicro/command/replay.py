@@ -37,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("slides", nargs="+", metavar="SLIDE", type=Path)
     parser.add_argument("--rig", type=Path, help="rig file (default: simulated)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
-    parser.add_argument("--headless", action="store_true", help="no window")
+    add_session_arguments(parser, "print slide.json of each")
     parser.add_argument(
         "--reader",
         type=reader_name,
@@ -56,11 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--um-per-px", type=_scale, metavar="X", help="scale of the slide file"
     )
-    parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
     parser.add_argument(
         "--resume", action="store_true", help="go on with the sessions in --out"
     )
-    add_json(parser, "print slide.json of each")
+
+
+def add_session_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare what every run over a slide takes; ``what`` is said of ``--json``."""
+    parser.add_argument("--out", type=Path, default=Path("out"), help="results folder")
+    parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument("--engines", metavar="SET", help="network set, name or folder")
+    add_json(parser, what)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ import ctypes
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from armicro.errors import EngineError
 
 Bytes = NDArray[np.uint8]
+
+
+_NO_GRAPHS = "pycuda has no CUDA graphs; install cuda-python for them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,11 @@ class Device:
 
 
 class Cuda(Protocol):
-    """One device; what it hands out is freed by ``free``."""
+    """One device; what it hands out is freed by ``free``, last made first."""
 
     device: Device
     can_capture: bool
+    _undo: list[Callable[[], object]]
 
     def pinned(self, nbytes: int) -> Bytes:
         """Return page-locked host memory, which copies run from without a detour."""
@@ -61,25 +66,30 @@ class Cuda(Protocol):
 
     def capture(self, stream: Any, work: Callable[[], None]) -> Any:
         """Record what ``work`` queues instead of running it; return the graph."""
+        raise EngineError(_NO_GRAPHS)
 
     def launch(self, graph: Any, stream: Any) -> None:
         """Queue a recorded graph."""
+        raise EngineError(_NO_GRAPHS)
 
     def free(self) -> None:
         """Free streams, graphs and memory; nothing may be queued any more."""
+        while self._undo:
+            self._undo.pop()()
 
     def close(self) -> None:
         """Free everything and leave the device; may be called twice."""
+        self.free()
 
 
-class CudaPython:
+class CudaPython(Cuda):
     """CUDA runtime through ``cuda.bindings.runtime`` (cuda-python 12.6 and later)."""
 
     can_capture = True
 
     def __init__(self, ordinal: int = 0) -> None:
         self._rt: Any = importlib.import_module("cuda.bindings.runtime")
-        self._undo: list[tuple[str, Any]] = []
+        self._undo = []
         count = self._call("cudaGetDeviceCount")
         if ordinal >= count:
             raise EngineError(f"CUDA finds {count} GPUs; expected at least one")
@@ -150,18 +160,8 @@ class CudaPython:
         """Queue a recorded graph."""
         self._call("cudaGraphLaunch", graph, stream)
 
-    def free(self) -> None:
-        """Free everything, last made first."""
-        while self._undo:
-            name, thing = self._undo.pop()
-            getattr(self._rt, name)(thing)
-
-    def close(self) -> None:
-        """Free everything; the runtime keeps its context to itself."""
-        self.free()
-
     def _kept(self, undo: str, thing: Any) -> Any:
-        self._undo.append((undo, thing))
+        self._undo.append(partial(getattr(self._rt, undo), thing))
         return thing
 
     def _call(self, name: str, *arguments: Any) -> Any:
@@ -176,14 +176,14 @@ class CudaPython:
         return said[0] if said else None
 
 
-class PyCuda:
+class PyCuda(Cuda):
     """CUDA driver through pycuda; no graphs, kernels are launched one by one."""
 
     can_capture = False
 
     def __init__(self, ordinal: int = 0) -> None:
         self._driver: Any = importlib.import_module("pycuda.driver")
-        self._memory: list[Any] = []
+        self._undo = []
         self._context: Any = None
         self._call(self._driver.init)
         if ordinal >= self._call(self._driver.Device.count):
@@ -207,8 +207,9 @@ class PyCuda:
 
     def allocate(self, nbytes: int) -> int:
         """Return the address of device memory."""
-        self._memory.append(self._call(self._driver.mem_alloc, nbytes))
-        return int(self._memory[-1])
+        memory = self._call(self._driver.mem_alloc, nbytes)
+        self._undo.append(memory.free)
+        return int(memory)
 
     def stream(self) -> Any:
         """Return a new stream."""
@@ -230,22 +231,8 @@ class PyCuda:
         """Wait until a stream has done all that was queued."""
         self._call(stream.synchronize)
 
-    def capture(self, stream: Any, work: Callable[[], None]) -> Any:
-        """Refuse: pycuda has no stream capture."""
-        raise EngineError("pycuda has no CUDA graphs; install cuda-python for them")
-
-    def launch(self, graph: Any, stream: Any) -> None:
-        """Refuse: there is no graph to launch."""
-        raise EngineError("pycuda has no CUDA graphs; install cuda-python for them")
-
-    def free(self) -> None:
-        """Free the device memory; streams and pinned memory go with their objects."""
-        for memory in self._memory:
-            memory.free()
-        self._memory.clear()
-
     def close(self) -> None:
-        """Free the memory and leave the context."""
+        """Free the memory and leave the context; the rest goes with its objects."""
         self.free()
         if self._context is not None:
             self._context.pop()

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from armicro.metrics import OF_CELLS, Judged, by_category, judge
 from armicro.picture import read_picture
 from armicro.table import (
     AnnotatedRow,
+    CellRow,
     CropRow,
     read_annotated,
     read_crops,
@@ -75,33 +76,25 @@ class Looked:
     name: tuple[str, ...]
 
 
-def look_at_crops(hr: Engine, crops: Sequence[CropRow], um_per_px: float) -> Looked:
-    """Run the HR network on each crop.
+def look_at_crops(
+    hr: Engine, crops: Sequence[CropRow], um_per_px: float, *, name: str = "crops"
+) -> Looked:
+    """Run the HR network on each crop; ``name`` is of the progress bar.
 
     Raises:
         SourceError: a picture cannot be read.
         EngineError: the engine failed.
     """
-    tiles = (tile_of_crop(read_picture(crop.path), um_per_px) for crop in crops)
-    score, features = run_batches(hr, tiles)
-    judged = Judged(
-        score,
-        np.array([crop.lesion for crop in crops], dtype=bool),
-        np.array([crop.group for crop in crops]),
-        np.array([crop.category for crop in crops]),
-    )
-    return Looked(judged, features, tuple(crop.file for crop in crops))
+    bar = tqdm(crops, desc=name, disable=None)
+    tiles = (tile_of_crop(read_picture(crop.path), um_per_px) for crop in bar)
+    names = [crop.file for crop in crops]
+    return _look(hr, tiles, crops, groups=[crop.group for crop in crops], names=names)
 
 
 def look_at_cells(
-    hr: Engine, annotated: Sequence[AnnotatedRow], *, name: str
+    hr: Engine, annotated: Sequence[AnnotatedRow], *, name: str = "fields"
 ) -> Looked:
     """Run the HR network on the tile around each nucleus of fields.
-
-    Args:
-        hr: the network.
-        annotated: fields with their nuclei.
-        name: of the progress bar.
 
     Raises:
         SourceError: no field has a nucleus, or a picture cannot be read.
@@ -113,41 +106,41 @@ def look_at_cells(
             "no cell of CELLS.csv lies in a field of FIELDS.csv; their `image` columns "
             "must name the same files"
         )
-    tiles = (
-        tile
-        for field, own in tqdm(annotated, desc=name, disable=None)
-        if own
-        for tile in tiles_of_points(
-            read_picture(field.path),
-            field.um_per_px,
-            [(cell.x_px, cell.y_px) for cell in own],
-        )
-    )
-    score, features = run_batches(hr, tiles)
-    judged = Judged(
-        score,
-        np.array([cell.lesion for cell in cells], dtype=bool),
-        np.array([cell.image for cell in cells]),
-        np.array([cell.category for cell in cells]),
-    )
-    names = tuple(f"{cell.image}:{cell.x_px:g},{cell.y_px:g}" for cell in cells)
-    return Looked(judged, features, names)
+
+    def tiles() -> Iterator[Pixels]:
+        for field, own in tqdm(annotated, desc=name, disable=None):
+            if own:
+                points = [(cell.x_px, cell.y_px) for cell in own]
+                pixels = read_picture(field.path)
+                yield from tiles_of_points(pixels, field.um_per_px, points)
+
+    names = [f"{cell.image}:{cell.x_px:g},{cell.y_px:g}" for cell in cells]
+    groups = [cell.image for cell in cells]
+    return _look(hr, tiles(), cells, groups=groups, names=names)
 
 
-def run_batches(
-    hr: Engine, tiles: Iterable[Pixels]
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Return probability (n,) and features (n, 2048) of a stream of tiles."""
-    left, scores, features = (
-        iter(tiles),
-        [np.zeros(0)],
-        [np.zeros((0, 2048), np.float32)],
-    )
+def _look(
+    hr: Engine,
+    tiles: Iterable[Pixels],
+    rows: Sequence[CropRow | CellRow],
+    *,
+    groups: Sequence[str],
+    names: Sequence[str],
+) -> Looked:
+    """Run the network on a stream of tiles, in batches; a row each."""
+    left, scores = iter(tiles), [np.zeros(0)]
+    features = [np.zeros((0, 2048), np.float32)]
     while batch := list(islice(left, BATCH)):
         outputs = hr.infer({"tiles": np.stack(batch)})
         scores.append(outputs["probability"])
         features.append(outputs["features"])
-    return np.concatenate(scores), np.concatenate(features)
+    judged = Judged(
+        np.concatenate(scores),
+        np.array([row.lesion for row in rows], bool),
+        np.array(groups),
+        np.array([row.category for row in rows]),
+    )
+    return Looked(judged, np.concatenate(features), tuple(names))
 
 
 # ---------------------------------------------------------------------------
@@ -217,8 +210,7 @@ def look_at_source(
         raise SourceError(
             f"{cells}: its scale is not known; give --crop-scales {name}=UM_PER_PX"
         )
-    bar = tqdm(crops, desc=name, disable=None)
-    return look_at_crops(hr, bar, scales[name]) if crops else None
+    return look_at_crops(hr, crops, scales[name], name=name) if crops else None
 
 
 def read_scales(text: str) -> dict[str, float]:

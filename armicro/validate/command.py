@@ -195,8 +195,7 @@ def run_crops(args: argparse.Namespace) -> dict[str, Any]:
             "one at least; give the --held-out-percent of training, or leave it out"
         )
     with open_networks(args) as networks:
-        bar = tqdm(crops, desc="crops", disable=None)
-        looked = look_at_crops(networks.hr, bar, um_per_px)
+        looked = look_at_crops(networks.hr, crops, um_per_px)
         return write_cells(looked, args, networks)
 
 
@@ -204,7 +203,7 @@ def run_cells(args: argparse.Namespace) -> dict[str, Any]:
     """Judge nuclei of fields."""
     annotated = read_annotated(args.fields, args.cells, split=args.split)
     with open_networks(args) as networks:
-        looked = look_at_cells(networks.hr, annotated, name="fields")
+        looked = look_at_cells(networks.hr, annotated)
         return write_cells(looked, args, networks)
 
 

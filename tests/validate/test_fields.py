@@ -149,11 +149,11 @@ def test_cells_of_fields_are_judged_by_their_class(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), field)
     row = FieldRow("a.png", tmp_path / "a.png", 0.25, "val", "g")
     cells = (CellRow("a.png", "HSIL", 100, 100), CellRow("a.png", "NILM", 300, 200))
-    looked = look_at_cells(DarknessEngine(), [(row, cells)], name="fields")
+    looked = look_at_cells(DarknessEngine(), [(row, cells)])
     assert looked.judged.lesion.tolist() == [True, False]
     assert looked.judged.score[0] > 0.8 > 0.2 > looked.judged.score[1]
     with pytest.raises(SourceError, match="no cell"):
-        look_at_cells(DarknessEngine(), [(row, ())], name="fields")
+        look_at_cells(DarknessEngine(), [(row, ())])
 
 
 def test_crops_are_read_beside_their_table_and_grouped(tmp_path: Path) -> None:
