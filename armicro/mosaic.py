@@ -213,7 +213,6 @@ def _copied(pixels: Pixels, x: int, y: int) -> Pixels:
 # whole or not at all: after any crash the file holds what was written, and a session
 # that goes on goes on from there. One thread at a time may use it.
 
-
 MOST_TILES = 2048
 """A row or column of a mosaic: half a metre of the finest pixels is 1,000."""
 MOSAIC = "mosaic.sqlite"

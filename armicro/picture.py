@@ -321,7 +321,6 @@ def _flat(picture: Image.Image) -> Pixels:
 # ---------------------------------------------------------------------------
 # Pictures as a camera sends them, made RGB.
 
-
 _COPY = -1
 # Best first: raw Bayer is a third of the bytes on the cable. GenICam names a Bayer
 # pattern by its first row from the first pixel, and so do OpenCV's four-letter names.

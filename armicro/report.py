@@ -47,7 +47,6 @@ FieldState = Literal[
 ]
 """What became of a field; only the first two count as seen."""
 
-
 Area = tuple[PlaceUm, PlaceUm, PlaceUm, PlaceUm]
 """Left, top, width and height in slide coordinates, µm."""
 

@@ -106,7 +106,6 @@ def _centre_of_mass(heat: Heat, row: int, column: int) -> tuple[float, float]:
 # ---------------------------------------------------------------------------
 # One of many: keep points that lie apart, the better ones first.
 
-
 Point = tuple[float, float]
 
 
@@ -142,7 +141,6 @@ def keep_apart(
 
 # ---------------------------------------------------------------------------
 # Order of findings and fusion of the six slide scores.
-
 
 TOP_COUNT = 30
 """Findings that the slide's score and the gallery look at (Cheng et al. 2021)."""

@@ -52,7 +52,6 @@ from armicro.verdict import (
 # ---------------------------------------------------------------------------
 # What a rig may choose in the cascade; its other numbers are the manifest's.
 
-
 MergeUm = Annotated[float, Meta(ge=0.1, le=1000.0)]
 """From the resolution of light to more than a field: the bins of a slide are that wide,
 and must be countable."""
@@ -87,7 +86,6 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # ---------------------------------------------------------------------------
 # The cascade on one field.
-
 
 WHOLE_TOLERANCE = 0.05
 """Largest difference of the gate's probability that whole fields may make."""

@@ -184,7 +184,6 @@ def cut_centred(
 #
 # Tiles of empty glass are left out.
 
-
 Origins = tuple[tuple[int, int], ...]
 
 

@@ -76,7 +76,6 @@ def trimmed(light: NDArray[np.uint8]) -> NDArray[np.uint8]:
 # ---------------------------------------------------------------------------
 # The cells.
 
-
 BEARINGS = 2048
 """Directions for which a closed curve's radius is tabulated."""
 

@@ -164,7 +164,6 @@ def _relative(piece: Piece, size: tuple[int, int]) -> tuple[float, float, float,
 # ---------------------------------------------------------------------------
 # Where the pieces of a constructed slide go: anywhere free, without overlap.
 
-
 GRID_PX = 32
 
 

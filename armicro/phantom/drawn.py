@@ -140,7 +140,6 @@ def _tone_tables() -> NDArray[np.uint8]:
 # ---------------------------------------------------------------------------
 # The way in.
 
-
 BYTES_PER_PX = 0.25
 """More than a phantom's JPEG pyramid has been seen to take."""
 

@@ -96,7 +96,6 @@ def _tile_of(rgb: Rgb, texture: NDArray[np.float32]) -> Pixels:
 # ---------------------------------------------------------------------------
 # The clear glass of a real field: its colour, unevenness and texture.
 
-
 Triple = NDArray[np.float64]
 """(3,) red, green, blue."""
 
@@ -257,7 +256,6 @@ def _density(picture: NDArray[np.float64], own_rgb: Triple) -> NDArray[np.float6
 #
 # Small objects that the border cuts are left out whole; large ones fade along a ragged
 # line. What is kept inside stays as it was photographed.
-
 
 _PIECE_COARSE = 4
 OBJECT_DENSITY = 0.045

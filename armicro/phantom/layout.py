@@ -25,7 +25,6 @@ from armicro.phantom.specification import (
 # ---------------------------------------------------------------------------
 # Where the lesion cells lie: exactly as many as asked, alone or in small clusters.
 
-
 Spot = tuple[float, float]
 Crowding = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
@@ -111,7 +110,6 @@ def _proposals(
 
 # ---------------------------------------------------------------------------
 # Everything else.
-
 
 BLOCK_PX = 1024
 REACH_PX = 300

@@ -14,7 +14,6 @@ from armicro.phantom.specification import PLANS, UM_PER_PX, Stain, stain_named
 # ---------------------------------------------------------------------------
 # All that lies between the epithelial cells: leucocytes, blood, mucus, dust.
 
-
 BLUR_PX = 0.8
 
 
@@ -155,7 +154,6 @@ def draw_dust(stain: Stain, rng: np.random.Generator) -> Sprite:
 
 # ---------------------------------------------------------------------------
 # The library.
-
 
 Draw = Callable[[Stain, np.random.Generator], Sprite]
 

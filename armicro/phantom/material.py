@@ -198,7 +198,6 @@ def _image_path(name: str, fields_csv: Path) -> Path:
 # Pieces of one field never share a pixel, so no cell is used twice. A window is chosen
 # so that each lesion cell of its field lies either well inside it or well outside.
 
-
 INSIDE_PX = 52
 """A cell that a window is cut for lies at least so far from its sides."""
 OUTSIDE_PX = 40

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-
 POOL_PX = 640
 
 

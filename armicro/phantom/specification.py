@@ -14,7 +14,6 @@ from armicro.verdict import HR_UM_PER_PX
 # irregular outline and coarse chromatin; koilocytes with a cleared zone round the
 # nucleus.
 
-
 Range = tuple[float, float]
 
 
@@ -126,7 +125,6 @@ NORMAL_CLASSES = ("superficial", "intermediate", "parabasal")
 # on each other add densities, as transmitted light does. The numbers were set by eye so
 # that the pictures resemble Pap smears; they are not measured dye spectra.
 
-
 Dye = tuple[float, float, float]
 """Optical density (decadic) of red, green, blue at full thickness."""
 
@@ -217,7 +215,6 @@ def stain_named(name: str) -> Stain:
 
 # ---------------------------------------------------------------------------
 # The specification.
-
 
 UM_PER_PX = HR_UM_PER_PX
 """Scale of every phantom: that of the HR tile."""

@@ -44,7 +44,6 @@ from armicro.slide.coverage import (
 # until a whole tile of it is there. What is closed in, or about to leave the view,
 # cannot.
 
-
 _ROUNDING_UM = 0.5
 """A tile begins at a whole pixel; what it shows is counted short by this."""
 FULL_SHARE = 0.85

@@ -41,7 +41,6 @@ from armicro.verdict import SUSPICIOUS
 # ---------------------------------------------------------------------------
 # A crop as it is kept and shown: an RGB picture of a cell, in and out of JPEG.
 
-
 MOST_PX = 1 << 20
 """Of a crop, which has 256 × 256."""
 JPEG_QUALITY = 95
@@ -86,7 +85,6 @@ def decode_crop(jpeg: bytes) -> NDArray[np.uint8]:
 
 # ---------------------------------------------------------------------------
 # Findings.
-
 
 _BINS_MERGED = 16
 """Merging leaves one of at most so many bins: those that a disc of it touches."""

@@ -128,7 +128,6 @@ class Shutter:
 # Models differ in the names of nodes and in which they have; a setting that the rig
 # asks for and the camera lacks is an error, since it must not pass in silence.
 
-
 _NODE_EMULATED = ("RGB8Packed", "Mono8")
 """The emulated camera shows a picture: no colour filter between it and us."""
 
@@ -262,7 +261,6 @@ def _require(device: Any, key: str, names: tuple[str, ...], value: object) -> No
 
 # ---------------------------------------------------------------------------
 # The camera.
-
 
 _EMULATED = "BaslerCamEmu"
 _POLL_MS = 100

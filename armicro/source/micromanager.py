@@ -38,7 +38,6 @@ from armicro.verdict import state_text
 # since a serial port or a microscope's controller cannot be opened twice. This is the
 # only file that imports pymmcore.
 
-
 CORE_ERRORS = (RuntimeError, ValueError, IndexError, OSError)
 """What the core raises, by the kind of C++ error."""
 MOVE_TIMEOUT_MS = 30_000
@@ -173,7 +172,6 @@ class MicroManagerStage:
 
 # ---------------------------------------------------------------------------
 # The camera.
-
 
 _LEAST_SILENCE_S = 0.8
 _DEMONSTRATION = "DemoCamera"

@@ -87,7 +87,6 @@ class CorrectedSource:
 # simulated slide. Whoever moves the stage and looks uses this; a session that only
 # looks uses ``open_source``.
 
-
 Clock = Callable[[], int]
 
 _PYLON_STALE = 2

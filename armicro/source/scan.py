@@ -134,7 +134,6 @@ def _stride(rate: NDArray[np.float64], share: float) -> float:
 # and lens, loss at the corners, then the sensor's noise. Rotation belongs to the
 # reading of the pixels, since it needs those beyond the field's edge.
 
-
 _EXPOSURE_US = 5000.0
 """Where the rig names none: usual for a colour camera on a bright-field stand."""
 _MEDIUM_INDEX = 1.52

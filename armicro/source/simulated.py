@@ -29,7 +29,6 @@ from armicro.source.stage import Point, SimulatedStage, place_of
 # ---------------------------------------------------------------------------
 # The path of the emulated stage: smooth, endless, and over the whole image.
 
-
 _ROWS_PER_WINDOW = 0.7
 """Share of the window's height that a row of the path lies below the last."""
 
@@ -66,7 +65,6 @@ def pan_xy(
 
 # ---------------------------------------------------------------------------
 # Draws the slide that an emulated camera or simulated microscope looks at.
-
 
 DRAWN = "drawn"
 """In place of a path: draw one."""

@@ -199,7 +199,6 @@ def _direction(path: NDArray[np.int64], seq: int) -> tuple[float, float]:
 # ---------------------------------------------------------------------------
 # A small picture of the region that will be scanned.
 
-
 _LEAST_UM_PER_PX = 4.0
 _MOST_PX = 4_000_000
 _MOST_READ_PX = 500_000_000
@@ -262,7 +261,6 @@ def _spans(
 #
 # OpenSlide, given one of them, finds the others beside it. So a slide may be named by
 # its folder or by any of its files, and is read once however often it is named.
-
 
 _HEAD_BYTES = 1 << 16
 """The series stands in the first elements, long before the pixels."""

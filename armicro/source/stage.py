@@ -13,7 +13,6 @@ from armicro.rig import Mechanics
 # ---------------------------------------------------------------------------
 # Soft limits: where a stage may go, whatever it is told.
 
-
 Limits = tuple[float, float, float, float]
 """Least x, least y, greatest x, greatest y, in the stage's units."""
 _ANYWHERE: Limits = (-1e9, -1e9, 1e9, 1e9)
@@ -67,7 +66,6 @@ class Stage(Protocol):
 
 # ---------------------------------------------------------------------------
 # From encoder readings to a field's place.
-
 
 Point = tuple[float, float]
 _EVEN = math.sqrt(12)

@@ -249,7 +249,6 @@ def _paste(region: Pixels, tile: Pixels, at_xy: tuple[int, int]) -> None:
 # are cut out of the file and decoded as they are. A level is read this way only if a
 # sample of it equals what OpenSlide gives; all else, and every doubt, is OpenSlide's.
 
-
 _VENDORS = frozenset({"aperio", "generic-tiff"})
 """Others shift or overlap their tiles."""
 _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
