@@ -1,11 +1,15 @@
 """What commands share: their kinds, ``--json``, and how a result is shown."""
 
 import argparse
+import contextlib
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+
+Number = TypeVar("Number", int, float)
 
 
 def add_kind(
@@ -30,6 +34,22 @@ def add_json(
 ) -> None:
     """Declare ``--json``."""
     parser.add_argument("--json", action="store_true", help=what)
+
+
+def number(
+    least: float, most: float, what: str, *, of: Callable[[str], Number]
+) -> Callable[[str], Number]:
+    """Return the type of an argument: a number within bounds, ``what`` for people."""
+
+    def read(text: str) -> Number:
+        with contextlib.suppress(ValueError):
+            if least <= of(text) <= most:
+                return of(text)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no {what}: expected {least:g} to {most:g}"
+        )
+
+    return read
 
 
 def show(answer: object, words: str, *, as_json: bool) -> None:

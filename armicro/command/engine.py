@@ -8,7 +8,7 @@ from typing import Any
 
 from armicro.command.engine_bench import bench_set
 from armicro.command.engine_check import check_set
-from armicro.console import add_json, add_kind, json_text, show
+from armicro.console import add_json, add_kind, json_text, number, show
 from armicro.engine import tensorrt
 from armicro.engine.manifest import read_manifest, verify
 from armicro.engine.registry import DEFAULT_SET, find_set, list_sets, read_set
@@ -50,8 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if action == "build":
             sub.add_argument("--force", action="store_true", help="build again")
         if action == "bench":
-            sub.add_argument("--runs", type=_count, default=10, metavar="N")
-            sub.add_argument("--batch", type=_count, nargs="+", default=[1, 8])
+            count = number(1, 1e6, "count", of=int)
+            sub.add_argument("--runs", type=count, default=10, metavar="N")
+            sub.add_argument("--batch", type=count, nargs="+", default=[1, 8])
             sub.add_argument("--threads", type=int, default=0, help="0: all cores")
             three = ("lr", "hr", "rnn")
             sub.add_argument("--networks", nargs="+", choices=three, default=three)
@@ -175,13 +176,6 @@ def _bench(args: argparse.Namespace) -> int:
     )
     show(result, str(result), as_json=args.json)
     return 0 if result.rows else 1
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
-    return value
 
 
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {

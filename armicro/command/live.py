@@ -14,6 +14,7 @@ from armicro.command.replay import (
     reader_name,
     show,
 )
+from armicro.console import number
 from armicro.errors import RigError
 from armicro.processes.job import Job, folder_name
 from armicro.processes.life import set_up_logging
@@ -60,16 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="run only this part here; [wire] in the rig says where the other is",
     )
-    parser.add_argument(
-        "--seconds", type=_seconds, help="end by itself after that long"
+    seconds, long = (
+        number(1e-3, 1e9, "time in s", of=float),
+        "end by itself after that long",
     )
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0 s")
-    return value
+    parser.add_argument("--seconds", type=seconds, help=long)
 
 
 def _name(given: str | None) -> str:

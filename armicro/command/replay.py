@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from armicro.console import add_json, json_text
+from armicro.console import add_json, json_text, number
 from armicro.errors import ArmicroError, SourceError, one_line
 from armicro.overlay import why_no_screen
 from armicro.processes.job import Display, Job, folder_names, set_aside
@@ -52,8 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--region", type=_region, metavar="X,Y,W,H", help="part, in slide-file pixels"
     )
+    scale = number(*SCALES_UM_PER_PX, "scale in µm/px that a microscope has", of=float)
     parser.add_argument(
-        "--um-per-px", type=_scale, metavar="X", help="scale of the slide file"
+        "--um-per-px", type=scale, metavar="X", help="scale of the slide file"
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with the sessions in --out"
@@ -224,17 +225,3 @@ def _region(text: str) -> tuple[int, int, int, int]:
     if width <= 0 or height <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} has no area")
     return x, y, width, height
-
-
-def _scale(text: str) -> float:
-    low, high = SCALES_UM_PER_PX
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a scale above 0 that a microscope has: expected "
-            f"{low:g} to {high:g} µm/px"
-        )
-    return value
