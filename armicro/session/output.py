@@ -137,7 +137,7 @@ def findings_geojson(
     findings: Iterable[Finding],
     *,
     slide: str,
-    pixel_um: float | tuple[float, float],
+    pixel_xy_um: tuple[float, float],
     corner_xy_um: tuple[float, float] = (0.0, 0.0),
     size_px: tuple[int, int] | None = None,
     decided: Decided = UNDECIDED,
@@ -148,7 +148,7 @@ def findings_geojson(
         findings: most suspicious first.
         slide: its name; with a finding's place it makes the object's identity, so that
             importing twice leaves one object.
-        pixel_um: scale of the slide file's pixels, along x and y where they differ.
+        pixel_xy_um: scale of the slide file's pixels.
         corner_xy_um: where the picture that QuPath shows begins on the slide: it cuts
             a slide to the part that was scanned (``openslide.bounds-x``).
         size_px: width and height of that picture; a box ends at its edge, and a finding
@@ -156,7 +156,6 @@ def findings_geojson(
         decided: what readers said: it gives a finding its class, and a cell that the
             machine had not found an object of its own.
     """
-    pixel_xy_um = pixel_um if isinstance(pixel_um, tuple) else (pixel_um, pixel_um)
 
     def ring(finding: Finding) -> list[list[float]]:
         return _ring(finding, pixel_xy_um, corner_xy_um, size_px)
@@ -371,7 +370,7 @@ def _write_files(folder: Path, session: Session) -> None:
         "findings.geojson": findings_geojson(
             session.findings,
             slide=slide.name,
-            pixel_um=pixel_xy_um,
+            pixel_xy_um=pixel_xy_um,
             corner_xy_um=corner_xy_um,
             size_px=size_px,
             decided=session.decided,

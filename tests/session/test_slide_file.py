@@ -68,7 +68,7 @@ def test_a_slide_may_begin_left_of_the_first_field(tmp_path: Path) -> None:
         findings_geojson(
             [finding],
             slide="live",
-            pixel_um=card.um_per_px,
+            pixel_xy_um=(card.um_per_px, card.um_per_px),
             corner_xy_um=(card.x_um, card.y_um),
         )
     )
