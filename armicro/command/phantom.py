@@ -128,9 +128,9 @@ def run(args: argparse.Namespace) -> int:
         "megapixels": round(width_px * height_px / 1e6, 3),
         "cells": len(truth),
         "lesions": truth.count(lesion=True),
-        "seed": args.seed,
-        "optics": Optics(args.defocus, args.vignetting),
-    } | made
+    }
+    answer |= made
+    answer |= {"seed": args.seed, "optics": Optics(args.defocus, args.vignetting)}
     words = (
         f"{args.out}: {answer['kind']} slide, {width_px} x {height_px} px, "
         f"{answer['cells']} known cells, {answer['lesions']} of them lesions"
