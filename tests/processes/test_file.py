@@ -17,6 +17,7 @@ from armicro.processes.job import Job
 from armicro.processes.session import run_job
 from armicro.rig import Rig
 from armicro.session.record import Session
+from tests.patience import PATIENCE_S
 
 COUNT = 12
 Make = Callable[[Path, list[Pixels]], Path]
@@ -58,7 +59,9 @@ def live(rig: Rig, device: object, out: Path) -> Session:
     )
     rig = msgspec.structs.replace(rig, camera=camera)
     session, ended = run_job(
-        Job(session="", mode="live", rig=rig, out=str(out)), quiet=True, seconds=200
+        Job(session="", mode="live", rig=rig, out=str(out)),
+        quiet=True,
+        seconds=2 * PATIENCE_S,
     )
     assert ended == ""
     return session
@@ -164,7 +167,7 @@ def test_certificate_out_of_force_lets_a_live_file_be_seen_without_boxes(
     rig = msgspec.structs.replace(small_rig, camera=camera)
     job = Job(session="", mode="live", rig=rig, out=str(tmp_path / "out"))
     try:
-        session, _ = run_job(job, quiet=True, seconds=200)
+        session, _ = run_job(job, quiet=True, seconds=2 * PATIENCE_S)
     except ArmicroError as error:
         pytest.fail(str(error))
     assert {report.state for report in session.reports} == {"bad_scale"}

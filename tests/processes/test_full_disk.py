@@ -39,6 +39,7 @@ from armicro.slide.focus import with_focus
 from armicro.slide.journal import Journal
 from armicro.source import Card
 from armicro.source.recording import RecordingSource, RecordingWriter
+from tests.patience import PATIENCE_S
 
 FIELDS = 4
 MOST = 60
@@ -374,7 +375,7 @@ def test_full_file_system_ends_with_status_1_or_all_is_kept(
             capture_output=True,
             text=True,
             check=False,
-            timeout=200,
+            timeout=PATIENCE_S,
         )
         assert "Traceback" not in done.stderr
         statuses.append(done.returncode)
