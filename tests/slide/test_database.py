@@ -1,5 +1,6 @@
 """What is no file of ours is refused, left as it was, and let go."""
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -97,19 +98,33 @@ def test_a_folder_that_is_not_there_is_told(
         opener(tmp_path / "nowhere" / "a.sqlite")
 
 
-@pytest.mark.parametrize("opener", OPENERS)
-def test_two_may_make_the_same_file_at_once(
-    tmp_path: Path, opener: Callable[[Path], Database]
-) -> None:
+def open_by_two(opener: Callable[[Path], Database], paths: list[Path]) -> None:
+    """Each file by both in the same moment."""
     both = threading.Barrier(2)
 
-    def make(path: Path) -> None:
+    def run(path: Path) -> None:
         both.wait()
         opener(path).close()
 
     with ThreadPoolExecutor(2) as two:
-        for number in range(20):
-            path = tmp_path / f"{number}.sqlite"
-            for made in [two.submit(make, path) for _ in range(2)]:
-                made.result()
+        for path in paths:
+            for opened in [two.submit(run, path) for _ in range(2)]:
+                opened.result()
             opener(path).close()
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_two_may_make_the_same_file_at_once(
+    tmp_path: Path, opener: Callable[[Path], Database]
+) -> None:
+    open_by_two(opener, [tmp_path / f"{number}.sqlite" for number in range(20)])
+
+
+def test_two_may_bring_the_same_file_up_to_date_at_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.sqlite" for number in range(10)]
+    for path in paths:
+        Journal(path).close()
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("DROP TABLE decisions")
+            database.execute("PRAGMA user_version = 2")
+    open_by_two(Journal, paths)
