@@ -33,12 +33,18 @@ WIDEST_UM = 1e6
 """Of a field: what is wider than a metre is no slide."""
 
 PlaceOrigin = Literal[
-    "slide_file", "stage_encoder", "image_registration", "own_ground", "turned_camera"
+    "slide_file",
+    "stage_encoder",
+    "image_registration",
+    "own_ground",
+    "turned_camera",
+    "map_apart",
 ]
 """``own_ground``: a photograph of which nobody knows where it lies to the others. Its
 place keeps it apart from them, and distances between two such mean nothing.
 ``turned_camera``: by its picture, on a map that began when the camera was turned. It
-lies apart from the map before, and distances between the two mean nothing either."""
+lies apart from the map before, and distances between the two mean nothing either.
+``map_apart``: the same, where nothing tied what was seen to the map before."""
 
 
 class Place(msgspec.Struct, frozen=True):

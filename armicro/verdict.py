@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from armicro.field import Place, PlaceOrigin
 from armicro.report import FieldState, SlideScore
 
 SCALES_UM_PER_PX = (0.1, 0.6)
@@ -199,6 +200,7 @@ StateName = Literal[
     "light_drifted",
     "white_drifted",
     "camera_turned",
+    "map_apart",
 ]
 AnalysisState = Literal["", "loading", "restarting", "slow"]
 """What a supervisor knows of infer: it runs, is started, is started again, or works
@@ -303,6 +305,10 @@ STATES: Mapping[StateName, State] = {
     "camera_turned": State(
         "the camera was turned: a new map began", "turn it back for the old one"
     ),
+    "map_apart": State(
+        "nothing tied these fields to the first: a new map began",
+        "let fields share more cells",
+    ),
 }
 """Every state in which boxes are missing or old, or may soon be, for window, terminal
 and report."""
@@ -316,6 +322,18 @@ FIELD_STATES: Mapping[FieldState, str] = {
     "out_of_focus": "Out of focus",
 }
 """What became of fields, by name."""
+
+
+NEW_MAPS: Mapping[PlaceOrigin, StateName] = {
+    "turned_camera": "camera_turned",
+    "map_apart": "map_apart",
+}
+"""What is said of a field on a map that began beside another, by its place's origin."""
+
+
+def new_map_state(place: Place | None) -> StateName | None:
+    """What is said of the map that a place lies on; None of a slide's first."""
+    return NEW_MAPS.get(place.origin) if place is not None else None
 
 
 def said_text(name: StateName, /, **facts: float | str) -> str:

@@ -22,6 +22,7 @@ from armicro.verdict import (
     badge_text,
     boxes_off_text,
     coverage_text,
+    new_map_state,
     probability_text,
     state_text,
     why_so_far,
@@ -222,6 +223,7 @@ ORIGINS = {
     "image_registration": "image registration",
     "own_ground": "this picture alone",
     "turned_camera": "picture, camera turned",
+    "map_apart": "picture, on a map apart",
 }
 
 Tone = Literal["plain", "muted", "accent", "warn", "alarm"]
@@ -300,8 +302,8 @@ def banner(
         return Banner(reason)
     if snapshot.warning:
         return Banner(snapshot.warning)
-    turned = shown.place is not None and shown.place.origin == "turned_camera"
-    return Banner(state_text("camera_turned")) if turned else None
+    begun = new_map_state(shown.place)
+    return Banner(state_text(begun)) if begun else None
 
 
 def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWords:

@@ -123,6 +123,9 @@ errors are as large as they are said to be (tests/benchmarks/bench_register.py).
 _EDGE_PX = 6
 """Near its edge a picture's texture is guessed: left out, it halves the error."""
 _FLOOR_PX = 0.03
+_MASKED_FLOOR_PX = 0.2
+"""Where parts are not known: beside a round mask texture is guessed, and every step is
+up to 0.1 px off in the same direction, which a scan adds up."""
 _STEPS = 4
 _NEAR_SHARE = 0.7
 _FOUND_SHARE = 0.85
@@ -249,8 +252,10 @@ def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
         textured, *judged = _judge(a, b, round(place.x), round(place.y))
     x, y, left, _ = place
     slopes = _common_slopes(a, b, (round(x), round(y)), textured)
+    whole = a.clean is None and b.clean is None
+    floor_px = _FLOOR_PX if whole else _MASKED_FLOOR_PX
     errors = (
-        math.hypot(math.sqrt(left * _CORRELATED_PX * variance), _FLOOR_PX)
+        math.hypot(math.sqrt(left * _CORRELATED_PX * variance), floor_px)
         for variance in slopes.variances
     )
     return Fit(x, y, (next(errors), next(errors)), slopes, *judged)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
 import msgspec
@@ -107,8 +107,26 @@ class Keyframe:
     doubt: Doubt = NO_DOUBT
 
 
+BesideOrigin = Literal["turned_camera", "map_apart"]
+"""Of ``field.PlaceOrigin``, those of a map that began beside another."""
+
+
+class Begun(NamedTuple):
+    """A map that began beside those before it, on the same plane."""
+
+    from_um: float
+    """It lies right of here, up to where the next one begins."""
+    why: BesideOrigin
+
+
 class KeyframeStore(Protocol):
     """Where keyframes and their pictures are kept; numbered from 0 in order."""
+
+    def begin(self, begun: Begun) -> None:
+        """Keep that another map begins."""
+
+    def maps(self) -> list[Begun]:
+        """Return the maps that began beside the first, in order."""
 
     def add(self, keyframe: Keyframe, look: Look) -> None:
         """Keep one more."""
@@ -124,19 +142,29 @@ class MemoryStore:
     """Keyframes in memory, for tests and short runs."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[Keyframe, NDArray[np.float16]]] = []
+        self._kept: list[tuple[Keyframe, NDArray[np.float16], Plane | None]] = []
+        self._maps: list[Begun] = []
+
+    def begin(self, begun: Begun) -> None:
+        """Keep that another map begins."""
+        self._maps.append(begun)
+
+    def maps(self) -> list[Begun]:
+        """Return the maps that began beside the first, in order."""
+        return self._maps.copy()
 
     def add(self, keyframe: Keyframe, look: Look) -> None:
         """Keep one more."""
-        self._kept.append((keyframe, look.fine.astype(np.float16)))
+        self._kept.append((keyframe, look.fine.astype(np.float16), look.clean))
 
     def look(self, number: int) -> Look:
         """Return a keyframe's picture."""
-        return Look(self._kept[number][1].astype(np.float32))
+        _, fine, clean = self._kept[number]
+        return Look(fine.astype(np.float32), clean)
 
     def keyframes(self) -> Iterator[Keyframe]:
         """Yield all that are kept, in order."""
-        return (keyframe for keyframe, _ in self._kept)
+        return (keyframe for keyframe, *_ in self._kept)
 
 
 class Anchor(NamedTuple):
@@ -164,6 +192,8 @@ class Atlas:
         self._doubts: list[Doubt] = []
         for keyframe in store.keyframes():
             self._take(keyframe)
+        self.maps = store.maps()
+        """Those that began beside the first, in order."""
         self._known = len(self)
         """Keyframes of an earlier run: of another camera, perhaps."""
         self._clean: Plane | None = None
@@ -176,6 +206,16 @@ class Atlas:
         """The right end of all that is known."""
         boxes = self._boxes.rows
         return float((boxes[:, 0] + boxes[:, 2]).max(initial=0.0))
+
+    @property
+    def left_um(self) -> float:
+        """The left end of all that is known; at most 0, where a map begins."""
+        return float(self._boxes.rows[:, 0].min(initial=0.0))
+
+    def begin(self, begun: Begun) -> None:
+        """Say that another map begins beside those that are known."""
+        self._store.begin(begun)
+        self.maps.append(begun)
 
     def add(self, keyframe: Keyframe, look: Look) -> None:
         """Fix a field for good."""
@@ -350,20 +390,34 @@ def _vote(
 # errors are far below those of a camera; a keyframe takes some 100 kB.
 
 
+_COLUMNS_2 = (
+    "clean BLOB",
+    "turn_error_deg REAL NOT NULL DEFAULT 0",
+    "about_x_um REAL NOT NULL DEFAULT 0",
+    "about_y_um REAL NOT NULL DEFAULT 0",
+)
+"""Since version 2: where a keyframe knows nothing, and its doubt."""
+_MAPS = "CREATE TABLE maps (from_um REAL NOT NULL, why TEXT NOT NULL);"
 _MAP = Schema(
     noun="map",
     # Maps carry none: their version tells them from other programs' files.
     application_id=0,
-    version=1,
-    tables="""
+    version=2,
+    tables=f"""
 CREATE TABLE keyframes (
     number INTEGER PRIMARY KEY, x_um REAL NOT NULL, y_um REAL NOT NULL,
     standard_error_um REAL NOT NULL, width_um REAL NOT NULL, height_um REAL NOT NULL,
-    spots BLOB NOT NULL, words BLOB NOT NULL, picture BLOB NOT NULL);
+    spots BLOB NOT NULL, words BLOB NOT NULL, picture BLOB NOT NULL,
+    {", ".join(_COLUMNS_2)});
+{_MAPS}
 """,
+    upgrades={
+        1: "".join(f"ALTER TABLE keyframes ADD COLUMN {c};" for c in _COLUMNS_2) + _MAPS
+    },
     refused="move it away, and the slide is mapped anew",
     damaged="move it away, and the slide is mapped anew",
 )
+_MOST_MAPS = 1000
 MOST_PX = 1 << 22
 """Of a keyframe's picture, which is a field made small."""
 _QUALITY = 95
@@ -371,7 +425,18 @@ _SCALE = 31.0
 """Grey levels a unit of texture, which lies between -4 and 4."""
 
 
-_Row = tuple[PlaceUm, PlaceUm, ExtentUm, ExtentUm, ExtentUm, bytes, bytes]
+_Row = tuple[
+    PlaceUm,
+    PlaceUm,
+    ExtentUm,
+    ExtentUm,
+    ExtentUm,
+    bytes,
+    bytes,
+    ExtentUm,
+    PlaceUm,
+    PlaceUm,
+]
 
 
 class MapFile(Database):
@@ -389,6 +454,9 @@ class MapFile(Database):
         """Keep one more."""
         levels = np.clip(np.rint(look.fine * _SCALE + 128), 0, 255).astype(np.uint8)
         _, picture = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        clean = None
+        if look.clean is not None:
+            _, clean = cv2.imencode(".png", look.clean.astype(np.uint8))
         row = (
             keyframe.x_um,
             keyframe.y_um,
@@ -398,41 +466,61 @@ class MapFile(Database):
             keyframe.landmarks.xy_um.astype(np.float32).tobytes(),
             keyframe.landmarks.words.astype(np.float16).tobytes(),
             picture.tobytes(),
+            None if clean is None else clean.tobytes(),
+            keyframe.doubt.error_deg,
+            *keyframe.doubt.about_um,
         )
         with self._writes():
             # Numbers count from 0, as the keyframes in memory do.
             self._database.execute(
                 "INSERT INTO keyframes VALUES "
-                "((SELECT count(*) FROM keyframes),?,?,?,?,?,?,?,?)",
+                "((SELECT count(*) FROM keyframes),?,?,?,?,?,?,?,?,?,?,?,?)",
                 row,
             )
+
+    def begin(self, begun: Begun) -> None:
+        """Keep that another map begins."""
+        with self._writes():
+            self._database.execute("INSERT INTO maps VALUES (?,?)", begun)
+
+    def maps(self) -> list[Begun]:
+        """Return the maps that began beside the first, in order."""
+        with self._told():
+            rows = self._database.execute(
+                "SELECT from_um, why FROM maps LIMIT ?", (_MOST_MAPS,)
+            )
+            return [msgspec.convert(row, Begun) for row in rows.fetchall()]
 
     def look(self, number: int) -> Look:
         """Return a keyframe's picture."""
         with self._told():
             row = self._database.execute(
-                "SELECT picture FROM keyframes WHERE number = ?", (number,)
+                "SELECT picture, clean FROM keyframes WHERE number = ?", (number,)
             ).fetchone()
-        levels = None
-        if row is not None:
-            encoded = np.frombuffer(row[0], np.uint8)
-            check_header(row[0], "keyframe", kind="JPEG", most_px=MOST_PX)
-            levels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-        if levels is None:
+        levels = None if row is None else _grey_of(row[0], "JPEG")
+        clean = None if row is None or row[1] is None else _grey_of(row[1], "PNG")
+        fits = clean is None or (levels is not None and clean.shape == levels.shape)
+        if levels is None or not fits:
             raise SourceError(
                 f"{self._path}: keyframe {number} is missing or damaged; {_MAP.damaged}"
             )
-        return Look((levels.astype(np.float32) - 128) / np.float32(_SCALE))
+        fine = (levels.astype(np.float32) - 128) / np.float32(_SCALE)
+        if clean is None:
+            return Look(fine)
+        known = (clean > 0).astype(np.float32)
+        # JPEG blurs its edge.
+        return Look(fine * known, known)
 
     def keyframes(self) -> Iterator[Keyframe]:
         """Yield all that are kept, in order."""
         with self._told():
             rows = self._database.execute(
                 "SELECT x_um, y_um, standard_error_um, width_um, height_um, spots, "
-                "words FROM keyframes ORDER BY number"
+                "words, turn_error_deg, about_x_um, about_y_um "
+                "FROM keyframes ORDER BY number"
             )
             for row in rows:
-                x_um, y_um, error_um, width_um, height_um, spots, words = (
+                x_um, y_um, error_um, width_um, height_um, spots, words, *left = (
                     msgspec.convert(row, _Row)
                 )
                 landmarks = Landmarks(
@@ -444,4 +532,12 @@ class MapFile(Database):
                 if not np.isfinite(landmarks.xy_um).all():
                     raise ValueError("landmarks that lie nowhere")
                 size_um = width_um, height_um
-                yield Keyframe(x_um, y_um, (error_um, error_um), size_um, landmarks)
+                doubt = Doubt(left[0], (left[1], left[2]))
+                error_xy_um = error_um, error_um
+                yield Keyframe(x_um, y_um, error_xy_um, size_um, landmarks, doubt)
+
+
+def _grey_of(encoded: bytes, kind: str) -> NDArray[np.uint8] | None:
+    check_header(encoded, "keyframe", kind=kind, most_px=MOST_PX)
+    levels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return None if levels is None else np.asarray(levels, np.uint8)

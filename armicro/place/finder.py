@@ -10,6 +10,7 @@ same test (``align.agree``), stricter the less was known beforehand.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from armicro.place.agree import (
@@ -22,7 +23,15 @@ from armicro.place.agree import (
     textured_blocks,
     without_still,
 )
-from armicro.place.atlas import Anchor, Atlas, Keyframe, KeyframeStore, find_landmarks
+from armicro.place.atlas import (
+    Anchor,
+    Atlas,
+    Begun,
+    BesideOrigin,
+    Keyframe,
+    KeyframeStore,
+    find_landmarks,
+)
 from armicro.place.claim import (
     Estimate,
     RegisterChoice,
@@ -44,7 +53,9 @@ from armicro.place.look import COARSE_UM_PER_PX, FINE_UM_PER_PX, Look, Plane
 from armicro.place.turn import (
     NO_DOUBT,
     Doubt,
+    Features,
     Turn,
+    find_features,
     is_turned,
     is_upright,
     match_by_rest,
@@ -485,22 +496,46 @@ class Finder:
             turn_deg = undo_turn(known, view.look, match, is_sure_anywhere)
             if turn_deg is not None:
                 return turn_deg
-        for anchor in [_anchor_of(last), *self._near(view, last.at)]:
-            turn_deg = _turn_by_features(anchor.look, view.look)
+        looks = [last.look, *(anchor.look for anchor in self._near(view, last.at))]
+        for known in dict.fromkeys(looks):
+            turn_deg = _turn_by_features(known, view.look)
             if turn_deg is not None:
                 return turn_deg
         return None
 
-    def ground_beside(self) -> Estimate:
-        """Where a new map may begin: right of all that is known."""
+    def begin_beside(self, why: BesideOrigin, left_um: float = 0.0) -> Estimate:
+        """Begin another map right of all that is known; return where its origin lies.
+
+        Args:
+            why: what its fields are told as.
+            left_um: so far left of its origin, by a number below 0, it reaches.
+        """
         right_um, last = self.atlas.right_um, self._last
         if last is not None:
             right_um = max(right_um, last.at.x_um + last.size_um[0])
-        return Estimate(right_um + APART_UM, last.at.y_um if last else 0.0)
+        self.atlas.begin(Begun(right_um + APART_UM / 2, why))
+        y_um = last.at.y_um if last else 0.0
+        return Estimate(right_um + APART_UM - left_um, y_um)
+
+    def begun_at(self, at: Estimate) -> BesideOrigin | None:
+        """Why the map began on which a place lies; None on the first."""
+        left = [begun for begun in self.atlas.maps if begun.from_um <= at.x_um]
+        return max(left).why if left else None
+
+    @property
+    def was_turned(self) -> bool:
+        """Whether the camera was, since the first field or in an earlier run."""
+        return any(begun.why == "turned_camera" for begun in self.atlas.maps)
+
+
+@lru_cache(maxsize=4)
+def _features_of(look: Look) -> Features:
+    """Of a look at half the scale: a lost field's neighbours are asked again."""
+    return find_features(look.coarse)
 
 
 def _turn_by_features(known: Look, look: Look) -> float | None:
-    match = match_features(known.coarse, look.coarse)
+    match = match_features(_features_of(known), _features_of(look))
     if match is None or abs(match.scale - 1.0) > _MOST_SCALE:
         return None
     step = COARSE_UM_PER_PX / FINE_UM_PER_PX

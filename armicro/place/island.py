@@ -29,6 +29,9 @@ _MOST = 120
 _STOOD = 10
 """Fields at one place that make an island the map of a slide without one: somebody
 stands there and reads. Elsewhere one that fits is enough."""
+_SETTLED, _OUTGROWN = 12, 3
+"""Fields on an island that make it a map of its own, beside one with a third of its
+keyframes: the next row of a scan would have tied them."""
 _NEAREST = 6
 """Keyframes of another map on which a new one is searched."""
 
@@ -43,7 +46,7 @@ class _Sheet:
     away_um: Point | None = (0.0, 0.0)
     """Its origin on the base, as reckoned; None where nothing is known."""
     fields: int = 0
-    """So many lay on it while the slide had no map."""
+    """So many were found on it."""
 
     def guess_um(self) -> Point | None:
         """Its origin on the slide, as reckoned."""
@@ -104,10 +107,12 @@ class Islands:
         if found is None:
             return None
         self._front, at = found
+        self._front.fields += 1
         is_new = self._front.finder.keep(view, at, worthy=worthy)
         if self._main.finder.is_empty:
             return self._promote(at)
-        return self._tie(view, at) if is_new else None
+        tied = self._tie(view, at) if is_new else None
+        return tied or self._settle(at)
 
     def join(self, view: View, at: Estimate, *, new: bool) -> None:
         """Move those islands over that a field with a place ties to the map.
@@ -169,12 +174,24 @@ class Islands:
     def _promote(self, at: Estimate) -> Estimate | None:
         """Make the map in front the slide's, which has none, once it proved to hold."""
         island = self._front
-        island.fields += 1
         # Its first field lies at its origin.
         if math.hypot(at.x_um, at.y_um) <= STILL_UM and island.fields < _STOOD:
             return None
         self._merge(island, self._main, Estimate(0.0, 0.0))
         return at
+
+    def _settle(self, at: Estimate) -> Estimate | None:
+        """Take an island for a map of its own that has long outgrown the slide's.
+
+        A first field whose surroundings are empty would keep all else off the map.
+        """
+        island, main = self._front, self._main.finder
+        known, grown = len(main.atlas), len(island.finder.atlas)
+        if island.fields < _SETTLED or grown < _OUTGROWN * known:
+            return None
+        offset = main.begin_beside("map_apart", island.finder.atlas.left_um)
+        self._merge(island, self._main, offset)
+        return _moved(at, offset)
 
     def _keyframes(self) -> int:
         return sum(len(each.finder.atlas) for each in self._islands)

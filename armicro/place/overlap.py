@@ -37,7 +37,13 @@ from armicro.place.look import (
     normalise,
     reduce_light,
 )
-from armicro.place.turn import match_features, room_of, turn_plane, whole_part
+from armicro.place.turn import (
+    find_features,
+    match_features,
+    room_of,
+    turn_plane,
+    whole_part,
+)
 
 _SIDE_PX = 700
 """Fields are judged at this length of the longer side: cells are some 20 px there."""
@@ -280,7 +286,7 @@ def _proposals(look_a: Look, seen_b: _Seen) -> Iterator[_Proposal]:
 
 
 def _by_features(a: Look, b: Look) -> _Proposal | None:
-    found = match_features(a.fine, b.fine)
+    found = match_features(find_features(a.fine), find_features(b.fine))
     if found is None or abs(found.scale - 1.0) > _MOST_SCALE:
         return None
     upright = abs(found.turn_deg) < _UPRIGHT_DEG

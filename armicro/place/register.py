@@ -16,7 +16,7 @@ from armicro.field import Field, Place, PlaceOrigin, Sight
 from armicro.place.agree import is_rich, textured_blocks, without_still
 from armicro.place.atlas import KeyframeStore
 from armicro.place.claim import Encoder, Estimate, RegisterChoice, way
-from armicro.place.finder import APART_UM, LEAST_BLOCKS, Finder, Steps, View
+from armicro.place.finder import LEAST_BLOCKS, Finder, Steps, View
 from armicro.place.island import Islands
 from armicro.place.look import (
     Look,
@@ -153,8 +153,6 @@ class Register:
         self._exposure_s = exposure_us * 1e-6
         self.last: Estimate | None = None
         """Of the last field that was looked at; None where it is lost."""
-        self._turned_from_um = math.inf
-        """Right of here lie the maps that began when the camera was turned."""
         self._lost_fields = 0
         """Since the last one that had a place."""
         self._small_turn_deg: float | None = None
@@ -198,7 +196,7 @@ class Register:
         bare = texture if clean is None else band_pass(light, clean)
         look = normalise(bare, noise, clean)
         told = None
-        if field.place is not None and math.isinf(self._turned_from_um):
+        if field.place is not None and not self._finder.was_turned:
             told = self._encoder.guess(field.place)
         return texture, View(look, field.size_um, field.taken_ns, told, is_rich(bare))
 
@@ -237,15 +235,14 @@ class Register:
         The encoder's axes are no longer the picture's, and by how much the stage's
         own error hides: its word is not heard again.
         """
-        at = self._finder.ground_beside()
+        at = self._finder.begin_beside("turned_camera")
         self._finder.lose()
-        self._turned_from_um = min(self._turned_from_um, at.x_um - APART_UM / 2)
         return at
 
     def _origin(self, at: Estimate, *, by_picture: bool) -> PlaceOrigin:
-        if at.x_um >= self._turned_from_um:
-            return "turned_camera"
-        return "image_registration" if by_picture else "stage_encoder"
+        if not by_picture:
+            return "stage_encoder"
+        return self._finder.begun_at(at) or "image_registration"
 
     def _begun(self, look: Look, told: Estimate) -> Estimate:
         """Where only the stage knows a place: it, and no error where the map begins.

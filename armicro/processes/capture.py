@@ -32,7 +32,7 @@ from armicro.report import MOST_GROUND_BYTES, Shown
 from armicro.slide.coverage import CHUNK_BYTES, Ground
 from armicro.slide.focus import with_focus
 from armicro.slide.journal import Journal
-from armicro.verdict import said_text
+from armicro.verdict import new_map_state, said_text
 from armicro.wire.link import Answerer, Peer, Publisher
 from armicro.wire.ring import Ring
 from armicro.wire.topic import Ask, Shot, View, Wait
@@ -318,10 +318,10 @@ class _Capture:
         reader = self._reader
         problem = reader.problem if reader is not None else ""
         place = self._newest.head.place if self._newest is not None else None
-        turned = place is not None and place.origin == "turned_camera"
+        begun = new_map_state(place)
         self._life.beat(
             "waiting" if problem else "running",
-            text=problem or (said_text("camera_turned") if turned else ""),
+            text=problem or (said_text(begun) if begun else ""),
             fields=reader.grabbed if reader is not None else 0,
             fields_planned=(reader.planned or 0) if reader is not None else 0,
             messages_dropped=self._answers.dropped.total() + self._strangers,

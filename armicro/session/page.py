@@ -120,8 +120,8 @@ def _place_notices(session: Session) -> list[str]:
     notices = []
     if session.pictures_apart:
         notices.append(f"{len(session.reports)} pictures. {PICTURES_APART}")
-    if session.camera_turned:
-        said = said_text("camera_turned")
+    for begun in session.maps_apart:
+        said = said_text(begun)
         notices.append(f"{said[0].upper()}{said[1:]}. Cells on both count twice.")
     passed_mm2 = sum(w * h for _, _, w, h in session.passed.boxes()) / 1e6
     if passed_mm2:

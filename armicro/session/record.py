@@ -32,8 +32,11 @@ from armicro.slide.track import FindingSet, top
 from armicro.verdict import (
     ENOUGH_COVERAGE,
     MERGE_UM,
+    NEW_MAPS,
     SUSPICIOUS,
+    StateName,
     coverage_text,
+    new_map_state,
     score_text,
     why_so_far,
 )
@@ -220,9 +223,10 @@ class Session:
         return self._has_place("own_ground")
 
     @property
-    def camera_turned(self) -> bool:
-        """Whether the camera was turned, so that its fields lie on several maps."""
-        return self._has_place("turned_camera")
+    def maps_apart(self) -> list[StateName]:
+        """Why its fields lie on several maps, each reason once."""
+        begun = {new_map_state(report.place) for report in self.reports}
+        return [state for state in NEW_MAPS.values() if state in begun]
 
     def _has_place(self, origin: PlaceOrigin) -> bool:
         places = (report.place for report in self.reports)

@@ -40,6 +40,7 @@ from armicro.place.overlap import find_overlap
 from armicro.place.register import Register
 from armicro.rig import Camera, Rig, Scan
 from armicro.source.slide import SlideSource
+from armicro.verdict import NEW_MAPS
 from tests.cells import cut, cut_turned, draw_cells, draw_line
 
 WRONG_UM = 10.0
@@ -128,7 +129,8 @@ class _Trial:
         self.tally = Tally()
         self._store = MemoryStore()
         self._register = Register(self._store, timed=timed)
-        self._origin: NDArray[np.float64] | None = None
+        self._origins: dict[str, NDArray[np.float64]] = {}
+        """Where each map lies on the slide, by the origin of its places."""
         self._before: NDArray[np.float64] | None = None
         self._phase = Phase()
 
@@ -150,9 +152,8 @@ class _Trial:
         if found is None:
             return
         claimed = np.array([found.x_um, found.y_um])
-        if self._origin is None:
-            self._origin = at - claimed
-        error = self._origin + claimed - at
+        on_map = found.origin if found.origin in NEW_MAPS else ""
+        error = self._origins.setdefault(on_map, at - claimed) + claimed - at
         tally.errors.append((float(error[0]), float(error[1])))
         assert self._register.last is not None
         tally.claimed.append(self._register.last.standard_error_xy_um)
@@ -162,13 +163,17 @@ class _Trial:
 
     def _allows(self, truth: Field, at: NDArray[np.float64]) -> bool:
         """Whether the field shares texture with the map or the field before."""
-        if self._origin is None:
-            return False
         frames = self._store.keyframes()
-        seen = [np.array([k.x_um, k.y_um]) + self._origin for k in frames]
+        # What lies on another map is far away by the origin of this one.
+        seen = [
+            np.array([k.x_um, k.y_um]) + origin
+            for k in frames
+            for origin in self._origins.values()
+        ]
         seen += [] if self._before is None else [self._before]
         texture = texture_of(truth.pixels, truth.um_per_px)
-        return max(shared_blocks(texture, at, other) for other in seen) >= 8
+        most = max((shared_blocks(texture, at, other) for other in seen), default=0)
+        return most >= 8
 
 
 class Phase:

@@ -552,9 +552,11 @@ def test_mask_of_an_eyepiece_neither_loses_fields_nor_places_strangers(
         (replace(field, pixels=behind(mask, field.pixels)), at)
         for field, at in shown(loop(110)[:14], draw_cells(9, cells=300))
     ]
-    errors = np.array(errors_of(register, fields))
+    errors, told = np.array(errors_of(register, fields)), register.last
     assert np.isfinite(errors).mean() > 0.9
     assert errors[np.isfinite(errors)].max() < 2.0
+    assert told is not None
+    assert errors[-1] < 2.0 * max(told.standard_error_um, 0.05)
     strangers = [draw_cells(100 + seed, cells=300) for seed in range(8)]
     for seq, scene in enumerate(strangers):
         field = field_at(scene, 100 + 60 * seq, 200, 50 + seq)

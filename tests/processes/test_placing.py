@@ -112,24 +112,9 @@ def test_capture_killed_in_a_replay_with_hidden_places_finds_its_way_again(
     assert np.ptp(offsets, axis=0).max() < 2.0
 
 
-def test_turned_camera_is_told_over_the_picture_and_in_the_report(
-    tmp_path: Path,
-) -> None:
-    scene, fields = draw_cells(7, cells=330), []
-    with contextlib.closing(Placing(job_at(tmp_path))) as placing:
-        for seq in range(6):
-            middle = 300.0 + 90 * seq, 300.0
-            pixels = cut_turned(scene, middle, 0.0 if seq < 3 else 3.0, seed=seq)
-            fields.append(placing.place(Field(1.0, seq, seq, pixels=pixels)))
-    origins = [field.place and field.place.origin for field in fields]
-    assert origins == ["image_registration"] * 3 + ["turned_camera"] * 3
-
-    said = state_text("camera_turned")
-    shown = field_of_scene(fields[-1].place)
-    snapshot = Snapshot(shown, slide_with(), heard_ns=SECOND_NS)
-    assert banner(snapshot, shown, SECOND_NS, Setting()) == Banner(said)
-
-    with Journal(tmp_path / "session.sqlite") as journal:
+def told_of(folder: Path, fields: list[Field]) -> str:
+    """The report of a session that holds these fields."""
+    with Journal(folder / "session.sqlite") as journal:
         for field in fields:
             width_um, height_um = field.size_um
             report = FieldReport(
@@ -140,5 +125,57 @@ def test_turned_camera_is_told_over_the_picture_and_in_the_report(
                 height_um=height_um,
             )
             journal.write(report, [], {})
-        page = render_page(read_session(journal))
+        return render_page(read_session(journal))
+
+
+def test_turned_camera_is_told_over_the_picture_and_in_the_report(
+    tmp_path: Path,
+) -> None:
+    scene, fields = draw_cells(7, cells=330), []
+    placing = Placing(job_at(tmp_path))
+    for seq in range(6):
+        middle = 300.0 + 90 * seq, 300.0
+        pixels = cut_turned(scene, middle, 0.0 if seq < 3 else 3.0, seed=seq)
+        fields.append(placing.place(Field(1.0, seq, seq, pixels=pixels)))
+    placing.close()
+    # A capture that is started again goes on where it was.
+    with contextlib.closing(Placing(job_at(tmp_path))) as placing:
+        pixels = cut_turned(scene, (700.0, 310.0), 3.0, seed=6)
+        stage = Place(700.0, 310.0, 0.5, "stage_encoder")
+        again = Field(1.0, 6, 6, place=stage, pixels=pixels)
+        fields.append(placing.place(again))
+    origins = [field.place and field.place.origin for field in fields]
+    assert origins == ["image_registration"] * 3 + ["turned_camera"] * 4
+
+    said = state_text("camera_turned")
+    shown = field_of_scene(fields[-1].place)
+    snapshot = Snapshot(shown, slide_with(), heard_ns=SECOND_NS)
+    assert banner(snapshot, shown, SECOND_NS, Setting()) == Banner(said)
+    page = told_of(tmp_path, fields)
     assert "The camera was turned: a new map began" in page
+
+
+def test_map_that_nothing_ties_to_the_first_field_is_told(tmp_path: Path) -> None:
+    scene = draw_cells(7, width=2400, cells=600)
+    # What lies around the first field is glass.
+    scene[:, 460:760] = 236
+    path = [(40, 100), *((800 + 100 * k, 100 + 90 * (k % 2)) for k in range(14))]
+    with contextlib.closing(Placing(job_at(tmp_path))) as placing:
+        fields = [placing.place(field_at(scene, *at, k)) for k, at in enumerate(path)]
+    places = [field.place for field in fields]
+    assert places[0] is not None
+    assert all(place is None for place in places[1:12])
+    assert [place and place.origin for place in places[12:]] == ["map_apart"] * 3
+    for place, at in zip(places[12:], path[12:], strict=True):
+        assert place is not None
+        assert places[12] is not None
+        way = place.x_um - places[12].x_um, place.y_um - places[12].y_um
+        assert way == pytest.approx((at[0] - path[12][0], at[1] - path[12][1]), abs=1)
+        assert place.x_um > 5000
+    said = state_text("map_apart")
+    shown = field_of_scene(places[-1])
+    snapshot = Snapshot(shown, slide_with(), heard_ns=SECOND_NS)
+    assert banner(snapshot, shown, SECOND_NS, Setting()) == Banner(said)
+    page = told_of(tmp_path, fields)
+    assert "Nothing tied these fields to the first: a new map began" in page
+    assert "camera was turned" not in page
