@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": Command("armicro.command.demo", "draw a small slide and read it"),
     "replay": Command("armicro.command.replay", "read slides through the stream"),
     "live": Command("armicro.command.live", "assist at a microscope"),
+    "review": Command("armicro.command.review", "go through a session's cells again"),
     "report": Command("armicro.command.report", "write a session's files again"),
     "calibrate": Command(
         "armicro.command.calibrate", "measure scale, stage, display, light, latency"

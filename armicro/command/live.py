@@ -8,10 +8,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from armicro.command.replay import (
+    add_reader,
     add_session_arguments,
     choose_display,
     choose_rig,
-    reader_name,
     show,
 )
 from armicro.console import number
@@ -44,12 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", help="name of the slide (default: date and time of the start)"
     )
-    parser.add_argument(
-        "--reader",
-        type=reader_name,
-        metavar="NAME",
-        help="who decides on cells in the window (default: the user)",
-    )
+    add_reader(parser)
     parser.add_argument(
         "--record",
         action="store_true",

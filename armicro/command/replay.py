@@ -38,12 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("slides", nargs="+", metavar="SLIDE", type=Path)
     parser.add_argument("--rig", type=Path, help="rig file (default: simulated)")
     add_session_arguments(parser, "print slide.json of each")
-    parser.add_argument(
-        "--reader",
-        type=reader_name,
-        metavar="NAME",
-        help="who decides on cells in the window (default: the user)",
-    )
+    add_reader(parser)
     parser.add_argument(
         "--map", action="store_true", help="also stitch the fields into slide.tif"
     )
@@ -168,6 +163,16 @@ def choose_rig(
     if engines:
         rig = replace(rig, network=replace(rig.network, set=engines))
     return rig
+
+
+def add_reader(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--reader``."""
+    parser.add_argument(
+        "--reader",
+        type=reader_name,
+        metavar="NAME",
+        help="who decides on cells in the window (default: the user)",
+    )
 
 
 def reader_name(text: str) -> str:

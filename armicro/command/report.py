@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         SourceError: a folder holds no journal, or one that cannot be read.
     """
     # All are looked up first: a misspelt last folder must not leave half the work.
-    folders = [_folder(path) for path in args.sessions]
+    folders = [folder_of(path) for path in args.sessions]
     for folder in folders:
         with Journal(folder / JOURNAL, must_exist=True) as journal:
             session = write_all(folder, journal, quiet=args.json)
@@ -50,7 +50,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _folder(path: Path) -> Path:
+def folder_of(path: Path) -> Path:
+    """Return the session folder that a path names, itself or by its journal.
+
+    Raises:
+        SourceError: it is none.
+    """
     folder = path.parent if path.name == JOURNAL else path
     if not (folder / JOURNAL).is_file():
         raise SourceError(

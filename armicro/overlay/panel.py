@@ -330,7 +330,7 @@ class TrendCard(Card):
 
 
 _RANK, _WHAT, _DISTANCE, _ARROW = range(4)
-_STRENGTH_PX = 62, 18
+_STRENGTH_PX = 44, 18
 _ROW_PX = 25
 
 
@@ -433,11 +433,11 @@ def _fill(item: QTreeWidgetItem, goal: Goal) -> None:
 @lru_cache(maxsize=256)
 def _strength_icon(probability: float, rgb: Rgb) -> QIcon:
     def draw(painter: QPainter) -> None:
-        bar = QRectF(0, 6, 58, 6)
+        bar = QRectF(0, 6, 40, 6)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(paint.SURROUND)
         painter.drawRoundedRect(bar, 3, 3)
-        bar.setWidth(max(6.0, 58 * probability))
+        bar.setWidth(max(6.0, 40 * probability))
         painter.setBrush(paint.colour(rgb))
         painter.drawRoundedRect(bar, 3, 3)
 

@@ -242,7 +242,9 @@ class Window(QWidget):
             banner=banner(
                 snapshot, shown, now_ns, setting, was_placed=trail.place is not None
             ),
-            waiting=f"Waiting for the first field{_of(snapshot.source)}",
+            waiting="The slide is read: pick a finding, Q closes"
+            if snapshot.finished
+            else f"Waiting for the first field{_of(snapshot.source)}",
             decided=self._decided,
             boxes_on=self._boxes_on,
             help_on=self._help_on,

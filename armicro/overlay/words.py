@@ -288,7 +288,7 @@ def banner(
         setting: limits.
         was_placed: an earlier field of this slide had a place.
     """
-    if snapshot.problem:
+    if snapshot.problem and not snapshot.finished:
         return Banner(snapshot.problem, "alarm")
     if is_silent(snapshot, now_ns, setting):
         seconds = (now_ns - snapshot.heard_ns) / 1e9

@@ -274,3 +274,9 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
 
 def test_the_constant_warning_says_what_it_must() -> None:
     assert RESEARCH_ONLY == "Research use only - not a diagnostic device"
+
+
+def test_what_keeps_a_camera_waiting_is_nothing_once_the_slide_is_read() -> None:
+    opening = Snapshot(problem="the source is being opened: wait")
+    assert banner(opening, None, SECOND_NS, SETTING) is not None
+    assert banner(replace(opening, finished=True), None, SECOND_NS, SETTING) is None
