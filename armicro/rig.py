@@ -200,10 +200,15 @@ class Rig(_Table, frozen=True):
     register: RegisterChoice = RegisterChoice()
 
     def expected_um_per_px(self, binning: int = 1) -> float:
-        """Scale by the names on objective and sensor, else as typed."""
-        camera = self.camera
-        named = camera.pixel_um and nominal_um_per_px(self.objective, camera.pixel_um)
-        return named * binning if named else camera.um_per_px
+        """What a measured scale is held against: by the names, else as typed."""
+        named = self.named_um_per_px
+        return self.camera.um_per_px if named is None else named * binning
+
+    @property
+    def named_um_per_px(self) -> float | None:
+        """Scale by the names on objective and sensor; None: they do not say."""
+        pixel_um = self.camera.pixel_um
+        return nominal_um_per_px(self.objective, pixel_um) if pixel_um else None
 
     @property
     def sha256(self) -> str:

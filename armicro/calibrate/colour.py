@@ -12,7 +12,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from armicro.calibrate.light import LEAST_LEVEL
+from armicro.calibrate.light import why_not_empty, why_not_lit
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 
@@ -135,8 +135,6 @@ def _cos(degrees: Floats) -> Floats:
 Triple = tuple[float, float, float]
 
 LARGEST_GAIN = 2.5
-TOP_LEVEL = 254
-"""From here on it may have been brighter than the camera can tell."""
 FEWEST_PATCHES = 8
 DRIFT_WATCH_OD, DRIFT_LIMIT_OD = 0.03, 0.08
 """Change of a reference slide's median optical density that is worth a look, and that
@@ -215,23 +213,8 @@ def white_of(pictures: Sequence[Pixels]) -> tuple[Triple, Triple]:
         raise CalibrationError("colour: no picture of empty glass; take one")
     middles = [_middle(picture) for picture in pictures]
     white = np.median([part.mean(axis=(0, 1)) for part in middles], axis=0)
-    lit = max(float((part >= TOP_LEVEL).mean()) for part in middles)
-    if lit > 0.001:
-        raise CalibrationError(
-            f"colour: {lit:.1%} of the glass is at the top of the scale, expected "
-            "under 0.1%; dim the lamp or shorten the exposure"
-        )
-    if white.min() < LEAST_LEVEL:
-        raise CalibrationError(
-            f"colour: the glass reads {white.min():.0f} of 255, expected at least "
-            f"{LEAST_LEVEL:.0f}; turn the lamp up or expose longer"
-        )
-    rough = max(float(part.std(axis=(0, 1)).max()) / 255 for part in middles)
-    if rough > 0.04:
-        raise CalibrationError(
-            f"colour: the glass is uneven by {rough:.1%}, expected under 4%; move to "
-            "an empty place"
-        )
+    if fault := why_not_lit(pictures, empty=True) or why_not_empty(pictures):
+        raise CalibrationError(f"colour: {fault}")
     gains = white.max() / white
     if gains.max() > LARGEST_GAIN:
         raise CalibrationError(

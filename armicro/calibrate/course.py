@@ -63,7 +63,7 @@ def course(
             "Move to empty glass with a cover glass: no cell, no dust, no ink. Set "
             "condenser and lamp as for reading, and leave them so.",
             "glass",
-            lambda field: (check_light(field), check_empty(field)),
+            lambda field: (check_light(field, empty=True), check_empty(field)),
             lambda fields: measure_glass(
                 [field.pixels for field in fields], setting.measured_at
             ),

@@ -16,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.calibrate.certificate import Measurement
-from armicro.calibrate.colour import TOP_LEVEL
-from armicro.calibrate.light import LARGEST_LEVEL
+from armicro.calibrate.light import (
+    glass_levels,
+    unevenness,
+    why_not_empty,
+    why_not_lit,
+)
 from armicro.cascade.tile import find_cells
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
@@ -176,13 +180,8 @@ class Guide:
 # Each check is of milliseconds and says what to do, not what a number means.
 
 
-GLASS = (140.0, LARGEST_LEVEL)
-"""Levels of 255 between which empty glass is neither noise nor clipped."""
-MOST_CLIPPED = 0.01
 WIDEST_EDGE_UM, WIDEST_EDGE_PX = 0.9, 3.0
 """Standard deviation of the blur of the sharpest edges."""
-MOST_UNEVEN = 0.015
-"""Standard deviation of empty glass after its smooth part, as a share."""
 LEAST_CELLS = 0.05
 LEAST_CONTRAST = 0.15
 LEAST_TICKS = 12
@@ -192,16 +191,12 @@ _LEAST_COHERENCE = 0.4
 _TICK_DEPTH = 0.35
 
 
-def check_light(field: Field) -> Check:
-    """Is empty glass bright, and not clipped?"""
-    glass = max(find_cells(field.pixels, field.um_per_px).background)
-    clipped = float((field.pixels[::4, ::4] >= TOP_LEVEL).any(axis=2).mean())
-    value = f"glass at {glass} of 255"
-    if glass < GLASS[0]:
-        return Check("light", False, value, "turn the lamp up or expose longer")
-    if glass > GLASS[1] or clipped > MOST_CLIPPED:
-        return Check("light", False, value, "turn the lamp down or expose shorter")
-    return Check("light", True, value)
+def check_light(field: Field, *, empty: bool = False) -> Check:
+    """Is the light of glass, or of empty glass, neither too little nor too much?"""
+    fault = why_not_lit([field.pixels], empty=empty)
+    if fault is not None:
+        return Check("light", False, fault.seen, fault.remedy)
+    return Check("light", True, f"glass at {max(glass_levels(field.pixels))} of 255")
 
 
 def check_focus(field: Field) -> Check:
@@ -217,11 +212,12 @@ def check_focus(field: Field) -> Check:
 
 def check_empty(field: Field) -> Check:
     """Is there nothing but glass?"""
-    uneven = unevenness(_green(field))
-    ok = uneven <= MOST_UNEVEN
-    value = f"{uneven:.1%} uneven".replace("%", " %")
-    advice = "" if ok else "move to clean glass, wipe it, defocus a little"
-    return Check("empty glass", ok, value, advice)
+    fault = why_not_empty([field.pixels])
+    if fault is not None:
+        return Check("empty glass", False, fault.seen, fault.remedy)
+    return Check(
+        "empty glass", True, f"{100 * unevenness([field.pixels]):.1f} % uneven"
+    )
 
 
 def check_cells(field: Field) -> Check:
@@ -247,21 +243,6 @@ def edge_blur_px(grey: NDArray[np.uint8]) -> float | None:
     slope = float(np.percentile(cv2.magnitude(across, down)[::2, ::2], 99.5)) / 8.0
     blur_px = float(high - low) / (max(slope, 1e-3) * np.sqrt(2 * np.pi))
     return float(np.sqrt(max(0.0, blur_px**2 - 0.7**2 - 1 / 3)))
-
-
-def unevenness(grey: NDArray[np.uint8]) -> float:
-    """Standard deviation of a picture after its smooth part, as a share of its mean.
-
-    A lamp is smooth enough for a polynomial of fourth order; dust and cells are not.
-    """
-    size = max(4, grey.shape[1] // 8), max(4, grey.shape[0] // 8)
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float64)
-    x = np.linspace(-1.0, 1.0, size[0])[None, :]
-    y = np.linspace(-1.0, 1.0, size[1])[:, None]
-    terms = [x**i * y**j for i in range(5) for j in range(5 - i)]
-    basis = np.stack([np.broadcast_to(t, small.shape).ravel() for t in terms], axis=1)
-    fit, *_ = np.linalg.lstsq(basis[::7], small.ravel()[::7])
-    return float(np.std(small.ravel() - basis @ fit) / max(1.0, float(small.mean())))
 
 
 def _green(field: Field) -> NDArray[np.uint8]:

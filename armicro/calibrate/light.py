@@ -11,6 +11,7 @@ them that yields little to what lies below it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,21 +31,136 @@ _FIELDS_QUANTILE = 0.8
 """Over fields, of the median in a cell: tuned on real fields with known fall-off."""
 _SAMPLES = 8
 """A side of a cell, after shrinking."""
+_SAMPLED_WH = GRID_WH[0] * _SAMPLES, GRID_WH[1] * _SAMPLES
 _PASSES = 2
 _YIELD = 0.2
 """Weight of a cell below the surface against one above it, in retrospect."""
 _ROUNDS = 25
 _CORNER = 0.06
 """Share of a side that counts as corner."""
-LEAST_LEVEL, LARGEST_LEVEL = 40.0, 250.0
-"""Of empty glass, of 255: below is noise, above is clipped."""
 _LARGEST_ROUGHNESS = 0.02
+"""Of what many fields have in common, beside the light."""
 LARGEST_GAIN = 4.0
 """More would show the steps of an 8-bit map, and a lamp that is out of place."""
 _DARK_FROM = 0.5
 """A dark level below half a level changes nothing."""
 _STRIP_ROWS = 32
 """Rows at once, so that what is between two steps stays in the core's cache."""
+
+
+# ---------------------------------------------------------------------------
+# Is it glass, and rightly lit? One rule each: what the guide says while the operator
+# adjusts is what light and white point are refused by.
+
+
+LEAST_LEVEL, LEAST_COLOUR = 100, 40
+"""Of glass, of 255, in its brightest and in its darkest colour: less is noise."""
+LARGEST_LEVEL = 253
+"""More may have been brighter than the camera can tell."""
+MOST_CLIPPED = 0.001
+"""Share of empty glass that may be brighter: hot pixels. The edges of cells are."""
+MOST_UNEVEN = 0.02
+"""Standard deviation of empty glass after its smooth part, as a share."""
+_GLASS_SHARE = 0.9
+"""Of a field is no brighter than its glass, however full it is."""
+_UNEVEN_SAMPLES = 3
+"""A side of a cell: so fine that no line of a micrometer is averaged away."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with light or glass, in the parts of a sentence."""
+
+    seen: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """The whole sentence."""
+        return f"{self.seen}, expected {self.expected}; {self.remedy}"
+
+
+def glass_levels(pixels: Pixels) -> tuple[int, int, int]:
+    """What a field's glass reads, red, green and blue, 0-255, whatever lies on it."""
+    small = cv2.resize(pixels, _SAMPLED_WH, interpolation=cv2.INTER_AREA)
+    red, green, blue = _levels(np.asarray(small, np.uint8), _GLASS_SHARE)
+    return red, green, blue
+
+
+def why_not_lit(pictures: Sequence[Pixels], *, empty: bool) -> Fault | None:
+    """Why the light of pictures is not to be measured by; None where it is.
+
+    Args:
+        pictures: (height, width, 3).
+        empty: nothing but glass is seen, so that no pixel may be too bright.
+    """
+    glass = np.median([glass_levels(p) for p in pictures], axis=0)
+    level, colour = float(glass.max()), ("red", "green", "blue")[int(np.argmin(glass))]
+    tops = [max(_levels(p[::4, ::4], 1 - MOST_CLIPPED)) for p in pictures]
+    brightest = max(level, *tops) if empty else level
+    if brightest > LARGEST_LEVEL:
+        return Fault(
+            f"the glass reads {brightest:.0f} of 255",
+            f"at most {LARGEST_LEVEL}",
+            "turn the lamp down or expose shorter",
+        )
+    if level < LEAST_LEVEL:
+        return Fault(
+            f"the glass reads {level:.0f} of 255",
+            f"at least {LEAST_LEVEL}",
+            "turn the lamp up or expose longer",
+        )
+    if glass.min() < LEAST_COLOUR:
+        return Fault(
+            f"the glass reads {glass.min():.0f} of 255 in {colour}",
+            f"at least {LEAST_COLOUR}",
+            "check the lamp's filter and the camera's own white balance",
+        )
+    return None
+
+
+def why_not_empty(pictures: Sequence[Pixels]) -> Fault | None:
+    """Why pictures of one place, or of several, are not of empty glass alone."""
+    uneven = unevenness(pictures)
+    if uneven <= MOST_UNEVEN:
+        return None
+    return Fault(
+        f"the glass is uneven by {100 * uneven:.1f} % beside a smooth light",
+        f"at most {100 * MOST_UNEVEN:g} % on empty glass",
+        "move to a clean place, wipe it, defocus a little",
+    )
+
+
+def unevenness(pictures: Sequence[Pixels]) -> float:
+    """Standard deviation of pictures after their smooth part, as a share of the mean.
+
+    Their median counts: dirt on one of several does not.
+    """
+    wide, high = (cells * _UNEVEN_SAMPLES for cells in GRID_WH)
+    small = [
+        cv2.resize(p, (wide, high), interpolation=cv2.INTER_AREA) for p in pictures
+    ]
+    usual = np.median(small, axis=0).reshape(high * wide, -1)
+    basis = _basis(samples=_UNEVEN_SAMPLES)
+    terms = np.linalg.lstsq(basis[::7], usual[::7], rcond=None)[0]
+    rough = np.std(usual - basis @ terms, axis=0) / np.maximum(usual.mean(axis=0), 1.0)
+    return float(rough.max())
+
+
+def _levels(pixels: Pixels, share: float) -> list[int]:
+    """The level in each colour that a share of the pixels does not pass."""
+    whole = np.ascontiguousarray(pixels)
+    # Histograms: a quantile of numpy's takes ten times as long.
+    counts = [cv2.calcHist([whole], [c], None, [256], [0, 256]) for c in range(3)]
+    return [int(np.searchsorted(np.cumsum(n), share * n.sum())) for n in counts]
+
+
+def _refuse(fault: Fault | None) -> None:
+    if fault is not None:
+        raise CalibrationError(f"light: {fault}")
+
+
+# ---------------------------------------------------------------------------
+# The light of the field.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,26 +219,8 @@ def lamp_of_glass(
     grids = _grids(_samples(pictures, dark_rgb))
     # The median over pictures leaves out dirt that moved with the glass.
     grid = np.median(grids, axis=0)
-    level = grid.max(axis=(0, 1))
-    lit = [float(np.quantile(picture[::4, ::4], 0.999)) for picture in pictures]
-    if max(lit) > LARGEST_LEVEL:
-        raise CalibrationError(
-            f"light: the glass reads {max(lit):.0f} of 255, expected at most "
-            f"{LARGEST_LEVEL:.0f}; dim the lamp or shorten the exposure"
-        )
-    if float(level.min()) < LEAST_LEVEL:
-        raise CalibrationError(
-            f"light: the glass reads {level.min():.0f} of 255, expected at least "
-            f"{LEAST_LEVEL:.0f}; turn the lamp up or expose longer"
-        )
-    lamp = _lamp(grid, rounds=1, fields=len(pictures))
-    if lamp.roughness > _LARGEST_ROUGHNESS:
-        raise CalibrationError(
-            f"light: the picture is uneven by {lamp.roughness:.1%} after a smooth fit, "
-            f"expected at most {_LARGEST_ROUGHNESS:.0%} on empty glass; move to a "
-            "clean place, or give many fields (--fields)"
-        )
-    return lamp
+    _refuse(why_not_lit(pictures, empty=True) or why_not_empty(pictures))
+    return _lamp(grid, rounds=1, fields=len(pictures))
 
 
 def lamp_of_fields(
@@ -144,6 +242,7 @@ def lamp_of_fields(
             "different places; add some, or take one picture of empty glass"
         )
     samples = _samples(pictures, dark_rgb)
+    _refuse(why_not_lit(pictures, empty=False))
     _check_places(samples)
     share = np.ones((*GRID_WH[::-1], 3), np.float32)
     lamp = Lamp(share, (0.0, 0.0, 0.0), len(pictures), 0.0)
@@ -286,18 +385,12 @@ class Correction:
 
 
 def _check_places(samples: Floats) -> None:
-    """Refuse fields without light, and fields that show one place again and again."""
-    level = float(np.median(np.quantile(samples, 0.9, axis=(1, 2))))
-    if not LEAST_LEVEL <= level <= LARGEST_LEVEL:
-        raise CalibrationError(
-            f"light: the fields' bright parts read {level:.0f} of 255, expected "
-            f"{LEAST_LEVEL:.0f} to {LARGEST_LEVEL:.0f}; set lamp and exposure"
-        )
+    """Refuse fields that show one place again and again."""
     grids = np.log(_grids(samples)).mean(axis=-1)
     grids -= np.median(grids, axis=(1, 2), keepdims=True)
     usual = grids.mean(axis=0)
     change = float(np.median(np.std(grids - usual, axis=(1, 2))))
-    basis = _basis(edges=False)
+    basis = _basis()
     still = float(np.std(usual.ravel() - basis @ _surface(usual.ravel(), rounds=1)))
     # What moves with the slide averages out; empty fields have nothing that could.
     if still > max(change, _LARGEST_ROUGHNESS):
@@ -317,8 +410,7 @@ def _samples(pictures: Sequence[Pixels], dark_rgb: tuple[float, ...]) -> Floats:
         raise CalibrationError(
             f"light: pictures of {sizes} px; expected one size, of one camera"
         )
-    size = GRID_WH[0] * _SAMPLES, GRID_WH[1] * _SAMPLES
-    small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
+    small = [cv2.resize(p, _SAMPLED_WH, interpolation=cv2.INTER_AREA) for p in pictures]
     return np.maximum(np.stack(small) - np.asarray(dark_rgb, np.float64), 1.0)
 
 
@@ -337,7 +429,7 @@ def _lamp(grid: Floats, *, rounds: int, fields: int) -> Lamp:
     for colour in range(3):
         values = np.log(grid[..., colour]).ravel()
         terms = _surface(values, rounds=rounds)
-        rough.append(float(np.std(values - _basis(edges=False) @ terms)))
+        rough.append(float(np.std(values - _basis() @ terms)))
         nodes = _basis(edges=True) @ terms
         share[..., colour] = np.exp(nodes - nodes.max()).reshape(grid.shape[:2])
     red, green, blue = (float(v) for v in grid.max(axis=(0, 1)))
@@ -346,7 +438,7 @@ def _lamp(grid: Floats, *, rounds: int, fields: int) -> Lamp:
 
 def _surface(values: Floats, *, rounds: int) -> Floats:
     """Terms by least squares, then asymmetric: what lies below pulls the less."""
-    basis = _basis(edges=False)
+    basis = _basis()
     weight = np.ones(len(values))
     terms = np.zeros(basis.shape[1])
     for _ in range(rounds):
@@ -358,15 +450,17 @@ def _surface(values: Floats, *, rounds: int) -> Floats:
 
 
 @cache
-def _basis(*, edges: bool) -> Floats:
+def _basis(*, edges: bool = False, samples: int = 1) -> Floats:
     """(cells, terms): Legendre polynomials of x and y up to a total order.
 
     Args:
         edges: at nodes that reach the field's edges, instead of the cells' middles.
+        samples: so many a side of a cell instead of one.
     """
+    sides = [samples * side for side in GRID_WH]
     axes: list[Floats] = [
         np.linspace(-1, 1, side) if edges else (np.arange(side) + 0.5) / side * 2 - 1
-        for side in GRID_WH
+        for side in sides
     ]
     across, down = (np.polynomial.legendre.legvander(axis, _ORDER) for axis in axes)
     terms = [

@@ -15,7 +15,6 @@ import numpy as np
 
 from armicro.calibrate.certificate import Colour, Display, Latency, Light, Scale
 from armicro.calibrate.colour import (
-    TOP_LEVEL,
     Fit,
     Floats,
     apply_matrix,
@@ -36,6 +35,7 @@ from armicro.calibrate.latency import Delay, chain
 from armicro.calibrate.lattice import measure_charuco, measure_dots
 from armicro.calibrate.light import (
     FEWEST_FIELDS,
+    LARGEST_LEVEL,
     Correction,
     corner_ratio,
     gains_of,
@@ -294,7 +294,7 @@ def _fit_target(
 ) -> tuple[Fit, Pixels]:
     """The matrix, and the target with the places that were read."""
     patches = read_patches(target.picture, target.corners_xy, target.grid)
-    if patches.levels.max() >= TOP_LEVEL:
+    if patches.levels.max() > LARGEST_LEVEL:
         raise CalibrationError(
             "colour: the target's brightest patch is at the top of the scale; expose "
             "it shorter"

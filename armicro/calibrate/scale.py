@@ -6,7 +6,7 @@ equally spaced lines in each, and believes the first that is a ruler beyond doub
 ``measure_grid`` asks for two such combs at right angles.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations
@@ -65,17 +65,22 @@ SEARCH_PX = 1000
 """Longer side of the picture that is searched first."""
 FEW_PX = 1200
 """One of no more is searched once, as it is."""
+WIDE_PX = 2.0
+"""Half the width of lines; wider ones are judged in a smaller picture first."""
 UPRIGHT_DEG = 0.15
 UNEVEN = 0.06
 """Of the pitch; marks that lie anyhow are a ninth of it beside a comb's places."""
 BESIDE_PITCHES, BESIDE_SIGMAS = 3.0, 12.0
 """Room left and right of a comb that is turned: what filters and a lean reach."""
 SAME_DEG = 3.0
+PRECISE = 0.02
+"""Of a division: what a ruler's wider lines may scatter; its numerals do by more."""
 FAR_DEG = 12.0
 """Lines that lean more are those of another direction."""
 MOST_DIRECTIONS = 8
 MOST_ALONG = 4
 MOST_COMBS = 6
+MOST_TRIES = 2
 PLAIN_TICKS = 10
 MOST_RIVALS = 5
 
@@ -98,13 +103,21 @@ class _Doubt(NamedTuple):
     score: float
     angle: float = 0.0
     pitch_px: float = 0.0
-    """Of lines that are even, and no divisions; else 0."""
+    """Of lines that were measured; else 0."""
+    even: bool = False
+    """They are equally spaced lines, and no divisions."""
 
-    def settles(self, candidate: "_Candidate") -> bool:
+    def is_of(self, candidate: "_Candidate") -> bool:
         """Whether it was said of these very lines."""
         turn = abs((candidate.angle - self.angle + 90) % 180 - 90)
         pitch = candidate.comb.pitch_px * candidate.step
         return turn < SAME_DEG and abs(pitch - self.pitch_px) < SAME_PITCH * pitch
+
+
+def _is_settled(candidate: "_Candidate", doubts: list[_Doubt]) -> bool:
+    """Whether enough was said of these lines; what was uneven once is tried again."""
+    said = [doubt.even for doubt in doubts if doubt.is_of(candidate)]
+    return any(said) or len(said) >= MOST_TRIES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,18 +133,19 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lines:
-    """Lines at equal distances, measured in the full picture."""
+    """Lines at equal distances, measured; in pixels of the full picture."""
 
     ticks: Ticks
     line: Line
     angle: float
     """By which the picture was turned."""
     matrix: Doubles
-    turned: Flat
-    parts: int
-    """Into so many further lines divide their distance; 1: there are none."""
     doubt: str
     """Why they are not equally spaced lines; empty: they are."""
+    parts: int = 1
+    """Into so many further lines divide their distance; 1: there are none."""
+    again: bool = False
+    """Further rows of such lines lie beyond their ends."""
 
 
 def measure_ruler(
@@ -181,7 +195,9 @@ def measure_grid(pixels: NDArray[np.uint8], *, division_um: float) -> Reading:
         candidates = _candidates(flat, step)
         for candidate in candidates[: 2 * MOST_COMBS]:
             lines = _measure(flat, candidate)
-            if not lines.doubt and lines.parts == 1:
+            # Where lines cross, spots lie as even along the diagonals.
+            spots = lines.doubt or not_lines(lines.ticks, lines.line, again=False)
+            if not spots and lines.parts == 1:
                 best.setdefault(round(lines.angle), lines)
         for one, two in combinations(best.values(), 2):
             if abs(abs(one.angle - two.angle) % 180 - 90) < 1.0:
@@ -246,7 +262,8 @@ def _search(
     for angle in directions(small, most=MOST_DIRECTIONS // share):
         found = _combs_along(small, angle, step)
         candidates += found
-        if found and len(found[0].comb.x_px) >= PLAIN_TICKS:
+        plain = found and len(found[0].comb.x_px) >= PLAIN_TICKS
+        if plain and not _is_settled(found[0], doubts):
             outcome = examine(found[0])
             # A ruler's own order of ticks is proof: nothing else need be looked at.
             if isinstance(outcome, Reading) and outcome.every:
@@ -254,7 +271,7 @@ def _search(
     candidates.sort(key=lambda candidate: -candidate.comb.score)
     first = len(doubts)
     for candidate in candidates[: MOST_COMBS // share]:
-        if any(doubt.settles(candidate) for doubt in doubts):
+        if _is_settled(candidate, doubts):
             continue
         outcome = examine(candidate)
         if isinstance(outcome, _Doubt):
@@ -316,19 +333,54 @@ def _stand(
     return candidate.angle, turned, matrix, comb, ticks
 
 
-def _measure(flat: Flat, candidate: _Candidate) -> _Lines:
-    """Measure a comb's lines in the full picture, turned until they stand upright."""
-    angle, turned, matrix, comb, ticks = _stand(flat, candidate)
+def _shrink_for(candidate: _Candidate) -> int:
+    """By how much smaller a picture its lines are judged in first.
+
+    Broad lines that are no ruler's are told so with a tenth of the pixels.
+    """
+    return max(1, int(candidate.comb.sigma_px * candidate.step / WIDE_PX))
+
+
+def _measure(
+    flat: Flat, candidate: _Candidate, *, shrink: int = 1, alone: bool = False
+) -> _Lines:
+    """Measure a comb's lines, turned until they stand upright.
+
+    Args:
+        flat: the full picture.
+        candidate: where they are.
+        shrink: so many of its pixels become one; a whole number, or the two axes would
+            differ by a rounded size.
+        alone: what lies between and beyond them is not asked for.
+    """
+    height, width = (side // shrink * shrink for side in flat.contrast.shape)
+    flat = Flat(flat.contrast[:height, :width], flat.seen[:height, :width])
+    flat = _shrink(flat, shrink)
+    small = replace(candidate, step=candidate.step / shrink)
+    angle, turned, matrix, comb, ticks = _stand(flat, small)
     for _ in range(2):
         lean = float(np.degrees(np.arctan(ticks.slope)))
         if not UPRIGHT_DEG <= abs(lean) <= FAR_DEG or _is_hopeless(ticks):
             break
         leaning = _Candidate(angle - lean, comb, matrix, 1.0)
         angle, turned, matrix, comb, ticks = _stand(flat, leaning)
-    line = fit_line(ticks.index[ticks.seen], ticks.x_px[ticks.seen])
-    doubt = not_a_comb(ticks, line, comb) or not_one_kind(ticks)
-    parts = 1 if doubt else lines_between(turned.contrast, ticks)
-    return _Lines(ticks, line, angle, matrix, turned, parts, doubt)
+    full = ticks.enlarged(shrink)
+    line = fit_line(full.index[full.seen], full.x_px[full.seen])
+    # Half pixels: a picture's origin is its first pixel's middle.
+    matrix[:, 2] = (
+        shrink * (matrix[:, 2] + 0.5)
+        - 0.5
+        - (shrink - 1) / 2 * matrix[:, :2].sum(axis=1)
+    )
+    doubt = not_a_comb(full, line, comb) or not_one_kind(full)
+    lines = _Lines(full, line, angle, matrix, doubt)
+    if doubt or alone:
+        return lines
+    return replace(
+        lines,
+        parts=lines_between(turned.contrast, ticks),
+        again=repeats(turned.contrast, turned.seen, ticks),
+    )
 
 
 def _is_hopeless(ticks: Ticks) -> bool:
@@ -348,39 +400,88 @@ def _examine(
     comb = candidate.comb
     if doubt := not_whole(len(comb.index), comb.missing, comb.extras):
         return _Doubt(doubt, comb.score)
-    lines = _measure(flat, candidate)
+    shrink = _shrink_for(candidate)
+    lines = _measure(flat, candidate, shrink=shrink)
+    doubt, even = _doubt_of(lines, division_um, expected)
+    if shrink > 1 and not doubt:
+        # What is believed is measured with every pixel.
+        lines = _measure(flat, candidate)
+        doubt, even = _doubt_of(lines, division_um, expected)
+    every = read_graduation(lines.ticks).every
+    rows = lines.again and every and not even
+    if (rows or not doubt) and _is_rivalled(flat, lines):
+        raise CalibrationError(TWO_SCALES)
+    if doubt:
+        return _Doubt(doubt, comb.score, lines.angle, lines.line.pitch_px, even=even)
+    return _reading(lines, every, division_um)
+
+
+def _doubt_of(
+    lines: _Lines, division_um: float, expected: float | None
+) -> tuple[str, bool]:
+    """Why lines are not a ruler's divisions; and whether they are even at least."""
     ticks, line = lines.ticks, lines.line
-    if lines.doubt:
-        return _Doubt(lines.doubt, comb.score)
-    graduation = read_graduation(ticks)
-    again = repeats(lines.turned.contrast, lines.turned.seen, ticks)
-    if doubt := not_lines(ticks, line, again=again):
-        if again and graduation.every and _is_rivalled(flat, lines):
-            raise CalibrationError(TWO_SCALES)
-        return _Doubt(doubt, comb.score)
+    doubt = lines.doubt or not_lines(ticks, line, again=lines.again)
+    if doubt:
+        return doubt, False
     doubt = not_finest(line, lines.parts)
     if not doubt and not _fits(division_um / line.pitch_px, expected):
-        doubt = not_divisions(ticks, line, graduation)
-    if doubt:
-        return _Doubt(doubt, comb.score, lines.angle, line.pitch_px)
-    if _is_rivalled(flat, lines):
-        raise CalibrationError(TWO_SCALES)
-    return _reading(lines, graduation.every, division_um)
+        doubt = not_divisions(ticks, line, read_graduation(ticks))
+    return doubt, True
 
 
 def _is_rivalled(flat: Flat, lines: _Lines) -> bool:
-    """Whether another scale runs the same way as these lines."""
-    others = (
+    """Whether another scale is in view."""
+    along = (
         other
         for step in _steps(flat)
         for other in _rivals(_shrink(flat, step), lines, step)
     )
-    for rival in others:
-        other = _measure(flat, rival)
+    for rival in along:
+        other = _measure(flat, rival, shrink=_shrink_for(rival), alone=True)
+        if abs(np.degrees(np.arctan(other.ticks.slope))) > SAME_DEG:
+            # Of another direction, where the pitch along this one says nothing.
+            continue
         doubt = other.doubt or not_lines(other.ticks, other.line, again=False)
         if doubt == TWO_SCALES or (not doubt and _differ(lines, other)):
             return True
-    return False
+    return any(
+        _is_other_ruler(
+            lines, _measure(flat, rival, shrink=_shrink_for(rival), alone=True)
+        )
+        for rival in _across(flat, lines)
+    )
+
+
+def _across(flat: Flat, lines: _Lines) -> Iterator[_Candidate]:
+    """The best combs of other directions that may be those of another scale."""
+    step = _steps(flat)[0]
+    small = _shrink(flat, step)
+    for angle in directions(small, most=MOST_DIRECTIONS // 2):
+        if abs((angle - lines.angle + 90) % 180 - 90) > SAME_DEG:
+            yield from (
+                candidate
+                for candidate in _combs_along(small, angle, step)[:2]
+                if candidate.comb.may_rival(0.0)
+            )
+
+
+def _is_other_ruler(one: _Lines, two: _Lines) -> bool:
+    """Whether lines of another direction are a ruler, and of another scale.
+
+    They must have the order of a ruler: dust, edges and scratches run every way.
+    A crossed micrometer's own second ruler has the same scale.
+    """
+    if two.doubt or not_lines(two.ticks, two.line, again=False):
+        return False
+    ratio = two.line.pitch_px / one.line.pitch_px
+    unsure = np.hypot(
+        one.line.standard_error_px / one.line.pitch_px,
+        two.line.standard_error_px / two.line.pitch_px,
+    )
+    # One longer line alone may be a numeral at the ends of ticks, or dust.
+    ordered = read_graduation(two.ticks).longs > 1
+    return ordered and bool(abs(ratio - 1) > OTHER_PITCH + AGREE_ERRORS * unsure)
 
 
 def _rivals(flat: Flat, lines: _Lines, step: float) -> list[_Candidate]:
@@ -403,8 +504,8 @@ def _rivals(flat: Flat, lines: _Lines, step: float) -> list[_Candidate]:
 def _differ(one: _Lines, two: _Lines) -> bool:
     """Whether lines are those of two rulers: no pitch is a multiple of the other.
 
-    A ruler's own fifths and tenths are, and lie on its lines; wider ones that have an
-    order of long and short of their own are another ruler.
+    A ruler's own fifths and tenths are, and lie on its lines; wider ones beside them
+    are another ruler where they have an order of long and short, or lie very evenly.
     """
     fine, coarse = sorted((one, two), key=lambda lines: lines.line.pitch_px)
     pitch, wide = fine.line.pitch_px, coarse.line.pitch_px
@@ -414,8 +515,14 @@ def _differ(one: _Lines, two: _Lines) -> bool:
     )
     if abs(wide / pitch / whole - 1) > OTHER_PITCH + AGREE_ERRORS * unsure:
         return True
-    ordered = whole > 1 and read_graduation(coarse.ticks).every > 0
-    return ordered and (whole < 5 or not _lies_on(coarse, fine))
+    if whole == 1:
+        return False
+    if whole >= 5 and _lies_on(coarse, fine):
+        return False
+    order = read_graduation(coarse.ticks)
+    # Fifths of a ruler are long and short in turn.
+    even = whole >= 5 and not order.alternating
+    return order.longs > 1 or (even and coarse.line.rms_px < PRECISE * pitch)
 
 
 def _lies_on(coarse: _Lines, fine: _Lines) -> bool:

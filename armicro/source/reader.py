@@ -58,13 +58,20 @@ class SlideReader(Protocol):
         """Give the file back."""
 
 
+PICTURES_ARE_LIVE = (
+    "photographs and films are read by armicro live, as camera.device of a rig with "
+    'driver = "video"'
+)
+
+
 def _open_openslide(path: Path) -> SlideReader:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
         raise SourceError(
             f"slide {path}: not a slide that OpenSlide reads; expected SVS, TIFF, "
-            "NDPI, MRXS, SCN, DICOM and the like, or a format whose reader is installed"
+            "NDPI, MRXS, SCN, DICOM and the like, or a format whose reader is "
+            f"installed; {PICTURES_ARE_LIVE}"
         ) from error
     except openslide.OpenSlideError as error:
         raise SourceError(

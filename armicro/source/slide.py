@@ -18,7 +18,7 @@ from armicro.errors import SourceError
 from armicro.field import Field, Overview, Pixels, Place
 from armicro.rig import Rig
 from armicro.source import Card
-from armicro.source.reader import open_reader
+from armicro.source.reader import PICTURES_ARE_LIVE, open_reader
 from armicro.source.sampling import (
     Box,
     Shape,
@@ -302,7 +302,7 @@ def slide_file(path: Path) -> Path:
     if not series:
         raise SourceError(
             f"slide {path}: a folder, expected a slide's file or a folder of DICOM "
-            "files; check the path"
+            f"files; {PICTURES_ARE_LIVE}"
         )
     if len(series) > 1:
         names = ", ".join(sorted(file.name for file in series.values())[:4])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from armicro.calibrate.scale import measure_ruler
 from armicro.errors import CalibrationError, SourceError
 from armicro.picture import read_picture
-from tests.calibrate.micrometer import case, draw, not_rulers
+from tests.calibrate.micrometer import case, draw, not_rulers, stripes
 
 
 def bench_rulers(first: int, count: int) -> None:
@@ -92,9 +92,11 @@ def bench_refusals(each: int) -> None:
 
 def _others(each: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     yield from not_rulers()
-    for name, picture in islice(not_rulers(), 0, None, 5):
-        # A camera's 12 megapixels, the pattern as fine as it was.
-        yield f"{name}, 4000x3000", np.tile(picture, (5, 5, 1))
+    # A camera's 12 megapixels, the pattern as fine as it was.
+    for name, picture in islice(stripes(4000, 3000), 0, None, 2):
+        yield f"{name}, 4000x3000", picture
+    for name, picture in islice(not_rulers(), 0, None, 8):
+        yield f"{name}, tiled to 4000x3000", np.tile(picture, (5, 5, 1))
     folder = os.environ.get("ARMICRO_DATA", "")
     for inner in ("cric/images", "focus_stack", "overlap_chain/images"):
         files = sorted((Path(folder) / inner).glob("*.*")) if folder else []

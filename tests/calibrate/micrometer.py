@@ -84,6 +84,30 @@ def draw(design: Design, view: View) -> NDArray[np.uint8]:
     return _photograph(ink, view, rng)
 
 
+def draw_angle(view: View, *, ratio: float, turn_deg: float) -> NDArray[np.uint8]:
+    """Two rulers at an angle to each other, on either side of the picture's middle.
+
+    Args:
+        view: of the first one.
+        ratio: µm per pixel of the second to that of the first.
+        turn_deg: of the second against the first.
+    """
+    pictures = []
+    for turn in (0, 1):
+        um_per_px = view.um_per_px * (ratio if turn else 1.0)
+        aside = view.height_px * um_per_px / DIVISION_UM
+        seen = replace(
+            view,
+            um_per_px=um_per_px,
+            rotation_deg=view.rotation_deg + turn * turn_deg,
+            centre=(100.3, 0.2 * aside + 6 if turn else -0.12 * aside),
+            seed=turn,
+        )
+        pictures.append(draw(Design(divisions=200, numerals=False), seen))
+    dark = np.maximum if view.bright else np.minimum
+    return np.asarray(dark(*pictures), np.uint8)
+
+
 def draw_pair(view: View, *, ratio: float, stacked: bool) -> NDArray[np.uint8]:
     """Two rulers apart from each other in one picture, at any rotation.
 
@@ -293,16 +317,16 @@ def case(seed: int) -> tuple[Design, View]:
     return design, view
 
 
-def not_rulers() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Names and pictures of what is regular or busy, and no ruler."""
+def stripes(width_px: int, height_px: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names and pictures of what is regular, and no ruler."""
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[:600, :800].astype(np.float64)
+    y, x = np.mgrid[:height_px, :width_px].astype(np.float32)
     for pitch, degrees in ((16, 0), (40, 20), (100, 63)):
         angle = np.deg2rad(degrees)
         u = (x * np.cos(angle) + y * np.sin(angle)) / pitch
         v = (y * np.cos(angle) - x * np.sin(angle)) / pitch
         brick = u / 2.5 + 0.5 * (np.floor(v) % 2)
-        stripes = {
+        kinds = {
             "sine": 0.5 + 0.4 * np.sin(2 * np.pi * u),
             "square": u % 1 < 0.5,
             "grille": u % 1 < 0.25,
@@ -313,8 +337,15 @@ def not_rulers() -> Iterator[tuple[str, NDArray[np.uint8]]]:
             "dots": np.hypot(u % 1 - 0.5, v % 1 - 0.5) < 0.3,
             "receding": np.log(u + 50) * 40 % 1 < 0.3,
         }
-        for name, ink in stripes.items():
+        for name, ink in kinds.items():
             yield f"{name} {pitch}", _printed(np.asarray(ink, np.float32), rng)
+
+
+def not_rulers() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names and pictures of what is regular or busy, and no ruler."""
+    yield from stripes(800, 600)
+    rng = np.random.default_rng(1)
+    y, _ = np.mgrid[:600, :800].astype(np.float64)
     for letters in ("abcdefghijklmnopqrstuvwxyz    ", "l", "m", "| ", "H", "."):
         for size in (0.5, 0.9, 1.5):
             page = np.zeros((600, 800), np.uint8)

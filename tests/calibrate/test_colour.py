@@ -93,8 +93,9 @@ def test_white_of_glass_is_balanced_up_to_its_brightest_colour() -> None:
 @pytest.mark.parametrize(
     ("level", "message"),
     [
-        ((255, 240, 240), "top of the scale"),
-        ((60, 50, 30), "at least 40"),
+        ((255, 240, 240), "at most 253"),
+        ((60, 50, 30), "at least 100"),
+        ((150, 140, 30), "in blue, expected at least 40"),
         ((240, 240, 80), "gain of 3.0"),
     ],
 )

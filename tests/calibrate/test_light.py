@@ -102,7 +102,7 @@ def test_dark_level_is_taken_off_before_the_light_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "message"), [(254.0, "at most 250"), (20.0, "at least 40")]
+    ("level", "message"), [(254.0, "at most 253"), (20.0, "at least 100")]
 )
 def test_badly_exposed_glass_is_refused(level: float, message: str) -> None:
     glass = np.full((SIZE[1], SIZE[0], 3), level)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from armicro.calibrate.colour import white_of
 from armicro.calibrate.guide import (
     Specimen,
     check_cells,
@@ -14,6 +15,8 @@ from armicro.calibrate.guide import (
     count_ticks,
     edge_blur_px,
 )
+from armicro.calibrate.light import lamp_of_glass
+from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 from armicro.source.specimen import draw_specimen
 
@@ -33,13 +36,52 @@ def seen(
     return Field(UM_PER_PX, 0, 1, pixels=np.clip(noisy, 0, 255).astype(np.uint8))
 
 
+def hot(field: Field, share: float) -> Field:
+    """The same with a share of its pixels at the top of the scale."""
+    pixels = field.pixels.copy()
+    pixels[np.random.default_rng(0).random(pixels.shape[:2]) < share] = 255
+    return Field(UM_PER_PX, 0, 1, pixels=pixels)
+
+
 @pytest.mark.parametrize(
-    ("gain", "ok", "advice"),
-    [(1.0, True, ""), (0.4, False, "lamp up"), (1.2, False, "lamp down")],
-)
-def test_light_is_judged_by_empty_glass(gain: float, advice: str, *, ok: bool) -> None:
-    check = check_light(seen("glass", gain=gain))
-    assert (check.ok, advice in check.advice) == (ok, True)
+    ("field", "said"),
+    [
+        (seen("glass"), ""),
+        (seen("glass", dust=1), ""),
+        (hot(seen("glass"), 0.0003), ""),
+        (hot(seen("glass"), 0.004), "reads 255 of 255"),
+        (seen("glass", gain=1.2), "reads 255 of 255"),
+        (seen("glass", gain=0.4), "of 255, expected at least 100; turn the lamp up"),
+        (seen("glass", dust=12), "uneven"),
+        (seen("cells", gain=0.95), "uneven"),
+        (seen("micrometer", gain=0.95), "uneven"),
+    ],
+    ids=[
+        "glass", "a speck", "hot pixels", "some clipped", "bright", "dark", "dust",
+        "cells", "micrometer",
+    ],
+)  # fmt: skip
+def test_guide_light_and_white_say_the_same_of_glass(field: Field, said: str) -> None:
+    checks = check_light(field, empty=True), check_empty(field)
+    refusals = []
+    for measure in (lamp_of_glass, white_of):
+        try:
+            measure([field.pixels])
+            refusals.append("")
+        except CalibrationError as error:
+            refusals.append(str(error).partition(": ")[2])
+    assert refusals[0] == refusals[1]
+    assert said in refusals[0]
+    assert bool(said) == bool(refusals[0])
+    assert all(check.ok for check in checks) == (not said)
+    if said:
+        advice = next(check for check in checks if not check.ok)
+        assert refusals[0].startswith(advice.value)
+        assert refusals[0].endswith(advice.advice)
+
+
+def test_bright_edges_of_cells_are_no_light_that_is_too_much() -> None:
+    assert check_light(hot(seen("cells"), 0.02)).ok
 
 
 def test_a_ruler_out_of_focus_is_told_from_one_in_focus() -> None:

@@ -11,7 +11,14 @@ from armicro.calibrate.reading import combine
 from armicro.calibrate.scale import measure_ruler
 from armicro.command.calibrate.picture import read_pictures
 from armicro.errors import CalibrationError
-from tests.calibrate.micrometer import Design, View, case, draw, draw_pair
+from tests.calibrate.micrometer import (
+    Design,
+    View,
+    case,
+    draw,
+    draw_angle,
+    draw_pair,
+)
 
 SMALL = View(um_per_px=0.5, width_px=800, height_px=600, noise=0.02)
 
@@ -27,7 +34,8 @@ def test_scale_and_rotation_are_those_of_the_drawing(rotation_deg: float) -> Non
     assert reading.every == 5
 
 
-@pytest.mark.parametrize("seed", [3, 11, 22])
+# 114: a crossing ruler on the last tick; 194: a numeral on the long ones.
+@pytest.mark.parametrize("seed", [3, 11, 22, 114, 194])
 def test_faults_of_real_pictures_do_not_change_the_scale(seed: int) -> None:
     design, view = case(seed)
     reading = measure_ruler(draw(design, view), division_um=10)
@@ -112,6 +120,34 @@ def test_two_rulers_are_told_at_any_rotation(
     picture = draw_pair(view, ratio=ratio, stacked=stacked)
     with pytest.raises(CalibrationError, match="two scales"):
         measure_ruler(picture, division_um=10)
+
+
+@pytest.mark.parametrize("bright", [False, True])
+@pytest.mark.parametrize(
+    ("ratio", "turn_deg"), [(1.03, 15.0), (1.37, 30.0), (2.0, 60.0), (1.03, 90.0)]
+)
+def test_two_rulers_at_an_angle_are_told(
+    ratio: float, turn_deg: float, *, bright: bool
+) -> None:
+    view = replace(SMALL, width_px=1100, height_px=800, bright=bright)
+    picture = draw_angle(view, ratio=ratio, turn_deg=turn_deg)
+    with pytest.raises(CalibrationError, match="two scales"):
+        measure_ruler(picture, division_um=10)
+
+
+@pytest.mark.parametrize("turn_deg", [15.0, 90.0])
+def test_a_second_ruler_of_the_same_scale_does_no_harm(turn_deg: float) -> None:
+    picture = draw_angle(replace(SMALL, width_px=1100), ratio=1.0, turn_deg=turn_deg)
+    reading = measure_ruler(picture, division_um=10)
+    assert reading.um_per_px == pytest.approx(0.5, rel=0.001)
+
+
+def test_broad_lines_are_measured_alike_in_a_smaller_picture() -> None:
+    # A tick of 2.5 µm is 50 px wide here, and measured with a whole step less of them.
+    view = View(um_per_px=0.05, width_px=2443, height_px=1201, rotation_deg=7)
+    reading = measure_ruler(draw(Design(line=0.25), view), division_um=10)
+    assert reading.um_per_px == pytest.approx(0.05, rel=0.0005)
+    assert abs(reading.um_per_px - 0.05) < 3 * reading.standard_error
 
 
 def test_long_ticks_alone_are_not_taken_for_divisions() -> None:

@@ -1,7 +1,11 @@
 import argparse
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from armicro.__main__ import main
 from armicro.command import replay
 from armicro.report import FieldReport, SlideScore
 from armicro.session.record import Session
@@ -39,3 +43,21 @@ def test_slide_without_a_score_says_why(
     said = capsys.readouterr().out
     assert "no score" in said
     assert "4 of 4 fields: scale 0.7 µm/px is outside" in said
+
+
+@pytest.mark.parametrize("name", ["film.avi", "photograph.jpg", "folder"])
+def test_what_is_no_slide_is_shown_the_way_to_live(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    picture = np.full((64, 64, 3), 200, np.uint8)
+    inside = path / "1.png" if name == "folder" else path
+    inside.parent.mkdir(exist_ok=True)
+    encoded = cv2.imencode(".jpg", picture)[1].tobytes()
+    inside.write_bytes(encoded)
+    assert main(["replay", str(path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert (
+        'read by armicro live, as camera.device of a rig with driver = "video"' in said
+    )
+    assert "\n" not in said

@@ -30,6 +30,8 @@ OTHER_PITCH = 0.006
 """Pitches that differ by this share are those of two scales."""
 MOST_FIT = 0.7
 """Share of the ticks that lie on one curve, else there may be two."""
+STEADIER, FEWEST_STEADY = 0.25, 0.75
+"""A fit from the medians is taken where it leaves so much less, of so many ticks."""
 LEAST_PIECE = 8
 """Ticks from which a pitch is told well enough to call another one different."""
 
@@ -58,24 +60,20 @@ def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
         index: (n,) tick numbers; n at least 4.
         x: (n,) places in pixels.
     """
-    pitch = float(np.median(np.diff(x) / np.diff(index)))
-    used = np.ones(len(x), dtype=bool)
     degree = 3 if len(x) >= 8 else 1
-    curve = np.polynomial.Polynomial.fit(index, x, degree)
-    for _ in range(8):
-        off = np.abs(x - curve(index))
-        limit = max(3.5 * 1.483 * float(np.median(off[used])), 0.004 * pitch, 0.03)
-        kept = off <= limit
-        if kept.sum() < 4 or (kept == used).all():
-            break
-        used = kept
-        curve = np.polynomial.Polynomial.fit(index[used], x[used], degree)
+    curve, used, rms = _leave_out(
+        index, x, np.polynomial.Polynomial.fit(index, x, degree), degree
+    )
+    # Dust at an end bends a first curve through all, but not one from the medians.
+    pitch = float(np.median(np.diff(x) / np.diff(index)))
+    start = np.polynomial.Polynomial([float(np.median(x - pitch * index)), pitch])
+    steady = _leave_out(index, x, start, degree)
+    whole = len(x) >= LEAST_PIECE and steady[1].mean() >= FEWEST_STEADY
+    if whole and steady[2] < STEADIER * rms:
+        curve, used, rms = steady
     straight = np.polyfit(index[used], x[used], 1)
     residual = x - np.polyval(straight, index)
     pitch = float(straight[0])
-    free = max(1, int(used.sum()) - degree - 1)
-    rms = float(np.sqrt(np.sum((x - curve(index))[used] ** 2) / free))
-    rms = max(rms, 0.01)
     lever = float(np.sqrt(np.sum((index[used] - index[used].mean()) ** 2)))
     slopes = curve.deriv()(index[used].astype(np.float64))
     scatter = max(rms / lever, _grouped_error(index[used], (x - curve(index))[used]))
@@ -89,6 +87,28 @@ def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
         # What was left out may be the other ruler.
         breaks |= _breaks(index, x, float(np.sqrt(np.mean((x - curve(index)) ** 2))))
     return Line(pitch, float(error), residual, used, bend, rms, breaks)
+
+
+def _leave_out(
+    index: NDArray[np.int64],
+    x: Doubles,
+    curve: np.polynomial.Polynomial,
+    degree: int,
+) -> tuple[np.polynomial.Polynomial, NDArray[np.bool_], float]:
+    """Fit again and again without what lies off; curve, used ticks and their RMS."""
+    used = np.ones(len(x), dtype=bool)
+    pitch = float(np.median(np.diff(x) / np.diff(index)))
+    for _ in range(8):
+        off = np.abs(x - curve(index))
+        limit = max(3.5 * 1.483 * float(np.median(off[used])), 0.004 * pitch, 0.03)
+        kept = off <= limit
+        if kept.sum() < 4 or (kept == used).all():
+            break
+        used = kept
+        curve = np.polynomial.Polynomial.fit(index[used], x[used], degree)
+    free = max(1, int(used.sum()) - degree - 1)
+    rms = float(np.sqrt(np.sum((x - curve(index))[used] ** 2) / free))
+    return curve, used, max(rms, 0.01)
 
 
 def _grouped_error(index: NDArray[np.int64], off: Doubles) -> float:
@@ -306,10 +326,13 @@ def ridge(picture: Floats, sigma: float, sign: int) -> Floats:
     """
     reach = max(2, round(2 * sigma))
     size = 2 * int(np.ceil(2 * sigma)) + 1
-    soft = sign * cv2.GaussianBlur(picture, (size, 1), 0.6 * sigma)
-    padded = np.pad(soft, ((0, 0), (reach, reach)), mode="reflect")
-    beside = np.maximum(padded[:, : -2 * reach], padded[:, 2 * reach :])
-    return np.asarray(soft - beside, dtype=np.float32)
+    soft = cv2.GaussianBlur(picture, (size, 1), 0.6 * sigma)
+    padded = cv2.copyMakeBorder(soft, 0, 0, reach, reach, cv2.BORDER_REFLECT_101)
+    left, right = padded[:, : -2 * reach], padded[:, 2 * reach :]
+    # In place: new memory for each step would cost as much as the steps.
+    better = cv2.max(left, right) if sign > 0 else cv2.min(left, right)
+    operands = (soft, better) if sign > 0 else (better, soft)
+    return np.asarray(cv2.subtract(*operands, dst=better), np.float32)
 
 
 def _regular(

@@ -1,6 +1,6 @@
 """Each line of a comb measured: where it lies, how far it reaches, how wide it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -38,6 +38,21 @@ class Ticks:
     """How far lines lean: x a row; nan where they are too short to tell."""
     sign: int
     sigma_px: float
+
+    def enlarged(self, step: float) -> "Ticks":
+        """The same lines in a picture ``step`` larger."""
+        # Half pixels: a picture's origin is its first pixel's middle.
+        off = 0.5 * (step - 1)
+        return replace(
+            self,
+            x_px=self.x_px * step + off,
+            top_px=self.top_px * step + off,
+            bottom_px=self.bottom_px * step + off,
+            row_px=self.row_px * step + off,
+            pitch_px=self.pitch_px * step,
+            width_px=self.width_px * step,
+            sigma_px=self.sigma_px * step,
+        )
 
 
 def measure_ticks(turned: Floats, seen: Floats, comb: Comb) -> Ticks:
@@ -205,6 +220,8 @@ class Graduation:
     phase: int
     ends_in_view: bool
     alternating: bool
+    longs: int = 0
+    """How many are longer; one alone may be dust, a numeral or a letter."""
 
 
 def read_graduation(ticks: Ticks) -> Graduation:
@@ -227,7 +244,7 @@ def read_graduation(ticks: Ticks) -> Graduation:
         found = _order(ticks.index, reach > base + 0.35 * ticks.pitch_px, usable)
         if found.alternating or (found.every and not best.every):
             best = found
-    return Graduation(best.every, best.phase, in_view, best.alternating)
+    return replace(best, ends_in_view=in_view)
 
 
 def _level(reach: Doubles) -> Doubles:
@@ -254,7 +271,10 @@ def _order(
                 continue
             hits, strays = float(long[slot].mean()), int(long[other].sum())
             if hits >= 0.75 and strays <= 0.08 * other.sum():
-                return Graduation(every, phase, ends_in_view=True, alternating=False)
+                return Graduation(
+                    every, phase, ends_in_view=True, alternating=False,
+                    longs=int(long[slot].sum()),
+                )  # fmt: skip
     for phase in range(2):
         slot = usable & (index % 2 == phase)
         other = usable & ~slot

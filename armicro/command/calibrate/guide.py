@@ -25,7 +25,7 @@ from armicro.calibrate.display import draw_pattern
 from armicro.calibrate.guide import Guide, Outcome, Step
 from armicro.calibrate.procedure import DIVISION_UM, Setting, judge_walk
 from armicro.certificate import now, read_certificate
-from armicro.command.calibrate.picture import keep
+from armicro.command.calibrate.picture import camera_of, keep
 from armicro.command.calibrate.show import text_of
 from armicro.command.calibrate.stage import plan_of
 from armicro.errors import CalibrationError, RigError
@@ -208,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
             f'rig {args.rig}: driver "{rig.camera.driver}" is no camera that could be '
             "measured; expected basler, micromanager, simulated or video"
         )
-    setting = Setting(rig.expected_um_per_px(), args.division_um, now())
+    setting = Setting(_expected(rig), args.division_um, now())
     in_text = args.text or args.yes or bool(why_no_screen(os.environ))
     with contextlib.closing(Bench(rig, path, by=args.by)) as bench:
         guide = Guide(
@@ -227,6 +227,15 @@ def run(args: argparse.Namespace) -> int:
     if path.exists():
         sys.stdout.write(f"{text_of(read_certificate(path))}\nwritten to {path}\n")
     return 0 if len(guide.accepted) == len(guide.steps) else 1
+
+
+def _expected(rig: Rig) -> float:
+    """µm per pixel that the scale is held against."""
+    if rig.named_um_per_px is None or rig.camera.emulated_image:
+        return rig.expected_um_per_px()
+    # Only the open camera says how many pixels of its sensor make one of a field.
+    with camera_of(rig) as (card, _):
+        return rig.expected_um_per_px(card.binning)
 
 
 def _lead(guide: Guide, bench: Bench, *, ask: Callable[[str], str]) -> None:

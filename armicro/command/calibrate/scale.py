@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 
 from armicro.calibrate.procedure import DIVISION_UM, TARGETS, Setting, measure_scale
-from armicro.calibrate.reading import nominal_um_per_px
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
@@ -106,19 +105,21 @@ def _names(paths: Sequence[Path], count: int) -> list[str]:
 def _expected(
     args: argparse.Namespace, rig: Rig | None, card: Card | None
 ) -> float | None:
-    """µm per pixel by what the objective is called; else what the rig says."""
-    objective = args.objective or (rig.objective if rig else "")
-    pixel_um = args.pixel_um or (rig.camera.pixel_um if rig else None)
-    if pixel_um:
-        nominal = nominal_um_per_px(objective, pixel_um)
-        if nominal:
-            return nominal * (card.binning if card else 1)
-    if args.objective and args.pixel_um:
+    """µm per pixel by the names given here, else by the rig's; None: nobody says."""
+    replace = msgspec.structs.replace
+    named = rig or Rig()
+    if args.objective:
+        named = replace(named, objective=args.objective)
+    if args.pixel_um:
+        named = replace(named, camera=replace(named.camera, pixel_um=args.pixel_um))
+    if named.named_um_per_px is None and args.objective and args.pixel_um:
         raise CalibrationError(
             f'--objective "{args.objective}": names no magnification; expected such '
             'as "20x/0.45 with 0.5x C-mount adapter"'
         )
-    return rig.camera.um_per_px if rig else None
+    if named.named_um_per_px is None and rig is None:
+        return None
+    return named.expected_um_per_px(card.binning if card else 1)
 
 
 def _draw(args: argparse.Namespace, name: str, shown: Pixels | None) -> Path | None:

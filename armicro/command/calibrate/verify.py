@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         with camera_of(rig) as (card, fields):
             seen = [photograph(fields, GLASS_FIELDS)]
             reason = why_void(rig, card, now()) or reason
-    setting = Setting(rig.camera.um_per_px, args.division_um, now())
+    expected = rig.expected_um_per_px(held.instrument.binning)
+    setting = Setting(expected, args.division_um, now())
     fresh = [table for pictures in seen for table in _measure(pictures, setting)]
     compared = compare(held, fresh)
     if not compared:
