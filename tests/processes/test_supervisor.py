@@ -190,6 +190,37 @@ def test_child_that_dies_again_and_again_ends_the_session(
         live_and_die()
 
 
+ENDING = """
+import signal, sys, time
+def end(number, frame):
+    time.sleep({seconds})
+    open({ended!r}, "w").close()
+    raise SystemExit(0)
+signal.signal(signal.SIGTERM, end)
+open({begun!r}, "w").close()
+while True:
+    time.sleep(1)
+"""
+
+
+def test_a_child_that_is_slow_to_end_takes_no_time_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "END_S", 8.0)
+    supervisor = Supervisor(Job("test", "replay", Rig(), str(tmp_path / "out")))
+    children = supervisor._children
+    assert list(children) == ["infer", "capture"]
+    for name, seconds in (("infer", 600), ("capture", 1)):
+        begun, ended = (tmp_path / f"{name}.{what}" for what in ("begun", "ended"))
+        program = ENDING.format(seconds=seconds, begun=str(begun), ended=str(ended))
+        process = subprocess.Popen([sys.executable, "-c", program])
+        children[cast(ProcessName, name)].has_started(process, 0.0)
+        wait_until(begun.exists, child=process)
+    supervisor._end()
+    assert [c.process and c.process.returncode for c in children.values()] == [-9, 0]
+    assert (tmp_path / "capture.ended").exists()
+
+
 def test_child_that_dies_once_an_hour_is_started_again(bench: Bench) -> None:
     for _ in range(10):
         bench.start("raise SystemExit(70)")
