@@ -176,7 +176,7 @@ WRONG: dict[str, str] = {
     "flatfield dots.png": "uneven",
     "flatfield glass.png other.png": "the first was 160x128",
     "flatfield --fields cells.png": "1 fields, expected at least 12",
-    "flatfield --fields" + 12 * " black.png": "the glass reads 1 of 255",
+    "flatfield --fields" + 12 * " black.png": "the glass reads 0 of 255",
     "flatfield --fields" + 12 * " white.png": "the glass reads 255 of 255",
     "flatfield --fields" + 12 * " cells.png": "of one place",
     "flatfield glass.png --dark glass.png": "expected at most 32",
