@@ -112,12 +112,24 @@ def pictures_of(
     Raises:
         CalibrationError: a picture cannot be used, or there is none.
     """
+    _keep_apart(args, files)
     if files:
         return read_pictures(tqdm(files, disable=args.json or len(files) < 10)), None
     if not args.rig:
         raise CalibrationError(missing)
     with camera_of(read_rig(args.rig)) as (card, fields):
         return photograph(fields, count), card
+
+
+def _keep_apart(args: argparse.Namespace, files: Sequence[Path]) -> None:
+    """Refuse to write a drawing over a picture that is measured."""
+    for name in ("picture", "before_after"):
+        out: Path | None = getattr(args, name, None)
+        if out is not None and out.resolve() in {file.resolve() for file in files}:
+            raise CalibrationError(
+                f"--{name.replace('_', '-')} {out}: is the picture that is measured; "
+                "name another file for the drawing"
+            )
 
 
 def photograph(fields: Iterator[Field], count: int) -> list[Pixels]:
@@ -230,6 +242,8 @@ def write_picture(path: Path, picture: Pixels | None) -> None:
     """
     if picture is None:
         return
+    if path.is_dir():
+        raise CalibrationError(f"{path}: a folder; name the picture's file in it")
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     try:
         write_whole(path, encoded.tobytes())
