@@ -166,7 +166,7 @@ WRONG: dict[str, str] = {
     "scale dots.png --pattern dots --certificate text.png": "certificate text.png",
     "scale dots.png --pattern dots --certificate text.png/c.toml": "may be written",
     "scale dots.png --pattern dots --certificate edited.toml": "was edited",
-    "scale dots.png --pattern dots --picture empty": "Is a directory",
+    "scale dots.png --pattern dots --picture empty": "a folder; name the picture",
     "scale dots.png --rig missing.toml": "No such file",
     "scale dots.png --rig bad.toml": "correct that line",
     "scale dots.png --rig empty": "Is a directory",
