@@ -243,7 +243,7 @@ def write_picture(path: Path, picture: Pixels | None) -> None:
     if picture is None:
         return
     if path.is_dir():
-        raise CalibrationError(f"{path}: a folder; name the picture's file in it")
+        raise CalibrationError(f"{path}: Is a directory; name the picture's file in it")
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     try:
         write_whole(path, encoded.tobytes())
