@@ -62,7 +62,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class MosaicField:
     """A field on the grid."""
 
     pixels: Pixels
@@ -74,7 +74,7 @@ class View:
     """1-15."""
 
 
-def view_of(field: Field, um_per_px: float) -> View | None:
+def view_of(field: Field, um_per_px: float) -> MosaicField | None:
     """A field on a grid of that scale; None when it is not worth keeping."""
     place = field.place
     if place is None or field.fault or field.voided:
@@ -94,7 +94,7 @@ def view_of(field: Field, um_per_px: float) -> View | None:
             cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8
         )
     coarseness = min(1.0, um_per_px / field.um_per_px)
-    return View(
+    return MosaicField(
         pixels,
         (place.x_um / um_per_px, place.y_um / um_per_px),
         (width_px, height_px),
@@ -113,7 +113,7 @@ def _clearness(sight: Sight | None) -> float:
     return (sight.focus or 0.0) / (1.0 + sight.smear_um / _HALVED_BY_UM)
 
 
-def spots_under(view: View) -> Iterator[Spot]:
+def spots_under(view: MosaicField) -> Iterator[Spot]:
     """The tiles that a view touches."""
     left, top = (math.floor(at / TILE_PX) for at in view.corner_xy)
     right, bottom = (
@@ -125,7 +125,7 @@ def spots_under(view: View) -> Iterator[Spot]:
             yield column, row
 
 
-def lay(view: View, spot: Spot, tile: Tile | None) -> Tile | None:
+def lay(view: MosaicField, spot: Spot, tile: Tile | None) -> Tile | None:
     """Lay a view into a tile; None when the tile gains nothing by it.
 
     Args:
@@ -147,7 +147,7 @@ def lay(view: View, spot: Spot, tile: Tile | None) -> Tile | None:
     return Tile(np.asarray(mixed, np.uint8), np.maximum(rank, tile.rank))
 
 
-def _rank_in(view: View, spot: Spot) -> Rank:
+def _rank_in(view: MosaicField, spot: Spot) -> Rank:
     """(512, 512): how well the view shows each pixel of a tile; 0: not at all."""
     across, down = (
         _from_edge(view.corner_xy[axis], view.size_xy[axis], spot[axis] * TILE_PX)
@@ -168,7 +168,7 @@ def _from_edge(corner: float, length: float, start_px: int) -> Rank:
     return np.clip(whole, 0, _CLASS - 1).astype(np.uint16)
 
 
-def _pixels_in(view: View, spot: Spot) -> Pixels:
+def _pixels_in(view: MosaicField, spot: Spot) -> Pixels:
     """(512, 512, 3): the view on the tile's pixels, resampled where it lies between."""
     height, width = view.pixels.shape[:2]
     scale_x, scale_y = width / view.size_xy[0], height / view.size_xy[1]

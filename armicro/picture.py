@@ -46,7 +46,7 @@ _UNLIKE_LIGHT = {
 _CAMERA_BITS = (10, 12, 14, 16)
 """Bits of light that cameras store in pixels of 16."""
 _REMEDY = "save it as 8-bit RGB (PNG, TIFF or JPEG)"
-_PICTURE_COPY = "the file is truncated or damaged, copy it again"
+_COPY_AGAIN = "the file is truncated or damaged, copy it again"
 
 Levels = NDArray[Any]
 """(height, width) or (height, width, 3 or 4) as OpenCV decodes it."""
@@ -142,12 +142,12 @@ def decode_picture(content: bytes, name: str) -> Pixels:
     if header.mode in _UNLIKE_LIGHT:
         _refuse(name, f"its pixels are {_UNLIKE_LIGHT[header.mode]}")
     if _is_cut_short(content, header.format or ""):
-        _refuse(name, "its end is missing", _PICTURE_COPY)
+        _refuse(name, "its end is missing", _COPY_AGAIN)
     alpha = header.mode in ("RGBA", "LA", "PA") or "transparency" in header.info
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     levels = _decode(content, cv2.IMREAD_UNCHANGED if alpha else flags)
     if levels is None:
-        _refuse(name, "it cannot be decoded", _PICTURE_COPY)
+        _refuse(name, "it cannot be decoded", _COPY_AGAIN)
     return _rgb_of(_to_8_bits(levels, _bits_of_png(content), name))
 
 
@@ -165,7 +165,7 @@ def _header(content: bytes, name: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             header = Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError:
-        _refuse(name, "it claims more pixels than any camera has", _PICTURE_COPY)
+        _refuse(name, "it claims more pixels than any camera has", _COPY_AGAIN)
     # A plug-in of Pillow raises what it likes on bytes of strangers.
     except Exception as error:
         kind = next(
@@ -276,7 +276,7 @@ def _read_tiff(path: Path, pages: Sequence[tiff.Page], index: int) -> Pixels:
         page = pages[at]
         broken = tiff.why_broken(page, size_bytes)
         if broken:
-            _refuse(str(path), broken, _PICTURE_COPY)
+            _refuse(str(path), broken, _COPY_AGAIN)
         _check_size((page.width, page.height), str(path))
         why = tiff.why_unlike_light(page) or tiff.why_not_read(page)
         if not why and page.planes_apart and page.bits > 8:

@@ -94,7 +94,7 @@ class Mechanics(_Table, frozen=True):
     seed: int = 0
 
 
-class Stage(_Table, frozen=True):
+class StageSettings(_Table, frozen=True):
     """The motorised stage, where there is one."""
 
     driver: StageDriver = "none"
@@ -162,7 +162,7 @@ class Map(_Table, frozen=True):
     """Of sessions without a slide file, and where ``--map`` asks for it."""
 
 
-class Display(_Table, frozen=True):
+class DisplaySettings(_Table, frozen=True):
     """What the operator sees the boxes on, and from when on a score counts."""
 
     mode: Literal["monitor", "optical"] = "monitor"
@@ -189,14 +189,14 @@ class Rig(_Table, frozen=True):
     calibration_fault: str = ""
     """Why it is not in force: edited, expired, of another objective..."""
     camera: Camera = Camera()
-    stage: Stage = Stage()
+    stage: StageSettings = StageSettings()
     micromanager: MicroManager = MicroManager()
     scan: Scan = Scan()
     network: Network = Network()
     cascade: Choice = Choice()
     wire: Wire = Wire()
     map: Map = Map()
-    display: Display = Display()
+    display: DisplaySettings = DisplaySettings()
     register: RegisterChoice = RegisterChoice()
 
     def expected_um_per_px(self, binning: int = 1) -> float:

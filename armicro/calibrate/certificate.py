@@ -307,7 +307,7 @@ def _implausible(scale: Scale | None, nominal_um_per_px: float | None) -> str:
 NOT_MEASURED = "not measured"
 
 
-class Line(NamedTuple):
+class CertificateLine(NamedTuple):
     """One measurement."""
 
     name: str
@@ -319,7 +319,7 @@ class Line(NamedTuple):
     """ISO 8601; empty when nobody did."""
 
 
-def lines_of(certificate: Certificate) -> list[Line]:
+def lines_of(certificate: Certificate) -> list[CertificateLine]:
     """Every measurement that a certificate may hold, made or not.
 
     >>> from armicro.calibrate.certificate import Instrument, Scale
@@ -335,7 +335,7 @@ def lines_of(certificate: Certificate) -> list[Line]:
     for name in MEASUREMENTS:
         table: Measurement | None = getattr(certificate, name)
         if table is None:
-            lines.append(Line(name, NOT_MEASURED, "", ""))
+            lines.append(CertificateLine(name, NOT_MEASURED, "", ""))
         else:
-            lines.append(Line(name, *table.words(), table.measured_at))
+            lines.append(CertificateLine(name, *table.words(), table.measured_at))
     return lines

@@ -163,7 +163,7 @@ class Patches:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
+class ColourFit:
     """A matrix, and how far colours are off with and without it."""
 
     matrix: Floats
@@ -176,7 +176,9 @@ class Fit:
     """The same of patches that were left out of the fit, one by one."""
 
 
-class Stain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StainAbsorption(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """What a reference slide absorbs."""
 
     measured_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d")]
@@ -189,7 +191,7 @@ class Stain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class ColourDrift:
     """How a reference slide changed since it was stored."""
 
     od_rgb: Triple
@@ -266,7 +268,7 @@ def read_patches(picture: Pixels, corners_xy: Floats, grid: tuple[int, int]) -> 
     return Patches(np.array(levels, np.float64), np.array(centres, np.float64))
 
 
-def fit_matrix(linear: Floats, reference_lab: Floats) -> Fit:
+def fit_matrix(linear: Floats, reference_lab: Floats) -> ColourFit:
     """Fit the matrix that makes a target's patches look as they should.
 
     Args:
@@ -307,7 +309,7 @@ def fit_matrix(linear: Floats, reference_lab: Floats) -> Fit:
             f"expected at most {LARGEST_HELD_OUT:g}; see that --corners begin at the "
             "reference's first patch and go clockwise"
         )
-    return Fit(matrix, before, float(residual.mean()), held_out)
+    return ColourFit(matrix, before, float(residual.mean()), held_out)
 
 
 def apply_matrix(pixels: Pixels, matrix: Floats, *, linear: bool = False) -> Pixels:
@@ -330,7 +332,7 @@ def apply_matrix(pixels: Pixels, matrix: Floats, *, linear: bool = False) -> Pix
 
 def read_stain(
     pictures: Sequence[Pixels], white_rgb: Triple, *, measured_at: str
-) -> Stain:
+) -> StainAbsorption:
     """Read the stain of a reference slide; always the same places of the same slide.
 
     Args:
@@ -351,7 +353,7 @@ def read_stain(
         )
     total = od.sum(axis=1)
     stained = od[total >= np.quantile(total, 1 - _DENSEST)]
-    return Stain(
+    return StainAbsorption(
         measured_at=measured_at,
         od_rgb=_triple(np.median(stained, axis=0)),
         stained_share=round(share, 4),
@@ -359,7 +361,7 @@ def read_stain(
     )
 
 
-def drift_of(now: Stain, stored: Stain) -> Drift:
+def drift_of(now: StainAbsorption, stored: StainAbsorption) -> ColourDrift:
     """Compare a reference slide with what was stored of it.
 
     Raises:
@@ -380,7 +382,7 @@ def drift_of(now: Stain, stored: Stain) -> Drift:
     verdict = "drifted" if largest > DRIFT_LIMIT_OD else "watch"
     if largest <= DRIFT_WATCH_OD:
         verdict = "steady"
-    return Drift(_triple(change), largest, max(turns), verdict)
+    return ColourDrift(_triple(change), largest, max(turns), verdict)
 
 
 def _vectors(od: Floats) -> tuple[Triple, Triple]:

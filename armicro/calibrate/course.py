@@ -14,9 +14,9 @@ from armicro.calibrate.display import (
     find_pattern,
 )
 from armicro.calibrate.guide import (
-    Check,
+    FieldCheck,
+    GuideStep,
     Outcome,
-    Step,
     check_cells,
     check_empty,
     check_focus,
@@ -25,7 +25,7 @@ from armicro.calibrate.guide import (
 )
 from armicro.calibrate.procedure import (
     GLASS_FIELDS,
-    Setting,
+    ProcedureSettings,
     measure_display,
     measure_glass,
     measure_scale,
@@ -34,11 +34,11 @@ from armicro.field import Field
 
 
 def course(
-    setting: Setting,
+    setting: ProcedureSettings,
     *,
     has_stage: bool = False,
     display_wh_px: tuple[int, int] | None = None,
-) -> list[Step]:
+) -> list[GuideStep]:
     """The steps for an instrument.
 
     Args:
@@ -47,7 +47,7 @@ def course(
         display_wh_px: of a display that the camera can see; None: there is none.
     """
     steps = [
-        Step(
+        GuideStep(
             "scale",
             "Scale",
             "Put the stage micrometer under the objective, its lines across the "
@@ -57,7 +57,7 @@ def course(
             lambda field: (check_light(field), check_focus(field), check_ticks(field)),
             lambda fields: measure_scale([fields[-1].pixels], setting),
         ),
-        Step(
+        GuideStep(
             "light",
             "Light and white",
             "Move to empty glass with a cover glass: no cell, no dust, no ink. Set "
@@ -72,7 +72,7 @@ def course(
     ]
     if has_stage:
         steps.append(
-            Step(
+            GuideStep(
                 "stage",
                 "Stage",
                 "Put a slide with many cells under the objective and focus. The stage "
@@ -86,7 +86,9 @@ def course(
     return steps
 
 
-def _display_step(setting: Setting, display_wh_px: tuple[int, int]) -> Step:
+def _display_step(
+    setting: ProcedureSettings, display_wh_px: tuple[int, int]
+) -> GuideStep:
     def measure(fields: Sequence[Field]) -> Outcome:
         field = fields[-1]
         return measure_display(
@@ -97,7 +99,7 @@ def _display_step(setting: Setting, display_wh_px: tuple[int, int]) -> Step:
             measured_at=setting.measured_at,
         )
 
-    return Step(
+    return GuideStep(
         "display",
         "Display",
         "Leave empty glass in place, dim the lamp and draw the analyser out. "
@@ -108,7 +110,7 @@ def _display_step(setting: Setting, display_wh_px: tuple[int, int]) -> Step:
     )
 
 
-def check_pattern(field: Field, *, display_wh_px: tuple[int, int]) -> list[Check]:
+def check_pattern(field: Field, *, display_wh_px: tuple[int, int]) -> list[FieldCheck]:
     """Does the camera see enough of the display's pattern?"""
     seen = find_pattern(field.pixels, display_wh_px)
     height, width = field.pixels.shape[:2]
@@ -116,13 +118,13 @@ def check_pattern(field: Field, *, display_wh_px: tuple[int, int]) -> list[Check
     covered = covered_share(seen.camera_xy, (width, height)) if count > 2 else 0.0
     enough, wide = count >= 2 * FEWEST_POINTS, covered >= LEAST_COVERED
     return [
-        Check(
+        FieldCheck(
             "pattern",
             enough,
             f"{count} corners, at least {2 * FEWEST_POINTS}",
             "" if enough else "dim the lamp, focus the display, open the analyser",
         ),
-        Check(
+        FieldCheck(
             "room",
             wide,
             f"over {covered:.0%} of the field".replace("%", " %"),

@@ -42,7 +42,7 @@ _ENOUGH = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class FoundCorners:
     """Corners that were found, in both pictures."""
 
     camera_xy: Points
@@ -77,7 +77,7 @@ def draw_pattern(width_px: int, height_px: int, *, verify: bool = False) -> Pixe
 
 def find_pattern(
     picture: Pixels, display_wh_px: tuple[int, int], *, verify: bool = False
-) -> Seen:
+) -> FoundCorners:
     """Find a board's corners in the camera's picture.
 
     Args:
@@ -91,7 +91,7 @@ def find_pattern(
     board, corner_px, square_px = _board(*display_wh_px, verify=verify)
     detector = cv2.aruco.CharucoDetector(board)
     columns, rows = board.getChessboardSize()
-    best = Seen(np.empty((0, 2)), np.empty((0, 2)))
+    best = FoundCorners(np.empty((0, 2)), np.empty((0, 2)))
     for grey, mirrored in _readings(picture):
         # Typed as if it always found something.
         answer: tuple[Any, ...] = detector.detectBoard(grey)
@@ -104,7 +104,7 @@ def find_pattern(
         row, column = np.divmod(names.ravel(), columns - 1)
         inner = np.stack((column + 1, row + 1), axis=1) * square_px
         # Corners lie between pixels, whose centres are whole numbers.
-        best = Seen(camera, inner + np.asarray(corner_px) - 0.5, mirrored)
+        best = FoundCorners(camera, inner + np.asarray(corner_px) - 0.5, mirrored)
         if len(names) >= _ENOUGH * (columns - 1) * (rows - 1):
             break
     return best
@@ -222,7 +222,7 @@ def to_display(
     return np.asarray(shown[:, :2] / shown[:, 2:])
 
 
-def solve_display(seen: Seen, camera_wh_px: tuple[int, int]) -> Mapping:
+def solve_display(seen: FoundCorners, camera_wh_px: tuple[int, int]) -> Mapping:
     """Fit the mapping to a board's corners.
 
     Raises:
@@ -258,7 +258,7 @@ def solve_display(seen: Seen, camera_wh_px: tuple[int, int]) -> Mapping:
     return mapping
 
 
-def judge(mapping: Mapping, seen: Seen, *, um_per_px: float) -> Residual:
+def judge(mapping: Mapping, seen: FoundCorners, *, um_per_px: float) -> Residual:
     """Compare a mapping with corners, best with those that it was not fitted to.
 
     Args:

@@ -76,7 +76,7 @@ class _Look:
     place_xy_um: NDArray[np.float64]
 
 
-class Drift:
+class DriftWatch:
     """The watch over one camera, from its opening on."""
 
     def __init__(self, certificate: Certificate | None) -> None:

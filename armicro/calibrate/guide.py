@@ -30,7 +30,7 @@ Specimen = Literal["micrometer", "glass", "cells", "pattern"]
 Phase = Literal["looking", "measuring", "measured", "refused", "finished"]
 
 
-class Check(NamedTuple):
+class FieldCheck(NamedTuple):
     """One thing that must be right before it is measured."""
 
     name: str
@@ -61,7 +61,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class GuideStep:
     """One procedure."""
 
     name: str
@@ -70,7 +70,7 @@ class Step:
     instruction: str
     """What to put under the objective, and how."""
     specimen: Specimen
-    check: Callable[[Field], Sequence[Check]]
+    check: Callable[[Field], Sequence[FieldCheck]]
     measure: Callable[[Sequence[Field]], Outcome] | None = None
     """May raise CalibrationError; None: its host moves the stage, and measures."""
     fields: int = 1
@@ -80,7 +80,7 @@ class Step:
 class Guide:
     """Where the operator is on the way."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[GuideStep]) -> None:
         """Start at the first step.
 
         Raises:
@@ -91,14 +91,14 @@ class Guide:
         self.steps = tuple(steps)
         self.index = 0
         self.phase: Phase = "looking"
-        self.checks: tuple[Check, ...] = ()
+        self.checks: tuple[FieldCheck, ...] = ()
         self.outcome: Outcome | None = None
         self.refusal = ""
         self.accepted: dict[str, Outcome] = {}
         self._fields: list[Field] = []
 
     @property
-    def step(self) -> Step:
+    def step(self) -> GuideStep:
         """The present step; the last one when all is finished."""
         return self.steps[min(self.index, len(self.steps) - 1)]
 
@@ -191,41 +191,47 @@ _LEAST_COHERENCE = 0.4
 _TICK_DEPTH = 0.35
 
 
-def check_light(field: Field, *, empty: bool = False) -> Check:
+def check_light(field: Field, *, empty: bool = False) -> FieldCheck:
     """Is the light of glass, or of empty glass, neither too little nor too much?"""
     fault = why_not_lit([field.pixels], empty=empty)
     if fault is not None:
-        return Check("light", False, fault.seen, fault.remedy)
-    return Check("light", True, f"glass at {max(glass_levels(field.pixels))} of 255")
+        return FieldCheck("light", False, fault.seen, fault.remedy)
+    return FieldCheck(
+        "light", True, f"glass at {max(glass_levels(field.pixels))} of 255"
+    )
 
 
-def check_focus(field: Field) -> Check:
+def check_focus(field: Field) -> FieldCheck:
     """Are the sharpest edges sharp?"""
     blur_px = edge_blur_px(_green(field))
     if blur_px is None:
-        return Check("focus", False, "no edge", "focus on the lines; turn up contrast")
+        return FieldCheck(
+            "focus", False, "no edge", "focus on the lines; turn up contrast"
+        )
     widest_px = max(WIDEST_EDGE_PX, WIDEST_EDGE_UM / field.um_per_px)
     ok = blur_px <= widest_px
     value = f"edges {blur_px:.1f} px wide, at most {widest_px:.1f}"
-    return Check("focus", ok, value, "" if ok else "turn the fine focus")
+    return FieldCheck("focus", ok, value, "" if ok else "turn the fine focus")
 
 
-def check_empty(field: Field) -> Check:
+def check_empty(field: Field) -> FieldCheck:
     """Is there nothing but glass?"""
     fault = why_not_empty([field.pixels])
     if fault is not None:
-        return Check("empty glass", False, fault.seen, fault.remedy)
-    return Check(
+        return FieldCheck("empty glass", False, fault.seen, fault.remedy)
+    return FieldCheck(
         "empty glass", True, f"{100 * unevenness([field.pixels]):.1f} % uneven"
     )
 
 
-def check_cells(field: Field) -> Check:
+def check_cells(field: Field) -> FieldCheck:
     """Is there enough to see how the picture moves?"""
     share = find_cells(field.pixels, field.um_per_px).share
     ok = share >= LEAST_CELLS
     value = f"{share:.0%} of the field".replace("%", " %")
-    return Check("cells", ok, value, "" if ok else "move to a place with more cells")
+    return FieldCheck(
+        "cells", ok, value, "" if ok else "move to a place with more cells"
+    )
 
 
 def edge_blur_px(grey: NDArray[np.uint8]) -> float | None:
@@ -249,12 +255,12 @@ def _green(field: Field) -> NDArray[np.uint8]:
     return np.ascontiguousarray(field.pixels[..., 1])
 
 
-def check_ticks(field: Field) -> Check:
+def check_ticks(field: Field) -> FieldCheck:
     """Is there a ruler with enough ticks?"""
     ticks = count_ticks(_green(field))
     ok = ticks >= LEAST_TICKS
     advice = "" if ok else "bring the ruler into view; focus on its lines"
-    return Check("ticks", ok, f"about {ticks}, at least {LEAST_TICKS}", advice)
+    return FieldCheck("ticks", ok, f"about {ticks}, at least {LEAST_TICKS}", advice)
 
 
 def count_ticks(grey: NDArray[np.uint8]) -> int:

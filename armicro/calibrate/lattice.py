@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from armicro.calibrate.reading import Reading, check_axes
+from armicro.calibrate.reading import ScaleReading, check_axes
 from armicro.calibrate.ruler.comb import READING_ERROR
 from armicro.calibrate.ruler.prepare import flatten
 from armicro.errors import CalibrationError
@@ -39,7 +39,7 @@ def board(square: float) -> cv2.aruco.CharucoBoard:
     return cv2.aruco.CharucoBoard((COLUMNS, ROWS), square, MARKER_SHARE * square, words)
 
 
-def measure_charuco(pixels: NDArray[np.uint8], *, square_um: float) -> Reading:
+def measure_charuco(pixels: NDArray[np.uint8], *, square_um: float) -> ScaleReading:
     """Scale from a picture of the ChArUco board, whole or in part.
 
     Args:
@@ -66,7 +66,7 @@ def measure_charuco(pixels: NDArray[np.uint8], *, square_um: float) -> Reading:
     return _solve(_Lattice(index, xy), square_um, "charuco")
 
 
-def measure_dots(pixels: NDArray[np.uint8], *, pitch_um: float) -> Reading:
+def measure_dots(pixels: NDArray[np.uint8], *, pitch_um: float) -> ScaleReading:
     """Scale from a picture of round dots on a square lattice.
 
     Args:
@@ -144,7 +144,7 @@ def _number(xy: Points) -> _Lattice:
     return _Lattice(index, xy[list(numbers)])
 
 
-def _solve(lattice: _Lattice, pitch_um: float, method: str) -> Reading:
+def _solve(lattice: _Lattice, pitch_um: float, method: str) -> ScaleReading:
     """The straight map from numbers to pixels; outliers are left out once."""
     design = np.column_stack([lattice.index, np.ones(len(lattice.index))])
     used = np.ones(len(design), dtype=bool)
@@ -176,7 +176,7 @@ def _solve(lattice: _Lattice, pitch_um: float, method: str) -> Reading:
     reach = 0.2 * along * pitches[0]
     points = lattice.xy_px[used]
     scale = float(pitch_um / np.sqrt(pitches.prod()))
-    return Reading(
+    return ScaleReading(
         um_per_px=scale,
         standard_error=float(np.hypot(*scale_errors) / 2),
         rotation_deg=float(np.degrees(np.arctan2(along[1], along[0])) % 180),

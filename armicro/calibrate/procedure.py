@@ -15,7 +15,7 @@ import numpy as np
 
 from armicro.calibrate.certificate import Colour, Display, Latency, Light, Scale
 from armicro.calibrate.colour import (
-    Fit,
+    ColourFit,
     Floats,
     apply_matrix,
     fit_matrix,
@@ -24,8 +24,8 @@ from armicro.calibrate.colour import (
     white_of,
 )
 from armicro.calibrate.display import (
+    FoundCorners,
     Mapping,
-    Seen,
     covered_share,
     judge,
     solve_display,
@@ -42,9 +42,20 @@ from armicro.calibrate.light import (
     lamp_of_fields,
     lamp_of_glass,
 )
-from armicro.calibrate.reading import Reading, check_expected, combine, draw_reading
+from armicro.calibrate.reading import (
+    ScaleReading,
+    check_expected,
+    combine,
+    draw_reading,
+)
 from armicro.calibrate.scale import measure_grid, measure_ruler
-from armicro.calibrate.stage import Walked, draw_stage, rms, scale_from_moves, table_of
+from armicro.calibrate.stage import (
+    StageWalk,
+    draw_stage,
+    rms,
+    scale_from_moves,
+    table_of,
+)
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.picture import apply_gains
@@ -63,7 +74,7 @@ _SHEET_PX, _SHOWN_PX = 900, 700
 """Heights of pictures that are shown side by side."""
 
 
-class Setting(msgspec.Struct, frozen=True):
+class ProcedureSettings(msgspec.Struct, frozen=True):
     """What the procedures need to know of the instrument and the day."""
 
     nominal_um_per_px: float | None
@@ -77,7 +88,7 @@ class Setting(msgspec.Struct, frozen=True):
 # ---------------------------------------------------------------------------
 # Scale.
 
-TARGETS: dict[str, Callable[[Pixels, float, float | None], Reading]] = {
+TARGETS: dict[str, Callable[[Pixels, float, float | None], ScaleReading]] = {
     "ruler": lambda pixels, um, near: measure_ruler(
         pixels, division_um=um, expected=near
     ),
@@ -90,7 +101,7 @@ TARGETS: dict[str, Callable[[Pixels, float, float | None], Reading]] = {
 
 def measure_scale(
     pictures: Sequence[Pixels],
-    setting: Setting,
+    setting: ProcedureSettings,
     *,
     target: str = "ruler",
     names: Sequence[str] = (),
@@ -147,7 +158,7 @@ def measure_scale(
     )
 
 
-def _scale_account(reading: Reading) -> str:
+def _scale_account(reading: ScaleReading) -> str:
     line = (
         f"{reading.um_per_px:.5f} ± {reading.standard_error:.5f} µm/px over "
         f"{reading.divisions} divisions of {reading.division_um:g} µm, rotated "
@@ -229,7 +240,7 @@ def measure_light(
     )
 
 
-class Target(NamedTuple):
+class ColourTarget(NamedTuple):
     """A colour target before the camera."""
 
     picture: Pixels
@@ -244,7 +255,7 @@ class Target(NamedTuple):
 
 
 def measure_colour(
-    glass: Sequence[Pixels], measured_at: str, *, target: Target | None = None
+    glass: Sequence[Pixels], measured_at: str, *, target: ColourTarget | None = None
 ) -> Outcome:
     """Measure the white point on empty glass, and the matrix on a colour target.
 
@@ -290,8 +301,8 @@ def measure_colour(
 
 
 def _fit_target(
-    target: Target, gains: tuple[float, float, float]
-) -> tuple[Fit, Pixels]:
+    target: ColourTarget, gains: tuple[float, float, float]
+) -> tuple[ColourFit, Pixels]:
     """The matrix, and the target with the places that were read."""
     patches = read_patches(target.picture, target.corners_xy, target.grid)
     if patches.levels.max() > LARGEST_LEVEL:
@@ -323,7 +334,7 @@ def measure_glass(pictures: Sequence[Pixels], measured_at: str) -> Outcome:
 
 def measure_display(
     picture: Pixels,
-    boards: tuple[Seen, Seen | None],
+    boards: tuple[FoundCorners, FoundCorners | None],
     *,
     display_wh_px: tuple[int, int],
     um_per_px: float,
@@ -346,7 +357,9 @@ def measure_display(
     if held_out is None:
         what, remedy = "corners that took no part are", "focus the display and repeat"
         fitted, held_out = (
-            Seen(fitted.camera_xy[i::2], fitted.display_xy[i::2], fitted.mirrored)
+            FoundCorners(
+                fitted.camera_xy[i::2], fitted.display_xy[i::2], fitted.mirrored
+            )
             for i in (0, 1)
         )
     else:
@@ -396,7 +409,7 @@ def measure_display(
 
 
 def _draw_corners(
-    picture: Pixels, fitted: Seen, held_out: Seen, mapping: Mapping
+    picture: Pixels, fitted: FoundCorners, held_out: FoundCorners, mapping: Mapping
 ) -> Pixels:
     """Rings where corners were fitted, crosses where others are: red are off."""
     drawn = picture.copy()
@@ -417,7 +430,7 @@ def _draw_corners(
 # Stage.
 
 
-def judge_walk(walked: Walked, *, um_per_px: float, measured_at: str) -> Outcome:
+def judge_walk(walked: StageWalk, *, um_per_px: float, measured_at: str) -> Outcome:
     """What a walk of the stage under its camera says of both."""
     table = table_of(walked, um_per_px=um_per_px, measured_at=measured_at)
     matrix = walked.matrix

@@ -58,7 +58,7 @@ AGREE_SHARE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class ScaleReading:
     """The scale of one picture."""
 
     um_per_px: float
@@ -84,7 +84,7 @@ class Reading:
     """Scale along y over that along x, less 1; None: one direction was seen."""
 
 
-def combine(readings: Sequence[Reading]) -> Reading:
+def combine(readings: Sequence[ScaleReading]) -> ScaleReading:
     """One scale from several pictures of the same instrument, in any directions.
 
     The first one's ticks are kept. Pictures share their errors of optics and reading,
@@ -150,7 +150,7 @@ def check_expected(um_per_px: float, expected: float | None) -> None:
     )
 
 
-def _check_agree(one: Reading, two: Reading) -> None:
+def _check_agree(one: ScaleReading, two: ScaleReading) -> None:
     allowed = _allowed(one.um_per_px, one.standard_error, two.standard_error)
     if abs(one.um_per_px - two.um_per_px) > allowed:
         raise CalibrationError(
@@ -165,7 +165,7 @@ def _allowed(scale: float, one: float, two: float) -> float:
     return float(AGREE_ERRORS * np.hypot(one, two) + AGREE_SHARE * scale)
 
 
-def _anisotropy(readings: Sequence[Reading]) -> float | None:
+def _anisotropy(readings: Sequence[ScaleReading]) -> float | None:
     """Of pictures in two directions about at right angles."""
     first = readings[0]
     for other in readings[1:]:
@@ -176,7 +176,7 @@ def _anisotropy(readings: Sequence[Reading]) -> float | None:
     return first.anisotropy
 
 
-def _is_x(reading: Reading) -> bool:
+def _is_x(reading: ScaleReading) -> bool:
     return abs((reading.rotation_deg + 90) % 180 - 90) < 45
 
 
@@ -191,7 +191,7 @@ INK_RGB = (255, 255, 255)
 PLATE_RGB = (20, 20, 20)
 
 
-def draw_reading(pixels: Pixels, reading: Reading) -> Pixels:
+def draw_reading(pixels: Pixels, reading: ScaleReading) -> Pixels:
     """Every tick used as a line over its length, and the result in words.
 
     Red are those that lie more than 3 RMS and 3 % of a division off their place.

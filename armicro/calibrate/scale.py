@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from armicro.calibrate.certificate import LARGEST_SHARE_OFF
 from armicro.calibrate.reading import (
     AGREE_ERRORS,
-    Reading,
+    ScaleReading,
     check_axes,
     check_expected,
 )
@@ -28,7 +28,7 @@ from armicro.calibrate.ruler.comb import (
     OTHER_PITCH,
     SAME_PITCH,
     Comb,
-    Line,
+    TickLine,
     find_combs,
     fit_line,
 )
@@ -136,7 +136,7 @@ class _Lines:
     """Lines at equal distances, measured; in pixels of the full picture."""
 
     ticks: Ticks
-    line: Line
+    line: TickLine
     angle: float
     """By which the picture was turned."""
     matrix: Doubles
@@ -150,7 +150,7 @@ class _Lines:
 
 def measure_ruler(
     pixels: NDArray[np.uint8], *, division_um: float, expected: float | None = None
-) -> Reading:
+) -> ScaleReading:
     """Scale along a ruler from one picture of it, at any rotation.
 
     Args:
@@ -179,7 +179,7 @@ def measure_ruler(
     raise CalibrationError(doubts[0].words if doubts else _NOTHING)
 
 
-def measure_grid(pixels: NDArray[np.uint8], *, division_um: float) -> Reading:
+def measure_grid(pixels: NDArray[np.uint8], *, division_um: float) -> ScaleReading:
     """Scale along x and y from one picture of a grid of crossing lines.
 
     Args:
@@ -208,7 +208,7 @@ def measure_grid(pixels: NDArray[np.uint8], *, division_um: float) -> Reading:
     )
 
 
-def _enlarged(reading: Reading, step: float) -> Reading:
+def _enlarged(reading: ScaleReading, step: float) -> ScaleReading:
     """A reading of a picture that was made ``step`` smaller, in its own pixels."""
     return replace(
         reading,
@@ -218,7 +218,7 @@ def _enlarged(reading: Reading, step: float) -> Reading:
     )
 
 
-def _grid(one: _Lines, two: _Lines, division_um: float) -> Reading:
+def _grid(one: _Lines, two: _Lines, division_um: float) -> ScaleReading:
     readings = [_reading(lines, 0, division_um) for lines in (one, two)]
     readings.sort(key=lambda reading: abs((reading.rotation_deg + 90) % 180 - 90))
     x, y = readings
@@ -250,9 +250,9 @@ def _is_second(flat: Flat, step: float) -> bool:
 def _search(
     flat: Flat,
     step: float,
-    examine: Callable[["_Candidate"], Reading | _Doubt],
+    examine: Callable[["_Candidate"], ScaleReading | _Doubt],
     doubts: list[_Doubt],
-) -> Reading | None:
+) -> ScaleReading | None:
     """A reading from the picture made ``step`` smaller; doubts are added to."""
     small = _shrink(flat, step)
     # The second search is of six times the pixels.
@@ -266,7 +266,7 @@ def _search(
         if plain and not _is_settled(found[0], doubts):
             outcome = examine(found[0])
             # A ruler's own order of ticks is proof: nothing else need be looked at.
-            if isinstance(outcome, Reading) and outcome.every:
+            if isinstance(outcome, ScaleReading) and outcome.every:
                 return outcome
     candidates.sort(key=lambda candidate: -candidate.comb.score)
     first = len(doubts)
@@ -391,7 +391,7 @@ def _is_hopeless(ticks: Ticks) -> bool:
 
 def _examine(
     flat: Flat, division_um: float, expected: float | None, candidate: _Candidate
-) -> Reading | _Doubt:
+) -> ScaleReading | _Doubt:
     """A reading, or why this comb gives none.
 
     Raises:
@@ -558,7 +558,7 @@ def _fits(um_per_px: float, expected: float | None) -> bool:
     return expected is not None and abs(um_per_px / expected - 1) <= LARGEST_SHARE_OFF
 
 
-def _reading(lines: _Lines, every: int, division_um: float) -> Reading:
+def _reading(lines: _Lines, every: int, division_um: float) -> ScaleReading:
     ticks, line = lines.ticks, lines.line
     kept = np.flatnonzero(ticks.seen)[line.used]
     um_per_px = division_um / line.pitch_px
@@ -572,7 +572,7 @@ def _reading(lines: _Lines, every: int, division_um: float) -> Reading:
     back = np.linalg.inv(lines.matrix[:, :2])
     lean = float(np.degrees(np.arctan(ticks.slope)))
     residuals = line.residual_px[line.used] * um_per_px
-    return Reading(
+    return ScaleReading(
         um_per_px=um_per_px,
         standard_error=um_per_px * line.standard_error_px / line.pitch_px,
         rotation_deg=float((lines.angle - lean) % 180),

@@ -89,7 +89,7 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Walked:
+class StageWalk:
     """All that a walk measured."""
 
     matrix: Matrix
@@ -110,7 +110,7 @@ class Walked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scale:
+class StageScale:
     """Micrometres a pixel, as a stage's moves tell it."""
 
     um_per_px: float
@@ -159,7 +159,7 @@ def rms(errors: Array) -> float:
     return float(np.sqrt((errors**2).sum(axis=1).mean()))
 
 
-def scale_from_moves(matrix: Matrix) -> Scale:
+def scale_from_moves(matrix: Matrix) -> StageScale:
     """Scale of the picture, for a stage whose units are true micrometres.
 
     Both axes enter. The error is that of the fit; a lead screw's own scale, usually
@@ -168,10 +168,10 @@ def scale_from_moves(matrix: Matrix) -> Scale:
     um_per_px = 1 / step_px(matrix.px_per_step)
     # Two axes, each with the error of one entry along itself.
     relative = matrix.relative_error / math.sqrt(2)
-    return Scale(um_per_px, um_per_px * relative)
+    return StageScale(um_per_px, um_per_px * relative)
 
 
-def require_sound(walked: Walked) -> None:
+def require_sound(walked: StageWalk) -> None:
     """Refuse a walk that no matrix describes.
 
     Raises:
@@ -200,7 +200,7 @@ def require_sound(walked: Walked) -> None:
         )
 
 
-def table_of(walked: Walked, *, um_per_px: float, measured_at: str) -> StageTable:
+def table_of(walked: StageWalk, *, um_per_px: float, measured_at: str) -> StageTable:
     """The certificate's table.
 
     Args:
@@ -252,7 +252,7 @@ _LONGEST = 0.09
 """Longest arrow as a share of the panel."""
 
 
-def draw_stage(walked: Walked, *, um_per_px: float) -> Pixels:
+def draw_stage(walked: StageWalk, *, um_per_px: float) -> Pixels:
     """Draw errors where they were made, and all on one target.
 
     Returns:
@@ -274,7 +274,7 @@ def draw_stage(walked: Walked, *, um_per_px: float) -> Pixels:
     return sheet.pixels()
 
 
-def _map_panel(sheet: "_Sheet", walked: Walked) -> None:
+def _map_panel(sheet: "_Sheet", walked: StageWalk) -> None:
     """Each move's error as an arrow at its place in the picture."""
     x0 = 40
     reach = 1.2 * float(np.abs(walked.shifts_px).max())
@@ -296,7 +296,7 @@ def _map_panel(sheet: "_Sheet", walked: Walked) -> None:
         sheet.dot(at(shift - error + factor * error), 2.5, _FIT)
 
 
-def _target_panel(sheet: "_Sheet", walked: Walked, um_per_px: float) -> None:
+def _target_panel(sheet: "_Sheet", walked: StageWalk, um_per_px: float) -> None:
     """All errors from one middle, with rings."""
     x0 = 480
     everything = np.concatenate((walked.matrix.residuals_px, walked.held_out_px))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from armicro.calibrate.stage import Array, Matrix, Walked, fit_matrix, require_sound
+from armicro.calibrate.stage import Array, Matrix, StageWalk, fit_matrix, require_sound
 from armicro.errors import CalibrationError
 
 # ---------------------------------------------------------------------------
@@ -31,7 +31,7 @@ Limits = tuple[float, float, float, float]
 """Least x, least y, greatest x, greatest y, in the stage's units."""
 
 
-class Target(NamedTuple):
+class WalkTarget(NamedTuple):
     """Where to go and look next."""
 
     xy: Point
@@ -44,7 +44,7 @@ class Target(NamedTuple):
     """Compare later pictures with this one."""
 
 
-class Seen(NamedTuple):
+class WalkReading(NamedTuple):
     """What was seen there."""
 
     at_xy: Point
@@ -54,14 +54,14 @@ class Seen(NamedTuple):
     common; of a reference (0, 0)."""
 
 
-class Look(NamedTuple):
+class WalkReadings(NamedTuple):
     """What was seen, as arrays of two."""
 
     at: Array
     shift_px: Array
 
 
-Looks = Generator[Target, Seen, Look]
+Looks = Generator[WalkTarget, WalkReading, WalkReadings]
 
 
 def look(
@@ -78,15 +78,15 @@ def look(
             f"stage: at ({at[0]:.6g}, {at[1]:.6g}) the picture was not recognised, "
             "though smaller steps were; choose a place with more cells, in focus"
         )
-    return Look(np.array(seen.at_xy), np.array(seen.shift_px))
+    return WalkReadings(np.array(seen.at_xy), np.array(seen.shift_px))
 
 
 def target_of(
     at: Array, run_up: Array | None, purpose: str, *, reference: bool = False
-) -> Target:
+) -> WalkTarget:
     """A place to be approached from a run-up away; None: straight."""
     via = None if run_up is None else _point(at - run_up)
-    return Target(_point(at), via, purpose, reference)
+    return WalkTarget(_point(at), via, purpose, reference)
 
 
 def centre_of(start: Point, limits: Limits, room: Array) -> Array:
@@ -128,7 +128,7 @@ PAIRS = 5
 
 def measure_play(
     index: int, centre: Array, limits: Limits, rough: Array, run_up: float
-) -> Generator[Target, Seen, tuple[Array, Array, float]]:
+) -> Generator[WalkTarget, WalkReading, tuple[Array, Array, float]]:
     """Come to one place from either side; lengthen the run-up until it is enough.
 
     Returns:
@@ -176,7 +176,7 @@ _MOVED_PX = 4.0
 _HALVINGS = 6
 
 
-class Axis(NamedTuple):
+class StageAxis(NamedTuple):
     """How one axis moves the picture, roughly."""
 
     step: float
@@ -187,7 +187,7 @@ class Axis(NamedTuple):
 
 def find_step(
     index: int, start: Point, limits: Limits, reach_px: float, first_step: float
-) -> Generator[Target, Seen, Axis]:
+) -> Generator[WalkTarget, WalkReading, StageAxis]:
     """Grow the step along one axis until the picture moves by about the reach."""
     name = "xy"[index]
     room = limits[index + 2] - start[index], start[index] - limits[index]
@@ -210,14 +210,14 @@ def find_step(
             known = float(abs(last.at - start)[index])
             way = known + (way - known) / 2
             continue
-        now = Look(np.array(seen.at_xy), np.array(seen.shift_px))
+        now = WalkReadings(np.array(seen.at_xy), np.array(seen.shift_px))
         went = float(abs(now.at - last.at)[index])
         more_px = float(np.hypot(*(now.shift_px - last.shift_px)))
         moved_px = float(np.hypot(*now.shift_px))
         before_px = float(np.hypot(*last.shift_px))
         if went and moved_px >= _FAR_ENOUGH * reach_px and before_px >= _MOVED_PX:
             slope = (now.shift_px - last.shift_px) / (now.at - last.at)[index]
-            return Axis(reach_px / float(np.hypot(*slope)), slope)
+            return StageAxis(reach_px / float(np.hypot(*slope)), slope)
         if way >= most:
             raise CalibrationError(
                 f"stage: went {way:.4g} along {name}, up to its soft limits, and the "
@@ -249,7 +249,7 @@ _CLOSED_MOVES = 4
 _MOST_TRIES = 4
 _CLOSED_PX = 0.5
 
-Walk = Generator[Target, Seen, Walked]
+Walk = Generator[WalkTarget, WalkReading, StageWalk]
 
 
 def walk(
@@ -302,7 +302,7 @@ def walk(
     held_out = yield from _hold_out(matrix, home, steps, run_up, rng)
     firsts, lasts = yield from _close_loop(matrix, home, steps, run_up, rng)
     back = yield from look(home, run_up, "return")
-    walked = Walked(
+    walked = StageWalk(
         matrix=matrix,
         shifts_px=shifts,
         backlash=np.column_stack(plays),
@@ -328,7 +328,7 @@ def _require_same(matrix: Matrix, rough: Array) -> None:
 
 def _measure_matrix(
     home: Array, steps: Array, run_up: Array, rng: np.random.Generator
-) -> Generator[Target, Seen, tuple[Matrix, Array]]:
+) -> Generator[WalkTarget, WalkReading, tuple[Matrix, Array]]:
     """Visit a grid until the matrix is known well enough."""
     grid = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)], float)
     at: list[Array] = []
@@ -346,7 +346,7 @@ def _measure_matrix(
 
 def _hold_out(
     matrix: Matrix, home: Array, steps: Array, run_up: Array, rng: np.random.Generator
-) -> Generator[Target, Seen, Array]:
+) -> Generator[WalkTarget, WalkReading, Array]:
     """Errors (n, 2) of the matrix at places that it has not seen."""
     errors: list[Array] = []
     for offset in _inside(rng, _HELD_OUT):
@@ -357,7 +357,7 @@ def _hold_out(
 
 def _close_loop(
     matrix: Matrix, home: Array, steps: Array, run_up: Array, rng: np.random.Generator
-) -> Generator[Target, Seen, tuple[Array, Array]]:
+) -> Generator[WalkTarget, WalkReading, tuple[Array, Array]]:
     """Errors (n, 2) of moves to places in the picture: at first, and corrected."""
     pairs: list[tuple[Array, Array]] = []
     for offset in _inside(rng, _CLOSED_MOVES):
@@ -368,7 +368,7 @@ def _close_loop(
 
 def _closed_move(
     matrix: Matrix, home: Array, wanted_px: Array, run_up: Array, steps: Array
-) -> Generator[Target, Seen, tuple[Array, Array]]:
+) -> Generator[WalkTarget, WalkReading, tuple[Array, Array]]:
     """Go to a place in the picture and correct; the first and the last error."""
     inverse = np.linalg.inv(matrix.px_per_step)
     told = home + inverse @ wanted_px

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from armicro.cascade.locate import CANDIDATE_RULES, Point, keep_apart, kept_of, order
 from armicro.cascade.tile import (
     CellMask,
-    Cut,
-    Cutter,
+    LrTileCutter,
+    LrTiles,
     Origins,
     Prepared,
     cut_centred,
@@ -134,7 +134,7 @@ class Screen:
         self._choice = choice
         self._lr = networks.manifest.lr
         self._hr = networks.manifest.hr
-        self._cutter = Cutter(self._lr, whole=choice.lr_mode == "whole")
+        self._cutter = LrTileCutter(self._lr, whole=choice.lr_mode == "whole")
 
     def prepare(self, field: Field) -> Prepared:
         """Check a field and resample it for the LR network."""
@@ -340,7 +340,7 @@ def _refuse_whole(networks: Networks, choice: Choice) -> None:
 def _report(
     prepared: Prepared,
     state: FieldState,
-    cut: Cut | None = None,
+    cut: LrTiles | None = None,
     *,
     reason: str = "",
     lr_positive: int = 0,

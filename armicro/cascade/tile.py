@@ -207,7 +207,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cut:
+class LrTiles:
     """LR tiles of a field; tiles of empty glass are left out."""
 
     tiles: Pixels
@@ -218,7 +218,7 @@ class Cut:
     """What was asked for, empty glass too; None: the whole field."""
 
 
-class Cutter:
+class LrTileCutter:
     """Cuts fields for one LR network."""
 
     def __init__(self, lr: LrTable, *, whole: bool) -> None:
@@ -226,7 +226,7 @@ class Cutter:
         self._lr, self._whole = lr, whole
         self.stride_px = round(lr.tile_px * (1 - lr.overlap))
 
-    def cut(self, prepared: Prepared, corners_um: Sequence[Point] | None) -> Cut:
+    def cut(self, prepared: Prepared, corners_um: Sequence[Point] | None) -> LrTiles:
         """Cut tiles at these corners (µm from the field's), or by the rig's mode."""
         if prepared.pixels is None or prepared.cells is None:
             raise ValueError(f"field {prepared.field.seq} was not prepared")
@@ -245,7 +245,7 @@ class Cutter:
 
     def _at(
         self, prepared: Prepared, pixels: Pixels, corners_um: Sequence[Point]
-    ) -> Cut:
+    ) -> LrTiles:
         scale, side = prepared.lr_um_per_px, self._lr.tile_px
         height, width = pixels.shape[:2]
         origins = tuple(
@@ -268,7 +268,7 @@ class Cutter:
         )
         return replace(self._tiles(prepared, pixels, origins), areas_xywh_um=areas)
 
-    def _tiles(self, prepared: Prepared, pixels: Pixels, origins: Origins) -> Cut:
+    def _tiles(self, prepared: Prepared, pixels: Pixels, origins: Origins) -> LrTiles:
         side, scale, cells = self._lr.tile_px, prepared.lr_um_per_px, prepared.cells
         if cells is not None:
             pixels = pad(pixels, (side, side), cells.background)
@@ -280,14 +280,14 @@ class Cutter:
         tiles = np.empty((len(origins), side, side, 3), np.uint8)
         for tile, (x, y) in zip(tiles, origins, strict=True):
             tile[:] = pixels[y : y + side, x : x + side]
-        return Cut(tiles, origins)
+        return LrTiles(tiles, origins)
 
-    def _padded(self, prepared: Prepared, pixels: Pixels) -> Cut:
+    def _padded(self, prepared: Prepared, pixels: Pixels) -> LrTiles:
         height, width = (
             whole_size(n, tile_px=self._lr.tile_px, stride_px=self.stride_px)
             for n in pixels.shape[:2]
         )
         if prepared.cells is None or prepared.blank:
-            return Cut(np.empty((0, height, width, 3), np.uint8), ())
+            return LrTiles(np.empty((0, height, width, 3), np.uint8), ())
         padded = pad(pixels, (height, width), prepared.cells.background)
-        return Cut(padded[None], ((0, 0),))
+        return LrTiles(padded[None], ((0, 0),))

@@ -38,7 +38,7 @@ class BenchRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class BenchResult:
     """All rows, and the ways that could not be opened with the reason."""
 
     name: str
@@ -76,7 +76,7 @@ def bench_set(
     runs: int,
     threads: int,
     networks: Sequence[str],
-) -> Bench:
+) -> BenchResult:
     """Time the networks of a set; a way that is not there is named, not fatal.
 
     Raises:
@@ -116,7 +116,7 @@ def bench_set(
     )
     first = next(iter(opened.values())).manifest.name
     machine = f"{platform.machine()}, {platform.processor() or platform.system()}"
-    return Bench(first, machine, runs, threads, rows, refused)
+    return BenchResult(first, machine, runs, threads, rows, refused)
 
 
 def _time(networks: NetworkSet, network: str, batch: int) -> float:

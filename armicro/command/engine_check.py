@@ -30,7 +30,7 @@ MOST_ADDED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class EngineCheck:
     """One set on one backend in one precision."""
 
     name: str
@@ -73,7 +73,7 @@ class Check:
         return "\n".join(lines)
 
 
-def check_set(name: str | Path, *, backend: str, precision: str) -> Check:
+def check_set(name: str | Path, *, backend: str, precision: str) -> EngineCheck:
     """Run the golden inputs and compare; an output that is off is reported, not raised.
 
     Raises:
@@ -94,7 +94,7 @@ def check_set(name: str | Path, *, backend: str, precision: str) -> Check:
     difference = np.abs(
         outputs["rnn_scores"].mean(1) - golden["rnn_scores"].mean(1)
     ).max()
-    return Check(
+    return EngineCheck(
         name=opening.manifest.name,
         backend=chosen,
         precision=precision,

@@ -14,8 +14,8 @@ from armicro.phantom import (
     STAINS,
     UM_PER_PX,
     ConstructedSpec,
-    Optics,
     PhantomSpec,
+    ScannerOptics,
     Truth,
     lesions_that_fit,
     size_px,
@@ -130,7 +130,10 @@ def run(args: argparse.Namespace) -> int:
         "lesions": truth.count(lesion=True),
     }
     answer |= made
-    answer |= {"seed": args.seed, "optics": Optics(args.defocus, args.vignetting)}
+    answer |= {
+        "seed": args.seed,
+        "optics": ScannerOptics(args.defocus, args.vignetting),
+    }
     words = (
         f"{args.out}: {answer['kind']} slide, {width_px} x {height_px} px, "
         f"{answer['cells']} known cells, {answer['lesions']} of them lesions"
@@ -181,7 +184,7 @@ def _draw(
         seed=args.seed,
         lesions=lesions,
         stain=args.stain or "classic",
-        optics=Optics(args.defocus, args.vignetting),
+        optics=ScannerOptics(args.defocus, args.vignetting),
     )
     return write_phantom(args.out, spec, progress=advance), {"stain": spec.stain}
 
@@ -201,7 +204,7 @@ def _construct(
         lesions=DEFAULT_LESIONS if args.lesions is None else args.lesions,
         split=args.split or "",
         group=args.group or "",
-        optics=Optics(args.defocus, args.vignetting),
+        optics=ScannerOptics(args.defocus, args.vignetting),
     )
     truth, account = write_constructed(args.out, spec, progress=advance)
     return truth, {"split": spec.split, "material": account}

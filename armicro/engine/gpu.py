@@ -15,7 +15,7 @@ import numpy as np
 
 from armicro.engine import Array, InputSpec, check_inputs
 from armicro.engine.cuda import Bytes, Cuda
-from armicro.engine.plan import Profile, Said, make_logger
+from armicro.engine.plan import Profile, TrtLog, make_logger
 from armicro.errors import EngineError
 
 # ---------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class TensorRtEngine:
     ) -> None:
         self._name, self._trt, self._cuda, self._profiles = name, trt, cuda, profiles
         self._lanes: OrderedDict[tuple[int, ...], tuple[Lane, Lane]] = OrderedDict()
-        said = Said()
+        said = TrtLog()
         self._logger = make_logger(trt, said)
         self._engine = trt.Runtime(self._logger).deserialize_cuda_engine(plan)
         if self._engine is None:

@@ -142,7 +142,7 @@ _BATCHES = {"lr": (4, 8), "hr": (8, 16), "rnn": (1, 4)}
 
 
 @dataclass(slots=True)
-class Said:
+class TrtLog:
     """What TensorRT's logger last complained of, for error messages."""
 
     lines: list[str] = field(default_factory=list)
@@ -192,7 +192,7 @@ def build_plan(trt: Any, network: str, onnx: bytes, key: PlanKey) -> bytes:
     Raises:
         EngineError: TensorRT refused; its own words are in the message.
     """
-    said = Said()
+    said = TrtLog()
     try:
         logger = make_logger(trt, said)
         builder = trt.Builder(logger)
@@ -243,7 +243,7 @@ def _set_precision(trt: Any, config: Any, precision: str, *, quantised: bool) ->
         config.set_flag(flags.INT8)
 
 
-def make_logger(trt: Any, said: Said) -> Any:
+def make_logger(trt: Any, said: TrtLog) -> Any:
     """Return a logger that keeps TensorRT's errors in ``said``."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]

@@ -33,7 +33,7 @@ NOTE = "written for TensorRT 10 and 11, not run on a GPU yet"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CachedPlan:
     """A plan in the cache."""
 
     network: str
@@ -67,7 +67,7 @@ def ready(opening: Opening) -> bool:
 
 def build_set(
     opening: Opening, *, force: bool, progress: Callable[[str], None]
-) -> list[Plan]:
+) -> list[CachedPlan]:
     """Build what is not in the cache, or everything.
 
     Raises:
@@ -83,7 +83,7 @@ def build_set(
                 progress(f"building {network} for {key.gpu}: this takes minutes")
                 onnx = opening.contents[f"{network}.onnx"]
                 path = write_plan(key, build_plan(trt, network, onnx, key))
-            plans.append(Plan(network, path, path.stat().st_size / 1e6, fresh))
+            plans.append(CachedPlan(network, path, path.stat().st_size / 1e6, fresh))
     finally:
         cuda.close()
     return plans

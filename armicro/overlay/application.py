@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.overlay import Feed, Notebook
-from armicro.overlay.snapshot import Optics, Setting
+from armicro.overlay.snapshot import DisplayOptics, OverlaySettings
 from armicro.overlay.window import Window
 
 _HEADLESS = QSize(1600, 1050)
@@ -26,7 +26,7 @@ def application() -> QApplication:
     return running if isinstance(running, QApplication) else QApplication(["armicro"])
 
 
-def _fill_display(window: Window, optics: Optics | None) -> None:
+def _fill_display(window: Window, optics: DisplayOptics | None) -> None:
     """Fill the screen that has the optical display's size, or the first."""
     screens = QApplication.screens()
     size = QSize(*optics.size_px) if optics else QSize()
@@ -39,7 +39,7 @@ def run_window(  # noqa: PLR0913 (all by keyword, all with a default)
     feed: Feed,
     *,
     title: str = "armicro",
-    setting: Setting | None = None,
+    setting: OverlaySettings | None = None,
     folder: Path | None = None,
     notebook: Notebook | None = None,
     on_close: Callable[[], None] | None = None,

@@ -28,11 +28,11 @@ from PySide6.QtWidgets import QWidget
 
 from armicro.overlay import paint
 from armicro.overlay.layout import (
-    Layout,
+    BoxLayout,
+    CanvasView,
+    FindingIndex,
     Matrix,
     Scene,
-    Shelf,
-    Sight,
     bent,
     between_edges,
     fitted,
@@ -41,7 +41,7 @@ from armicro.overlay.layout import (
     part_on,
     sight_um,
 )
-from armicro.overlay.snapshot import LiveField, Setting
+from armicro.overlay.snapshot import LiveField, OverlaySettings
 from armicro.overlay.view import (
     Cut,
     Viewport,
@@ -75,7 +75,7 @@ class Canvas(QWidget):
     pointed = Signal(float, float)
     """A double click: a place on the slide, in µm."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: OverlaySettings) -> None:
         super().__init__()
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMinimumSize(400, 300)
@@ -83,8 +83,8 @@ class Canvas(QWidget):
         self._view = Viewport((1, 1), (1, 1))
         self._field: LiveField | None = None
         self._picture: _Picture | None = None
-        self._scene = Scene(Shelf())
-        self._layout = Layout()
+        self._scene = Scene(FindingIndex())
+        self._layout = BoxLayout()
         self._frozen = False
         self._told = True
         self._dragged_from: QPointF | None = None
@@ -96,7 +96,7 @@ class Canvas(QWidget):
         return self._field
 
     @property
-    def shown_layout(self) -> Layout:
+    def shown_layout(self) -> BoxLayout:
         """The boxes that stand on the screen."""
         return self._layout
 
@@ -208,7 +208,7 @@ class Canvas(QWidget):
                 paint.LABEL_PX[1] / self._view.scale,
             )
             target = scene.goal.target if scene.goal else None
-            sight = Sight(
+            sight = CanvasView(
                 self._view.visible_xyxy_px,
                 label_px,
                 scene.stale,
@@ -385,7 +385,7 @@ class Canvas(QWidget):
 class Eyepiece(Canvas):
     """Shows the boxes of one field at a time, and no picture."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: OverlaySettings) -> None:
         super().__init__(setting)
         self.setCursor(Qt.CursorShape.BlankCursor)
 

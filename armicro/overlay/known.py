@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from armicro.field import Place
 from armicro.overlay.guide import extent_um, listed, pressing
-from armicro.overlay.layout import Shelf
+from armicro.overlay.layout import FindingIndex
 from armicro.overlay.snapshot import LiveField, SlideState
 from armicro.overlay.view import XyXy
 from armicro.report import Finding, Revisit, SlideScore
@@ -23,11 +23,11 @@ from armicro.report import Finding, Revisit, SlideScore
 PITCH_UM = 20.0
 VIEWED, UNREADABLE, ANALYSED = 1, 2, 3
 _MARGIN = 64
-_SEEN_MOST = 8192
+_MOST_SEEN = 8192
 """Squares a side, 164 mm: beyond any slide; a place out there is an error."""
 
 
-class Seen:
+class SeenRaster:
     """Which squares of the slide were seen."""
 
     def __init__(self) -> None:
@@ -93,8 +93,8 @@ class Seen:
         beyond = bottom - self._row - rows, right - self._column - columns
         after = tuple(past + _MARGIN if past > 0 else 0 for past in beyond)
         if (
-            rows + before[0] + after[0] > _SEEN_MOST
-            or columns + before[1] + after[1] > _SEEN_MOST
+            rows + before[0] + after[0] > _MOST_SEEN
+            or columns + before[1] + after[1] > _MOST_SEEN
         ):
             return False
         if any(before) or any(after):
@@ -113,7 +113,7 @@ class Seen:
 # moved.
 
 
-_TREND_MOST = 512
+_MOST_POINTS = 512
 
 
 class Trend:
@@ -132,7 +132,7 @@ class Trend:
             return False
         six = [one for pair in score.scores.values() for one in pair] or [score.score]
         self._rows.append((float(score.fields), score.score, min(six), max(six)))
-        if len(self._rows) > _TREND_MOST:
+        if len(self._rows) > _MOST_POINTS:
             self._rows = self._rows[::2]
             self._every *= 2
         return True
@@ -213,7 +213,7 @@ class Known:
     """One slide, as told so far."""
 
     def __init__(self) -> None:
-        self.shelf, self.seen, self.trend = Shelf(), Seen(), Trend()
+        self.shelf, self.seen, self.trend = FindingIndex(), SeenRaster(), Trend()
         self.trail = Trail()
         self.listed: tuple[Finding, ...] = ()
         self.revisits: tuple[Revisit, ...] = ()
@@ -225,11 +225,14 @@ class Known:
         old, self._slide = self._slide, slide
         another = old is not None and slide.name != old.name
         if another:
-            self.seen, self.trend, self.map_changed = Seen(), Trend(), True
+            self.seen, self.trend, self.map_changed = SeenRaster(), Trend(), True
             self.trail = Trail()
         self.trend_changed = self.trend.update(slide.score) or self.trend_changed
         if old is None or slide.findings != old.findings:
-            self.shelf, self.listed = Shelf(slide.findings), listed(slide.findings)
+            self.shelf, self.listed = (
+                FindingIndex(slide.findings),
+                listed(slide.findings),
+            )
         self.revisits = pressing(slide.revisits)
         known = 0 if old is None or another else len(old.seen_rows())
         rows = slide.seen_rows()[known:].tolist()

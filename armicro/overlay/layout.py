@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from armicro.calibrate.display import to_display
 from armicro.field import Place
 from armicro.overlay.guide import Goal, extent_um
-from armicro.overlay.snapshot import LiveField, Optics, Setting, SlideState
+from armicro.overlay.snapshot import (
+    DisplayOptics,
+    LiveField,
+    OverlaySettings,
+    SlideState,
+)
 from armicro.overlay.view import STALE, Rgb, XyXy, suspicion_rgb
 from armicro.overlay.words import Banner, aim_of, opacity_of, why_no_boxes
 from armicro.report import Finding, Revisit
@@ -125,7 +130,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class BoxLayout:
     """All boxes of one picture, most suspicious first, or why there are none."""
 
     boxes: tuple[Box, ...] = ()
@@ -134,7 +139,7 @@ class Layout:
     """Boxes that are in sight and left out since there are too many."""
 
 
-class Shelf:
+class FindingIndex:
     """The slide's findings, laid out for a quick look-up by place.
 
     Built once a slide state, looked up in every painted frame: a slide may hold
@@ -177,7 +182,7 @@ class Shelf:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class CanvasView:
     """How the canvas looks at the field."""
 
     visible_xyxy_px: XyXy
@@ -218,12 +223,12 @@ REJECTED_OPACITY = 0.45
 
 
 def lay_out(
-    shelf: Shelf,
+    shelf: FindingIndex,
     field: LiveField,
     slide: SlideState | None,
-    sight: Sight,
-    setting: Setting,
-) -> Layout:
+    sight: CanvasView,
+    setting: OverlaySettings,
+) -> BoxLayout:
     """Place every finding that is in sight on the picture of a field.
 
     Args:
@@ -236,7 +241,7 @@ def lay_out(
     reason = why_no_boxes(field, slide, sight.now_ns, setting)
     aim = aim_of(field, sight.now_ns, setting)
     if reason or aim is None:
-        return Layout(reason=reason)
+        return BoxLayout(reason=reason)
     origin_um = np.array([aim.place.x_um, aim.place.y_um] * 2)
     seen_um = sight_um(aim.place, field.um_per_px, sight.visible_xyxy_px)
     found, boxes_um = shelf.within(seen_um, least_probability=setting.least_probability)
@@ -244,10 +249,12 @@ def lay_out(
     found, boxes_um = found[: setting.most_boxes], boxes_um[: setting.most_boxes]
     if sight.chosen is not None and sight.chosen not in found:
         # Who picks a finding from the list wants to see it, however improbable.
-        picked, picked_um = Shelf((sight.chosen,)).within(seen_um, least_probability=0)
+        picked, picked_um = FindingIndex((sight.chosen,)).within(
+            seen_um, least_probability=0
+        )
         found, boxes_um = [*found, *picked], np.vstack([boxes_um, picked_um])
     if missed := sight.decided.missed():
-        marks = Shelf([one.mark for one in missed])
+        marks = FindingIndex([one.mark for one in missed])
         marked, marked_um = marks.within(seen_um, least_probability=0)
         found, boxes_um = [*found, *marked], np.vstack([boxes_um, marked_um])
     boxes_px = [
@@ -262,11 +269,11 @@ def lay_out(
         _box(one, box_px, label_px, opacity, sight)
         for one, box_px, label_px in zip(found, boxes_px, labels_px, strict=True)
     )
-    return Layout(boxes, hidden=hidden)
+    return BoxLayout(boxes, hidden=hidden)
 
 
 def _box(
-    found: Finding, box_px: XyXy, label_px: XyXy, opacity: float, sight: Sight
+    found: Finding, box_px: XyXy, label_px: XyXy, opacity: float, sight: CanvasView
 ) -> Box:
     said = sight.decided.of(found)
     marked = said is not None and said.hr_probability is None
@@ -308,7 +315,7 @@ def fitted(field_px: tuple[float, float], screen_px: tuple[float, float]) -> Mat
     return np.array([[scale, 0, left], [0, scale, top], [0, 0, 1]], np.float64)
 
 
-def between_edges(optics: Optics) -> Matrix:
+def between_edges(optics: DisplayOptics) -> Matrix:
     """The homography for coordinates that count from the outer edge of a pixel."""
     to_centres, to_edges = np.eye(3), np.eye(3)
     to_centres[:2, 2], to_edges[:2, 2] = -0.5, 0.5
@@ -327,7 +334,7 @@ def local_scale(matrix: Matrix, spot: tuple[float, float]) -> float:
 
 
 def bent(
-    boxes: Sequence[Box], optics: Optics, field_px: tuple[int, int]
+    boxes: Sequence[Box], optics: DisplayOptics, field_px: tuple[int, int]
 ) -> tuple[Box, ...]:
     """Move boxes as the lens moves what they stand on."""
     if not optics.distortion or not boxes:
@@ -358,7 +365,7 @@ def _moved(box: XyXy, by: Sequence[float]) -> XyXy:
 class Scene:
     """All of it; equal scenes are not painted twice."""
 
-    shelf: Shelf
+    shelf: FindingIndex
     slide: SlideState | None = None
     stale: bool = False
     goal: Goal | None = None

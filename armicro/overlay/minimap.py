@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 from armicro.field import Overview
 from armicro.overlay import paint
 from armicro.overlay.guide import PRESSING_RGB, REVISIT_RGB, extent_um
-from armicro.overlay.known import PITCH_UM, Seen
+from armicro.overlay.known import PITCH_UM, SeenRaster
 from armicro.overlay.snapshot import LiveField
 from armicro.overlay.view import XyXy, suspicion_rgb
 from armicro.report import Finding, Revisit
@@ -35,7 +35,7 @@ class MiniMap(QWidget):
         super().__init__()
         self.setAccessibleName("slide map")
         self.setMinimumHeight(70)
-        self._seen = Seen()
+        self._seen = SeenRaster()
         self._raster = QImage()
         self._raster_um: XyXy = (0.0, 0.0, 0.0, 0.0)
         self._overview: Overview | None = None
@@ -46,7 +46,9 @@ class MiniMap(QWidget):
         self._revisits: tuple[Revisit, ...] = ()
         self._lost_from: LiveField | None = None
 
-    def draw(self, seen: Seen, overview: Overview | None, *, changed: bool) -> None:
+    def draw(
+        self, seen: SeenRaster, overview: Overview | None, *, changed: bool
+    ) -> None:
         """Take the raster of what was seen, and the slide's picture."""
         self._seen = seen
         if overview is not self._overview:

@@ -60,7 +60,7 @@ class Card(QFrame):
         super().__init__()
         down = QSizePolicy.Policy.Preferred if grows else QSizePolicy.Policy.Fixed
         self.setSizePolicy(QSizePolicy.Policy.Preferred, down)
-        self.heading, self.aside = Line("heading"), QLabel(aside)
+        self.heading, self.aside = ElidedLabel("heading"), QLabel(aside)
         self.aside.setObjectName("heading")
         self.say(heading, aside)
         head = QHBoxLayout()
@@ -81,7 +81,7 @@ class Card(QFrame):
         self.setAccessibleName(heading)
 
 
-class Line(QLabel):
+class ElidedLabel(QLabel):
     """One line of text; what does not fit ends in an ellipsis, and is its tool tip."""
 
     def __init__(self, name: str = "") -> None:
@@ -496,7 +496,7 @@ class Heading(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(16, 0, 12, 0)
         row.setSpacing(20)
-        self._slide, self._source = Line("slide"), Line()
+        self._slide, self._source = ElidedLabel("slide"), ElidedLabel()
         _tint(self._source, "muted")
         row.addWidget(_label("title", title))
         row.addWidget(self._slide)

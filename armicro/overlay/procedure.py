@@ -22,8 +22,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from armicro.calibrate.certificate import Line
-from armicro.calibrate.guide import Check, Guide, Outcome, Step
+from armicro.calibrate.certificate import CertificateLine
+from armicro.calibrate.guide import FieldCheck, Guide, GuideStep, Outcome
 from armicro.errors import ArmicroError
 from armicro.field import Field, Pixels
 from armicro.overlay import paint
@@ -54,7 +54,7 @@ def way_text(guide: Guide) -> str:
     return "<br>".join(lines)
 
 
-def checks_text(checks: tuple[Check, ...]) -> str:
+def checks_text(checks: tuple[FieldCheck, ...]) -> str:
     """What is right of the field, and what to do about the rest."""
     rows = []
     for check in checks:
@@ -68,7 +68,7 @@ def checks_text(checks: tuple[Check, ...]) -> str:
     return "".join(rows)
 
 
-def table_text(lines: tuple[Line, ...]) -> str:
+def table_text(lines: tuple[CertificateLine, ...]) -> str:
     """The certificate."""
     muted = paint.MUTED.name()
     return "".join(
@@ -101,17 +101,17 @@ class Host(Protocol):
     def take(self) -> Field | None:
         """The newest field that was not taken yet; at once."""
 
-    def prepare(self, step: Step) -> None:
+    def prepare(self, step: GuideStep) -> None:
         """A step begins: a simulated microscope changes its specimen."""
 
-    def measure(self, step: Step) -> Outcome:
+    def measure(self, step: GuideStep) -> Outcome:
         """Measure what needs moves or a pattern.
 
         Raises:
             CalibrationError: it cannot be measured.
         """
 
-    def keep(self, outcome: Outcome) -> tuple[Line, ...]:
+    def keep(self, outcome: Outcome) -> tuple[CertificateLine, ...]:
         """Put an accepted measurement into the certificate; return all its lines.
 
         Raises:
@@ -135,7 +135,7 @@ class ProcedureWindow(QWidget):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="guide")
         self._work: Future[None] | None = None
         self._shown: Pixels | None = None
-        self._lines: tuple[Line, ...] = ()
+        self._lines: tuple[CertificateLine, ...] = ()
         self.error: ArmicroError | None = None
         """What ended the window: the camera cannot be opened..."""
         self._lay_out()

@@ -22,7 +22,7 @@ from armicro.verdict import (
 
 
 @dataclass(frozen=True, slots=True)
-class Optics:
+class DisplayOptics:
     """A certificate's Display: how camera pixels lie on the display's."""
 
     homography: tuple[tuple[float, float, float], ...]
@@ -35,7 +35,7 @@ class Optics:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class OverlaySettings:
     """Limits of what may be drawn and of what may be said.
 
     Raises:
@@ -64,7 +64,7 @@ class Setting:
     """Above this a field is called moving."""
     optical: bool = False
     """Only boxes, on black, for a display that is mixed into the eyepiece."""
-    optics: Optics | None = None
+    optics: DisplayOptics | None = None
     """Of that display; None: the field fills it."""
     latency_ms: float = 0.0
     """Of an optical display alone, from painting to light."""

@@ -20,7 +20,7 @@ from armicro.file import write_whole
 from armicro.overlay import Feed, Notebook, paint
 from armicro.overlay.canvas import Canvas, Eyepiece
 from armicro.overlay.guide import Goal, guide
-from armicro.overlay.known import Known, Seen
+from armicro.overlay.known import Known, SeenRaster
 from armicro.overlay.layout import Scene
 from armicro.overlay.minimap import MiniMap
 from armicro.overlay.panel import (
@@ -33,7 +33,7 @@ from armicro.overlay.panel import (
     StatusStrip,
     TrendCard,
 )
-from armicro.overlay.snapshot import LiveField, Setting, Snapshot
+from armicro.overlay.snapshot import LiveField, OverlaySettings, Snapshot
 from armicro.overlay.words import (
     Pace,
     banner,
@@ -98,7 +98,7 @@ class Window(QWidget):
         feed: Feed,
         *,
         title: str = "armicro",
-        setting: Setting | None = None,
+        setting: OverlaySettings | None = None,
         folder: Path | None = None,
         notebook: Notebook | None = None,
         on_close: Callable[[], None] | None = None,
@@ -117,7 +117,7 @@ class Window(QWidget):
         """
         super().__init__()
         self._feed, self._clock, self._on_close = feed, clock, on_close
-        self._setting = setting or Setting()
+        self._setting = setting or OverlaySettings()
         self._folder = folder or Path()
         self._snapshot = Snapshot()
         self._known, self._pace = Known(), Pace()
@@ -190,7 +190,7 @@ class Window(QWidget):
         return self._snapshot
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> SeenRaster:
         """What was shown and analysed of this slide."""
         return self._known.seen
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from armicro.field import Place
-from armicro.overlay.snapshot import LiveField, Setting, SlideState, Snapshot
+from armicro.overlay.snapshot import LiveField, OverlaySettings, SlideState, Snapshot
 from armicro.report import Finding
 from armicro.slide.decision import Decided
 from armicro.verdict import (
@@ -37,7 +37,7 @@ _SPAN_NS = 3_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PaceReading:
     """Frame rate and age of what is drawn; zeros before the first field."""
 
     frames_per_second: float = 0.0
@@ -56,17 +56,17 @@ class Pace:
         self._painted.append((painted_ns, (painted_ns - taken_ns) / 1e6))
         self._forget(painted_ns)
 
-    def read(self, now_ns: int) -> Reading:
+    def read(self, now_ns: int) -> PaceReading:
         """The figures at this moment; they fall to zero when nothing is painted."""
         self._forget(now_ns)
         if not self._painted:
-            return Reading()
+            return PaceReading()
         ages_ms = [age_ms for _, age_ms in self._painted]
         median_ms, p95_ms = np.percentile(ages_ms, (50, 95))
         # From the first frame on to now, so that a stall shows at once.
         span_s = max(now_ns - self._painted[0][0], 1) / 1e9
         frames = len(self._painted) - 1
-        return Reading(frames / max(span_s, 0.05), float(median_ms), float(p95_ms))
+        return PaceReading(frames / max(span_s, 0.05), float(median_ms), float(p95_ms))
 
     def _forget(self, now_ns: int) -> None:
         while self._painted and now_ns - self._painted[0][0] > _SPAN_NS:
@@ -88,7 +88,7 @@ class Aim:
     error_um: float
 
 
-def aim_of(field: LiveField, now_ns: int, setting: Setting) -> Aim | None:
+def aim_of(field: LiveField, now_ns: int, setting: OverlaySettings) -> Aim | None:
     """The place by which a field's boxes are drawn; None where nobody knows it.
 
     On a monitor picture and boxes are of one moment. In the eyepiece the boxes meet the
@@ -119,7 +119,7 @@ def why_no_boxes(
     field: LiveField,
     slide: SlideState | None,
     now_ns: int,
-    setting: Setting,
+    setting: OverlaySettings,
     *,
     was_placed: bool = False,
 ) -> str:
@@ -145,7 +145,9 @@ def why_no_boxes(
     return _why_not_in_the_eyepiece(field, now_ns, setting) if setting.optical else ""
 
 
-def _why_not_in_the_eyepiece(field: LiveField, now_ns: int, setting: Setting) -> str:
+def _why_not_in_the_eyepiece(
+    field: LiveField, now_ns: int, setting: OverlaySettings
+) -> str:
     if (now_ns - field.taken_ns) / _NS_PER_MS > setting.blind_after_ms:
         # No old picture stands there: the operator sees the slide itself.
         return boxes_off_text("eyepiece_blind")
@@ -157,7 +159,7 @@ def _why_not_in_the_eyepiece(field: LiveField, now_ns: int, setting: Setting) ->
     return ""
 
 
-def motion_words(field: LiveField, setting: Setting) -> str:
+def motion_words(field: LiveField, setting: OverlaySettings) -> str:
     """What keeps a field from being analysed, in a few words; empty when nothing."""
     sight = field.sight
     if sight is None:
@@ -169,7 +171,7 @@ def motion_words(field: LiveField, setting: Setting) -> str:
     return ""
 
 
-def opacity_of(error_um: float, setting: Setting) -> float:
+def opacity_of(error_um: float, setting: OverlaySettings) -> float:
     """1 where boxes stand surely on their cells, falling to 0.25 where they vanish.
 
     >>> [opacity_of(error, Setting()) for error in (0.5, 2, 6, 10)]
@@ -180,7 +182,7 @@ def opacity_of(error_um: float, setting: Setting) -> float:
     return 1.0 - 0.75 * min(1.0, max(0.0, beyond))
 
 
-def analysis_state(snapshot: Snapshot, now_ns: int, setting: Setting) -> str:
+def analysis_state(snapshot: Snapshot, now_ns: int, setting: OverlaySettings) -> str:
     """What keeps new boxes away, in words for the operator; empty when nothing does."""
     if snapshot.finished:
         return ""
@@ -195,7 +197,7 @@ def analysis_state(snapshot: Snapshot, now_ns: int, setting: Setting) -> str:
     return state_text("first_field") if nothing else ""
 
 
-def is_stale(snapshot: Snapshot, now_ns: int, setting: Setting) -> bool:
+def is_stale(snapshot: Snapshot, now_ns: int, setting: OverlaySettings) -> bool:
     """True when infer is silent, so that what is drawn may be out of date."""
     if snapshot.slide is None or snapshot.finished:
         return False
@@ -205,7 +207,7 @@ def is_stale(snapshot: Snapshot, now_ns: int, setting: Setting) -> bool:
     return silent_ms > setting.stale_after_ms
 
 
-def is_silent(snapshot: Snapshot, now_ns: int, setting: Setting) -> bool:
+def is_silent(snapshot: Snapshot, now_ns: int, setting: OverlaySettings) -> bool:
     """True when capture has not been heard of, so that the picture may be old."""
     if not snapshot.heard_ns or snapshot.finished:
         return False
@@ -275,7 +277,7 @@ def banner(
     snapshot: Snapshot,
     shown: LiveField | None,
     now_ns: int,
-    setting: Setting,
+    setting: OverlaySettings,
     *,
     was_placed: bool = False,
 ) -> Banner | None:
@@ -306,7 +308,9 @@ def banner(
     return Banner(state_text(begun)) if begun else None
 
 
-def score_words(snapshot: Snapshot, *, stale: bool, setting: Setting) -> ScoreWords:
+def score_words(
+    snapshot: Snapshot, *, stale: bool, setting: OverlaySettings
+) -> ScoreWords:
     """The slide score with what limits it."""
     slide = snapshot.slide
     score = slide.score if slide else None
@@ -353,7 +357,7 @@ def _score_note(*, high: bool, partial: str, stale: bool) -> str:
 
 
 def coverage_words(
-    snapshot: Snapshot, setting: Setting, *, stale: bool = False
+    snapshot: Snapshot, setting: OverlaySettings, *, stale: bool = False
 ) -> CoverageWords:
     """How much of the cell area was analysed, never rounded up to all of it.
 
@@ -377,9 +381,9 @@ def coverage_words(
 def status_line(
     snapshot: Snapshot,
     shown: LiveField | None,
-    reading: Reading,
+    reading: PaceReading,
     now_ns: int,
-    setting: Setting,
+    setting: OverlaySettings,
 ) -> tuple[Item, ...]:
     """The figures at the foot of the window, in the order of their weight."""
     unmeasured = (Item("scale", "not measured", "warn"),) * setting.uncalibrated
@@ -420,7 +424,9 @@ def _place_item(shown: LiveField | None) -> Item:
     return Item("place", ORIGINS[shown.place.origin])
 
 
-def _error_items(shown: LiveField, now_ns: int, setting: Setting) -> tuple[Item, ...]:
+def _error_items(
+    shown: LiveField, now_ns: int, setting: OverlaySettings
+) -> tuple[Item, ...]:
     """How far boxes are expected to be off their cells as they are seen."""
     aim = aim_of(shown, now_ns, setting)
     if aim is None:

@@ -5,13 +5,13 @@ tests and training; ``write_constructed`` lays real fields and cells out on a sl
 None of them is ever called a specimen.
 """
 
-from armicro.phantom.constructed import Account, ConstructedSpec, write_constructed
+from armicro.phantom.constructed import Composition, ConstructedSpec, write_constructed
 from armicro.phantom.drawn import paint_field, write_phantom
 from armicro.phantom.specification import (
     STAINS,
     UM_PER_PX,
-    Optics,
     PhantomSpec,
+    ScannerOptics,
     lesions_that_fit,
     size_px,
 )
@@ -20,10 +20,10 @@ from armicro.phantom.truth import Truth, truth_paths, write_truth
 __all__ = [
     "STAINS",
     "UM_PER_PX",
-    "Account",
+    "Composition",
     "ConstructedSpec",
-    "Optics",
     "PhantomSpec",
+    "ScannerOptics",
     "Truth",
     "lesions_that_fit",
     "paint_field",

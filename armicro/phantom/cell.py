@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.phantom.noise import Floats, fine_noise, smooth_noise
-from armicro.phantom.specification import PLANS, UM_PER_PX, CellPlan, Dye, Stain
+from armicro.phantom.specification import (
+    PLANS,
+    UM_PER_PX,
+    CellPlan,
+    Dye,
+    LaboratoryStain,
+)
 
 # ---------------------------------------------------------------------------
 # A sprite: the light that one cell lets through, with its nucleus at the centre.
@@ -110,7 +116,7 @@ class Outline:
         return np.asarray(self.ripple_px - soft_px * grown, dtype=np.float32)
 
 
-def draw_cell(kind: str, stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_cell(kind: str, stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """Draw one cell of a class of ``PLANS``, its nucleus at the sprite's centre."""
     plan = PLANS[kind]
     radius_px = rng.uniform(*plan.radius_um) / UM_PER_PX

@@ -25,13 +25,13 @@ from armicro.phantom.glass import (
     surface_of,
     texture_patches,
 )
-from armicro.phantom.material import Cutter, Piece, RealField, Size, read_material
+from armicro.phantom.material import Piece, PieceCutter, RealField, Size, read_material
 from armicro.phantom.noise import Floats
 from armicro.phantom.optics import Scanner
 from armicro.phantom.specification import (
     LEAST_WIDTH_PX,
     UM_PER_PX,
-    Optics,
+    ScannerOptics,
     check_optics,
 )
 from armicro.phantom.truth import Truth, slide_file, write_truth
@@ -63,7 +63,7 @@ class ConstructedSpec:
     """Take only fields of this split; all when empty."""
     group: str = ""
     """Take fields of this slide group; one with enough lesions when empty."""
-    optics: Optics = Optics()  # noqa: RUF009 (frozen)
+    optics: ScannerOptics = ScannerOptics()  # noqa: RUF009 (frozen)
     quality: int = 88
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class ConstructedSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Composition:
     """What a constructed slide was made of."""
 
     group: str
@@ -95,7 +95,7 @@ class Account:
 
 def write_constructed(
     path: Path, spec: ConstructedSpec, *, progress: Callable[[int], None] | None = None
-) -> tuple[Truth, Account]:
+) -> tuple[Truth, Composition]:
     """Write a slide of real fields and cells, and its truth beside it.
 
     Args:
@@ -232,11 +232,11 @@ class ConstructedSlide:
             lesion_classes=frozenset(names) - {NORMAL_CLASS},
         )
 
-    def account(self) -> Account:
+    def account(self) -> Composition:
         """What the slide was made of."""
         pieces = [placed.piece for placed in self._placed]
         area_px = _area_px(pieces)
-        return Account(
+        return Composition(
             group=self._fields[0].group,
             whole_fields=sum(piece.whole for piece in pieces),
             cutouts=sum(not piece.whole for piece in pieces),
@@ -266,7 +266,7 @@ class ConstructedSlide:
         """
         spec = self._spec
         sizes: list[Size] = [field.size_px() for field in self._fields]
-        cutter = Cutter(self._fields, sizes, rng)
+        cutter = PieceCutter(self._fields, sizes, rng)
         area_px = spec.width_px * spec.height_px
         lesions = cutter.lesion_pieces(
             spec.lesions,

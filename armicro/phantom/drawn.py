@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.phantom.glass import noise_glass
-from armicro.phantom.layout import BLOCK_PX, REACH_PX, TONES, Layout, Stamps
+from armicro.phantom.layout import BLOCK_PX, REACH_PX, TONES, StampLayout, Stamps
 from armicro.phantom.library import KINDS, Library, library_of
 from armicro.phantom.optics import Scanner
 from armicro.phantom.specification import (
     LESION_CLASSES,
     NORMAL_CLASSES,
     UM_PER_PX,
-    Optics,
     PhantomSpec,
+    ScannerOptics,
 )
 from armicro.phantom.truth import Truth, slide_file, write_truth
 from armicro.pyramid import Sheet, write_pyramid
@@ -28,12 +28,12 @@ from armicro.pyramid import Sheet, write_pyramid
 # Any part of a phantom: glass times the light of each sprite, then the optics.
 
 
-class Canvas:
+class PhantomCanvas:
     """Draws any rectangle of one phantom; equal rectangles get equal pixels."""
 
     def __init__(self, spec: PhantomSpec, library: Library) -> None:
         """Lay the slide out; sprites are drawn when they are first needed."""
-        self.layout = Layout(spec)
+        self.layout = StampLayout(spec)
         self._library = library
         self.glass_rgb = library.stain.glass_rgb
         self._tones = _tone_tables()
@@ -159,7 +159,7 @@ def write_phantom(
     Raises:
         SourceError: the file cannot be written there.
     """
-    canvas = Canvas(spec, Library(spec.seed, spec.stain))
+    canvas = PhantomCanvas(spec, Library(spec.seed, spec.stain))
     sheet = Sheet(
         width_px=spec.width_px,
         height_px=spec.height_px,
@@ -187,7 +187,7 @@ def paint_field(  # noqa: PLR0913 (all by keyword, most with a default)
     um_per_px: float = UM_PER_PX,
     lesions: int = 1,
     stain: str = "classic",
-    optics: Optics = Optics(),  # noqa: B008 (frozen)
+    optics: ScannerOptics = ScannerOptics(),  # noqa: B008 (frozen)
     library_seed: int | None = None,
 ) -> tuple[Pixels, Truth]:
     """Paint one field with known cells, for tests and for training.
@@ -223,7 +223,7 @@ def paint_field(  # noqa: PLR0913 (all by keyword, most with a default)
         optics=optics,
     )
     library = library_of(seed if library_seed is None else library_seed, stain)
-    canvas = Canvas(spec, library)
+    canvas = PhantomCanvas(spec, library)
     pixels = canvas.draw(0, 0, spec.width_px, spec.height_px)
     if (spec.width_px, spec.height_px) != (width_px, height_px):
         way = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
@@ -233,7 +233,7 @@ def paint_field(  # noqa: PLR0913 (all by keyword, most with a default)
     return pixels, truth_of(spec, canvas)
 
 
-def truth_of(spec: PhantomSpec, canvas: Canvas) -> Truth:
+def truth_of(spec: PhantomSpec, canvas: PhantomCanvas) -> Truth:
     """Every epithelial cell whose nucleus lies on the slide."""
     parts = []
     across, down = canvas.layout.blocks()

@@ -102,7 +102,7 @@ Triple = NDArray[np.float64]
 Surface = NDArray[np.float64]
 """(6, 3) coefficients of a field's glass, see ``surface_of``."""
 
-_LIGHT_COARSE = 16
+_COARSE_LIGHT = 16
 GLASS_DENSITY = 0.03
 """Up to this optical density against the brightest a place counts as glass."""
 LARGEST_GAIN = 1.25
@@ -203,7 +203,7 @@ def balanced(
         glass_rgb: The slide's glass; no gain exceeds ``LARGEST_GAIN``.
     """
     height, width = picture.shape[:2]
-    nodes = (max(2, height // _LIGHT_COARSE), max(2, width // _LIGHT_COARSE))
+    nodes = (max(2, height // _COARSE_LIGHT), max(2, width // _COARSE_LIGHT))
     own = np.clip(_basis(place, nodes) @ surface, 1, 255)
     gain = np.asarray(glass_rgb, float) / own
     gain = np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
@@ -257,7 +257,7 @@ def _density(picture: NDArray[np.float64], own_rgb: Triple) -> NDArray[np.float6
 # Small objects that the border cuts are left out whole; large ones fade along a ragged
 # line. What is kept inside stays as it was photographed.
 
-_PIECE_COARSE = 4
+_COARSE_PIECE = 4
 OBJECT_DENSITY = 0.045
 """Optical density above the field's glass from which on something is an object."""
 CUT_OBJECT_PX = 70_000
@@ -287,19 +287,19 @@ def kept_share(
         (height, width) 0-255; 0 on the border, 255 round every lesion nucleus.
     """
     height, width = picture.shape[:2]
-    size = (max(2, width // _PIECE_COARSE), max(2, height // _PIECE_COARSE))
+    size = (max(2, width // _COARSE_PIECE), max(2, height // _COARSE_PIECE))
     small = np.asarray(
         cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8
     )
-    kept = np.concatenate([lesions_xy, cells_xy]) / _PIECE_COARSE
+    kept = np.concatenate([lesions_xy, cells_xy]) / _COARSE_PIECE
     share = _ragged_border(size[1], size[0], rng)
     share *= 1 - _cut_objects(small, glass_rgb, kept.tolist())
     if len(lesions_xy):
         keep = np.zeros((size[1], size[0]), np.float32)
-        for x, y in (lesions_xy / _PIECE_COARSE).tolist():
-            cv2.circle(keep, (round(x), round(y)), KEEP_PX // _PIECE_COARSE, 1.0, -1)
+        for x, y in (lesions_xy / _COARSE_PIECE).tolist():
+            cv2.circle(keep, (round(x), round(y)), KEEP_PX // _COARSE_PIECE, 1.0, -1)
         soft = np.asarray(
-            cv2.GaussianBlur(keep, (0, 0), 5 / _PIECE_COARSE), dtype=np.float32
+            cv2.GaussianBlur(keep, (0, 0), 5 / _COARSE_PIECE), dtype=np.float32
         )
         share = np.maximum(share, np.clip(1.6 * soft, 0, 1))
     share *= _edge(size[1], size[0])
@@ -323,16 +323,16 @@ def _ragged_border(height: int, width: int, rng: np.random.Generator) -> Floats:
     """
     half_x, half_y = width / 2, height / 2
     # Small pieces become round, whole fields keep most of their sides.
-    round_px = min(0.8 * min(half_x, half_y), 330 / _PIECE_COARSE)
+    round_px = min(0.8 * min(half_x, half_y), 330 / _COARSE_PIECE)
     x = np.maximum(np.abs(np.arange(width) + 0.5 - half_x) - half_x + round_px, 0)
     y = np.maximum(np.abs(np.arange(height) + 0.5 - half_y) - half_y + round_px, 0)
     depth = round_px - np.hypot(x[None], y[:, None]).astype(np.float32)
-    wild = min(1.0, min(half_x, half_y) * _PIECE_COARSE / 300)
-    depth -= np.float32((16 + 34 * wild) / _PIECE_COARSE)
+    wild = min(1.0, min(half_x, half_y) * _COARSE_PIECE / 300)
+    depth -= np.float32((16 + 34 * wild) / _COARSE_PIECE)
     for grain_px, swing_px in ((160, 30 * wild + 4), (60, 11), (24, 6)):
-        noise = smooth_noise(rng, (height, width), grain_px / _PIECE_COARSE)
-        depth += np.float32(swing_px / _PIECE_COARSE) * noise
-    ramp = np.clip(depth * _PIECE_COARSE / FADE_PX + 0.2, 0, 1)
+        noise = smooth_noise(rng, (height, width), grain_px / _COARSE_PIECE)
+        depth += np.float32(swing_px / _COARSE_PIECE) * noise
+    ramp = np.clip(depth * _COARSE_PIECE / FADE_PX + 0.2, 0, 1)
     # Smooth at both ends, so that neither shows as a line.
     return np.asarray(ramp * ramp * (3 - 2 * ramp), dtype=np.float32)
 
@@ -345,7 +345,7 @@ def _cut_objects(
     light = np.maximum(small, 1).astype(np.float32) / np.asarray(glass_rgb, np.float32)
     objects = (-np.log10(light).max(axis=2) > OBJECT_DENSITY).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(objects)
-    area_px = stats[:, cv2.CC_STAT_AREA] * _PIECE_COARSE**2
+    area_px = stats[:, cv2.CC_STAT_AREA] * _COARSE_PIECE**2
     cut = np.zeros(count, bool)
     for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         cut[side] = True

@@ -158,7 +158,7 @@ SHEETS_PER_BLOCK = 4.6
 CELLS_PER_SHEET = 6.5
 
 
-class Layout:
+class StampLayout:
     """All stamps of one phantom."""
 
     def __init__(self, spec: PhantomSpec) -> None:

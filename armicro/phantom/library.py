@@ -9,7 +9,7 @@ import numpy as np
 from armicro.errors import SourceError
 from armicro.phantom.cell import Plane, Sprite, draw_cell, dyed, plane, sprite_of
 from armicro.phantom.noise import Floats, fine_noise, smooth_noise
-from armicro.phantom.specification import PLANS, UM_PER_PX, Stain, stain_named
+from armicro.phantom.specification import PLANS, UM_PER_PX, LaboratoryStain, stain_named
 
 # ---------------------------------------------------------------------------
 # All that lies between the epithelial cells: leucocytes, blood, mucus, dust.
@@ -22,7 +22,7 @@ def _blob(where: Plane, x: float, y: float, radius_px: float, soft_px: float) ->
     return np.asarray(np.clip((radius_px - distance) / soft_px + 0.5, 0, 1), np.float32)
 
 
-def draw_neutrophil(stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_neutrophil(stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """A leucocyte of 10-13 µm with two to four dark lobes (often its bare nucleus)."""
     half_px = rng.uniform(4.6, 6.2) / UM_PER_PX
     flat = plane(1.5 * half_px)
@@ -46,7 +46,7 @@ def draw_neutrophil(stain: Stain, rng: np.random.Generator) -> Sprite:
     return sprite_of(density, float(rng.choice([0.7, 0.9, 1.8], p=[0.5, 0.4, 0.1])))
 
 
-def draw_lymphocyte(stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_lymphocyte(stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """A small round dark nucleus with a narrow rim of cytoplasm."""
     radius_px = rng.uniform(2.8, 4.2) / UM_PER_PX
     where = plane(1.8 * radius_px)
@@ -61,7 +61,7 @@ def draw_lymphocyte(stain: Stain, rng: np.random.Generator) -> Sprite:
     return sprite_of(density, BLUR_PX)
 
 
-def draw_erythrocyte(stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_erythrocyte(stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """A red cell: a flat oval of 6-8 µm, a little denser at its rim."""
     radius_px = rng.uniform(2.9, 4.0) / UM_PER_PX
     where = plane(1.7 * radius_px)
@@ -77,7 +77,7 @@ def draw_erythrocyte(stain: Stain, rng: np.random.Generator) -> Sprite:
     return sprite_of(dyed(thick, stain.erythrocyte), BLUR_PX)
 
 
-def draw_debris(stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_debris(stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """A smudge: a smeared nucleus, a shred of cytoplasm or a grain of dirt."""
     half_px = rng.uniform(1.2, 6.5) / UM_PER_PX
     where = plane(2.2 * half_px)
@@ -92,7 +92,7 @@ def draw_debris(stain: Stain, rng: np.random.Generator) -> Sprite:
     return sprite_of(dyed(np.asarray(thick, np.float32), dye), blur_px)
 
 
-def draw_strand(stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_strand(stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """Strands of mucus, drawn out along the smear (about horizontal)."""
     half = int(rng.integers(140, 250))
     thickness = np.zeros((2 * half, 2 * half), np.float32)
@@ -115,7 +115,7 @@ def draw_strand(stain: Stain, rng: np.random.Generator) -> Sprite:
     return sprite_of(dyed(thickness, stain.mucus), 1.0)
 
 
-def draw_film(stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_film(stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """A thin film of mucus: cloudy, grainy, drawn out a little along the smear."""
     side = 512
     where = plane(side / 2)
@@ -134,7 +134,7 @@ def draw_film(stain: Stain, rng: np.random.Generator) -> Sprite:
     return sprite_of(dyed(np.asarray(0.75 * thick, np.float32), stain.mucus), 0.8)
 
 
-def draw_dust(stain: Stain, rng: np.random.Generator) -> Sprite:
+def draw_dust(stain: LaboratoryStain, rng: np.random.Generator) -> Sprite:
     """A cloud of bacteria and fine grains."""
     side = 384
     where = plane(side / 2)
@@ -155,7 +155,7 @@ def draw_dust(stain: Stain, rng: np.random.Generator) -> Sprite:
 # ---------------------------------------------------------------------------
 # The library.
 
-Draw = Callable[[Stain, np.random.Generator], Sprite]
+Draw = Callable[[LaboratoryStain, np.random.Generator], Sprite]
 
 LITTER: dict[str, Draw] = {
     "film": draw_film,

@@ -225,7 +225,7 @@ class Piece:
 Size = tuple[int, int]
 
 
-class Cutter:
+class PieceCutter:
     """Cuts pieces out of fields, remembering what is gone."""
 
     def __init__(

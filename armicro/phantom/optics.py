@@ -5,7 +5,7 @@ import numpy as np
 
 from armicro.field import Pixels
 from armicro.phantom.noise import Floats, value_noise
-from armicro.phantom.specification import Optics
+from armicro.phantom.specification import ScannerOptics
 
 FIELD_PX = 2048
 """Side of one field of the pretended scanner; the fall-off repeats with it."""
@@ -17,7 +17,7 @@ FOCUS_PERIOD_PX = 3000
 class Scanner:
     """Blurs and shades drawn pixels as a function of their place alone."""
 
-    def __init__(self, optics: Optics, seed: int) -> None:
+    def __init__(self, optics: ScannerOptics, seed: int) -> None:
         """Prepare the shading of one scanner field."""
         self._optics = optics
         self._seed = seed

@@ -130,7 +130,7 @@ Dye = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Stain:
+class LaboratoryStain:
     """One laboratory's colours."""
 
     glass_rgb: tuple[int, int, int]
@@ -145,8 +145,8 @@ class Stain:
     dust: Dye
 
 
-STAINS: dict[str, Stain] = {
-    "classic": Stain(
+STAINS: dict[str, LaboratoryStain] = {
+    "classic": LaboratoryStain(
         glass_rgb=(248, 250, 251),
         eosin=((0.03, 0.21, 0.40), (0.05, 0.20, 0.24)),
         cyan=((0.30, 0.14, 0.13), (0.20, 0.14, 0.10)),
@@ -156,7 +156,7 @@ STAINS: dict[str, Stain] = {
         mucus=(0.10, 0.07, 0.05),
         dust=(0.40, 0.38, 0.30),
     ),
-    "blue": Stain(
+    "blue": LaboratoryStain(
         glass_rgb=(238, 244, 250),
         eosin=((0.08, 0.22, 0.18), (0.12, 0.21, 0.13)),
         cyan=((0.29, 0.19, 0.08), (0.22, 0.19, 0.07)),
@@ -166,7 +166,7 @@ STAINS: dict[str, Stain] = {
         mucus=(0.12, 0.10, 0.04),
         dust=(0.42, 0.40, 0.24),
     ),
-    "warm": Stain(
+    "warm": LaboratoryStain(
         glass_rgb=(251, 246, 226),
         eosin=((0.04, 0.15, 0.42), (0.06, 0.19, 0.27)),
         cyan=((0.19, 0.13, 0.08), (0.15, 0.13, 0.12)),
@@ -176,7 +176,7 @@ STAINS: dict[str, Stain] = {
         mucus=(0.10, 0.07, 0.04),
         dust=(0.34, 0.38, 0.38),
     ),
-    "pale": Stain(
+    "pale": LaboratoryStain(
         glass_rgb=(246, 243, 247),
         eosin=((0.04, 0.13, 0.12), (0.06, 0.12, 0.08)),
         cyan=((0.12, 0.11, 0.07), (0.10, 0.11, 0.05)),
@@ -186,7 +186,7 @@ STAINS: dict[str, Stain] = {
         mucus=(0.05, 0.05, 0.03),
         dust=(0.30, 0.32, 0.22),
     ),
-    "teal": Stain(
+    "teal": LaboratoryStain(
         glass_rgb=(240, 249, 248),
         eosin=((0.04, 0.24, 0.46), (0.10, 0.26, 0.36)),
         cyan=((0.42, 0.17, 0.17), (0.34, 0.16, 0.14)),
@@ -199,7 +199,7 @@ STAINS: dict[str, Stain] = {
 }
 
 
-def stain_named(name: str) -> Stain:
+def stain_named(name: str) -> LaboratoryStain:
     """Look a stain up.
 
     Raises:
@@ -226,7 +226,7 @@ LEAST_WIDTH_PX = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Optics:
+class ScannerOptics:
     """What a scanner does to the picture."""
 
     defocus_px: float = 0.0
@@ -244,7 +244,7 @@ class PhantomSpec:
     seed: int = 0
     lesions: int = 20
     stain: str = "classic"
-    optics: Optics = Optics()
+    optics: ScannerOptics = ScannerOptics()
     quality: int = 85
     """JPEG quality of the tiles, 1-100."""
 
@@ -276,7 +276,7 @@ def lesions_that_fit(width_px: int, height_px: int) -> int:
     return width_px * height_px // (4 * LESION_ROOM_PX**2) + 1
 
 
-def check_optics(optics: Optics) -> None:
+def check_optics(optics: ScannerOptics) -> None:
     """Refuse optics that no scanner has.
 
     Raises:

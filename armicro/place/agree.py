@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from armicro.place.look import COARSE_UM_PER_PX, FINE_UM_PER_PX, Look, Plane
+from armicro.place.look import COARSE_UM_PER_PX, FINE_UM_PER_PX, Plane, Texture
 
 # ---------------------------------------------------------------------------
 # Shifts at which two pictures may fit: normalised correlation over every shift.
@@ -36,7 +36,7 @@ _APART = 4
 
 
 def search(
-    a: Look, b: Look, *, count: int = 4, least_overlap: float = 0.08
+    a: Texture, b: Texture, *, count: int = 4, least_overlap: float = 0.08
 ) -> list[Shift]:
     """Propose shifts of b against a, best first.
 
@@ -54,7 +54,7 @@ def search(
     ]
 
 
-def score_shifts(a: Look, b: Look, *, least_overlap: float) -> Plane:
+def score_shifts(a: Texture, b: Texture, *, least_overlap: float) -> Plane:
     """Score of every shift from (-width_b + 1, -height_b + 1) on, in coarse pixels."""
     (rows_a, columns_a), (rows_b, columns_b) = a.coarse.shape, b.coarse.shape
     rows, columns = rows_a + rows_b - 1, columns_a + columns_b - 1
@@ -83,7 +83,7 @@ def _spans(size_a: int, size_b: int) -> tuple[Span, Span]:
     return (first, last), (first - shift, last - shift)
 
 
-def _energy(look: Look, rows: Span, columns: Span) -> NDArray[np.float32]:
+def _energy(look: Texture, rows: Span, columns: Span) -> NDArray[np.float32]:
     bands = (look.energy_sum[rows[1]] - look.energy_sum[rows[0]]).astype(np.float32)
     return np.asarray(bands[:, columns[1]] - bands[:, columns[0]])
 
@@ -196,7 +196,7 @@ class Slopes(NamedTuple):
         )
 
 
-class Fit(NamedTuple):
+class ShiftFit(NamedTuple):
     """Two pictures at one shift, in fine pixels."""
 
     dx_px: float
@@ -225,7 +225,7 @@ class Fit(NamedTuple):
         return max(self.standard_error_xy_px)
 
 
-def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
+def fit(a: Texture, b: Texture, shift: Shift) -> ShiftFit | None:
     """Refine a shift of b against a and judge it; None where there is too little."""
     near = _descend(
         _Level(
@@ -258,10 +258,10 @@ def fit(a: Look, b: Look, shift: Shift) -> Fit | None:
         math.hypot(math.sqrt(left * _CORRELATED_PX * variance), floor_px)
         for variance in slopes.variances
     )
-    return Fit(x, y, (next(errors), next(errors)), slopes, *judged)
+    return ShiftFit(x, y, (next(errors), next(errors)), slopes, *judged)
 
 
-def textured_blocks(look: Look) -> int:
+def textured_blocks(look: Texture) -> int:
     """Number of blocks of a picture that have texture."""
     return int(np.count_nonzero(_block_means(look.fine * look.fine) > _TEXTURE))
 
@@ -272,42 +272,42 @@ def is_rich(texture: Plane) -> bool:
     return bool(np.mean(power > _STAINED**2) >= _RICH_SHARE)
 
 
-def is_edge(found: Fit) -> bool:
+def is_edge(found: ShiftFit) -> bool:
     """Whether all that agrees runs one way, along which any shift would do."""
     least, most, own = found.slopes.ends
     coherent = _COHERENT_EDGE if least < _EDGE_LIKE * most else _COHERENT
     return least < _LEAST_APERTURE * most or least < coherent * own
 
 
-def is_alike(found: Fit) -> bool:
+def is_alike(found: ShiftFit) -> bool:
     """Whether two pictures do not contradict each other where they meet."""
     return found.share >= _NEAR_SHARE
 
 
-def is_near(found: Fit) -> bool:
+def is_near(found: ShiftFit) -> bool:
     """Whether a fit that starts where it was expected is no chance fit."""
     return is_alike(found) and found.evidence >= _EVIDENCE and not is_edge(found)
 
 
-def is_found(found: Fit, *, beyond: float = _BEYOND) -> bool:
+def is_found(found: ShiftFit, *, beyond: float = _BEYOND) -> bool:
     """Whether a fit found by a search is no chance fit."""
     enough = found.share >= _FOUND_SHARE and found.beyond >= beyond
     return enough and not is_edge(found)
 
 
-def is_patchy(found: Fit) -> bool:
+def is_patchy(found: ShiftFit) -> bool:
     """Whether a fit of two fields of which parts were left out is no chance fit."""
     enough = found.share >= _PATCHY_SHARE and found.beyond >= _PATCHY
     return enough and not is_edge(found)
 
 
-def is_cell(found: Fit) -> bool:
+def is_cell(found: ShiftFit) -> bool:
     """Whether a fit rests on one cell, which agrees in all its parts."""
     enough = found.share >= _FOUND_SHARE and found.evidence >= _CELL
     return enough and not is_edge(found)
 
 
-def pooled(fits: Sequence[Fit]) -> Fit:
+def pooled(fits: Sequence[ShiftFit]) -> ShiftFit:
     """What fits say together that stand or fall by one and the same shift.
 
     The first with the word of all: texture, slopes, evidence and overlaps add up.
@@ -325,7 +325,7 @@ def pooled(fits: Sequence[Fit]) -> Fit:
     )
 
 
-def without_still(a: Look, b: Look) -> tuple[Look, Look]:
+def without_still(a: Texture, b: Texture) -> tuple[Texture, Texture]:
     """Two fields of one camera without the blocks that agree where neither moved.
 
     When the slide moved, what is left out is dirt on the sensor.
@@ -335,7 +335,7 @@ def without_still(a: Look, b: Look) -> tuple[Look, Look]:
     height, width = (side * BLOCK_PX for side in moved.shape)
     mask = np.zeros(a.fine.shape, np.float32)
     mask[:height, :width] = moved.repeat(BLOCK_PX, axis=0).repeat(BLOCK_PX, axis=1)
-    return Look(a.fine * mask, a.clean), Look(b.fine * mask, b.clean)
+    return Texture(a.fine * mask, a.clean), Texture(b.fine * mask, b.clean)
 
 
 class _Picture(NamedTuple):
@@ -411,7 +411,7 @@ def _step(level: _Level, dx: int, dy: int) -> tuple[float, float, float] | None:
 
 
 def _common_slopes(
-    a: Look, b: Look, shift: tuple[int, int], textured: NDArray[np.bool_]
+    a: Texture, b: Texture, shift: tuple[int, int], textured: NDArray[np.bool_]
 ) -> Slopes:
     """The slopes of the blocks with texture at a whole shift, at the coarse scale."""
     window = _window(a.fine, b.fine, shift, _EDGE_PX)
@@ -482,7 +482,7 @@ def _known_to_both(
 
 
 def _judge(
-    a: Look, b: Look, dx: int, dy: int
+    a: Texture, b: Texture, dx: int, dy: int
 ) -> tuple[NDArray[np.bool_], float, float, float, float, float]:
     """Which blocks have texture at a whole shift, and what a fit says of them."""
     window = _window(a.fine, b.fine, (dx, dy), _EDGE_PX)

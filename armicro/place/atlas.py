@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from armicro.database import Database, Schema
 from armicro.errors import SourceError
 from armicro.picture import check_header
-from armicro.place.look import COARSE_UM_PER_PX, Look, Plane
+from armicro.place.look import COARSE_UM_PER_PX, Plane, Texture
 from armicro.place.turn import NO_DOUBT, Doubt
 from armicro.rule import ExtentUm, PlaceUm
 
@@ -55,7 +55,7 @@ class Landmarks(NamedTuple):
     """(n, WORDS), each of length 1."""
 
 
-def find_landmarks(look: Look) -> Landmarks:
+def find_landmarks(look: Texture) -> Landmarks:
     """Find the spots that stand out most in a field, and describe them."""
     spots = cv2.GaussianBlur(look.coarse, (0, 0), 2.0)
     response = np.abs(spots)
@@ -128,10 +128,10 @@ class KeyframeStore(Protocol):
     def maps(self) -> list[Begun]:
         """Return the maps that began beside the first, in order."""
 
-    def add(self, keyframe: Keyframe, look: Look) -> None:
+    def add(self, keyframe: Keyframe, look: Texture) -> None:
         """Keep one more."""
 
-    def look(self, number: int) -> Look:
+    def look(self, number: int) -> Texture:
         """Return a keyframe's picture."""
 
     def keyframes(self) -> Iterator[Keyframe]:
@@ -153,14 +153,14 @@ class MemoryStore:
         """Return the maps that began beside the first, in order."""
         return self._maps.copy()
 
-    def add(self, keyframe: Keyframe, look: Look) -> None:
+    def add(self, keyframe: Keyframe, look: Texture) -> None:
         """Keep one more."""
         self._kept.append((keyframe, look.fine.astype(np.float16), look.clean))
 
-    def look(self, number: int) -> Look:
+    def look(self, number: int) -> Texture:
         """Return a keyframe's picture."""
         _, fine, clean = self._kept[number]
-        return Look(fine.astype(np.float32), clean)
+        return Texture(fine.astype(np.float32), clean)
 
     def keyframes(self) -> Iterator[Keyframe]:
         """Yield all that are kept, in order."""
@@ -173,7 +173,7 @@ class Anchor(NamedTuple):
     x_um: float
     y_um: float
     standard_error_xy_um: tuple[float, float]
-    look: Look
+    look: Texture
     doubt: Doubt = NO_DOUBT
 
 
@@ -183,7 +183,7 @@ class Atlas:
     def __init__(self, store: KeyframeStore) -> None:
         """Take what the store has kept."""
         self._store = store
-        self._looks: OrderedDict[int, Look] = OrderedDict()
+        self._looks: OrderedDict[int, Texture] = OrderedDict()
         self._boxes = _Rows(6)
         """x, y, width, height, standard errors."""
         self._words = _Rows(WORDS, np.float32)
@@ -217,7 +217,7 @@ class Atlas:
         self._store.begin(begun)
         self.maps.append(begun)
 
-    def add(self, keyframe: Keyframe, look: Look) -> None:
+    def add(self, keyframe: Keyframe, look: Texture) -> None:
         """Fix a field for good."""
         self._store.add(keyframe, look)
         self._hold(len(self), look)
@@ -271,7 +271,7 @@ class Atlas:
         beside = [int(i) for i in order if least < far[i] < 2.0]
         return [self._anchor(i) for i in beside[:count]]
 
-    def keyframes(self) -> Iterator[tuple[Keyframe, Look]]:
+    def keyframes(self) -> Iterator[tuple[Keyframe, Texture]]:
         """Yield every keyframe and its picture, in order."""
         for number, keyframe in enumerate(self._store.keyframes()):
             yield keyframe, self._look(number)
@@ -322,7 +322,7 @@ class Atlas:
             corner_um, weight = corner_um[strongest], weight[strongest]
         return _vote(corner_um, weight, count)
 
-    def _look(self, number: int) -> Look:
+    def _look(self, number: int) -> Texture:
         if number not in self._looks:
             look = self._store.look(number)
             if self._clean is not None and number >= self._known:
@@ -331,7 +331,7 @@ class Atlas:
         self._looks.move_to_end(number)
         return self._looks[number]
 
-    def _hold(self, number: int, look: Look) -> None:
+    def _hold(self, number: int, look: Texture) -> None:
         self._looks[number] = look
         if len(self._looks) > _LOOKS:
             self._looks.popitem(last=False)
@@ -450,7 +450,7 @@ class MapFile(Database):
         """
         super().__init__(path, _MAP)
 
-    def add(self, keyframe: Keyframe, look: Look) -> None:
+    def add(self, keyframe: Keyframe, look: Texture) -> None:
         """Keep one more."""
         levels = np.clip(np.rint(look.fine * _SCALE + 128), 0, 255).astype(np.uint8)
         _, picture = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
@@ -491,7 +491,7 @@ class MapFile(Database):
             )
             return [msgspec.convert(row, Begun) for row in rows.fetchall()]
 
-    def look(self, number: int) -> Look:
+    def look(self, number: int) -> Texture:
         """Return a keyframe's picture."""
         with self._told():
             row = self._database.execute(
@@ -506,10 +506,10 @@ class MapFile(Database):
             )
         fine = (levels.astype(np.float32) - 128) / np.float32(_SCALE)
         if clean is None:
-            return Look(fine)
+            return Texture(fine)
         known = (clean > 0).astype(np.float32)
         # JPEG blurs its edge.
-        return Look(fine * known, known)
+        return Texture(fine * known, known)
 
     def keyframes(self) -> Iterator[Keyframe]:
         """Yield all that are kept, in order."""

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from armicro.field import Place
 from armicro.place.agree import (
-    Fit,
+    ShiftFit,
     fit,
     is_cell,
     is_found,
@@ -19,7 +19,7 @@ from armicro.place.agree import (
     search,
 )
 from armicro.place.atlas import Anchor, Atlas
-from armicro.place.look import FINE_UM_PER_PX, Look
+from armicro.place.look import FINE_UM_PER_PX, Texture
 from armicro.place.turn import Turn, is_turned, is_upright, pooled_turn, rest_of_turn
 
 # ---------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def shift_of(anchor: Anchor, x_um: float, y_um: float) -> tuple[float, float]:
     return (x_um - anchor.x_um) / FINE_UM_PER_PX, (y_um - anchor.y_um) / FINE_UM_PER_PX
 
 
-def place_by(anchor: Anchor, found: Fit) -> tuple[float, float]:
+def place_by(anchor: Anchor, found: ShiftFit) -> tuple[float, float]:
     """Place of a field that fits an anchor."""
     return (
         anchor.x_um + found.dx_px * FINE_UM_PER_PX,
@@ -188,7 +188,7 @@ def place_by(anchor: Anchor, found: Fit) -> tuple[float, float]:
     )
 
 
-def estimate(anchor: Anchor, found: Fit) -> Estimate:
+def estimate(anchor: Anchor, found: ShiftFit) -> Estimate:
     """The same with its error, that of the anchor added."""
     x_px, y_px = found.standard_error_xy_px
     error_um = x_px * FINE_UM_PER_PX, y_px * FINE_UM_PER_PX
@@ -197,10 +197,10 @@ def estimate(anchor: Anchor, found: Fit) -> Estimate:
     )
 
 
-Test = Callable[[Fit], bool]
+Test = Callable[[ShiftFit], bool]
 
 
-def search_one(anchor: Anchor, look: Look, is_sure: Test) -> Estimate | None:
+def search_one(anchor: Anchor, look: Texture, is_sure: Test) -> Estimate | None:
     """Search one anchor at every shift."""
     claims = []
     for shift in search(anchor.look, look):
@@ -213,7 +213,7 @@ def search_one(anchor: Anchor, look: Look, is_sure: Test) -> Estimate | None:
     return unrivalled(claims)
 
 
-def is_straight(anchor: Anchor, look: Look, found: Fit, is_sure: Test) -> bool:
+def is_straight(anchor: Anchor, look: Texture, found: ShiftFit, is_sure: Test) -> bool:
     """Whether a fit is sure, and its pictures are not turned against each other.
 
     Where a field may lie anywhere, a camera may have been turned on the way: what does
@@ -228,17 +228,17 @@ def is_straight(anchor: Anchor, look: Look, found: Fit, is_sure: Test) -> bool:
     return is_upright(turn, known_deg=_AROUND_DEG)
 
 
-def is_sure_near(found: Fit) -> bool:
+def is_sure_near(found: ShiftFit) -> bool:
     """One cell is enough where it was expected."""
     return is_found(found) or is_cell(found)
 
 
-def is_sure_around(found: Fit) -> bool:
+def is_sure_around(found: ShiftFit) -> bool:
     """One cell in a narrow strip is not, for a field that was searched for."""
     return is_found(found) or (is_cell(found) and found.overlap >= _WIDE_OVERLAP)
 
 
-def is_sure_anywhere(found: Fit) -> bool:
+def is_sure_anywhere(found: ShiftFit) -> bool:
     """A narrow strip may deceive: it has to say more than half a field."""
     least = _LOST if found.overlap >= _WIDE_OVERLAP else 2 * _LOST
     return is_found(found, beyond=least)
@@ -255,7 +255,7 @@ def unrivalled(claims: Sequence[tuple[float, Estimate]]) -> Estimate | None:
     return best
 
 
-def fuse(links: Sequence[tuple[Anchor, Fit]]) -> Estimate | None:
+def fuse(links: Sequence[tuple[Anchor, ShiftFit]]) -> Estimate | None:
     """One place of several fits.
 
     The anchors' own errors come from one chain of fits and may well be the same, so
@@ -340,8 +340,8 @@ def _claim(
     fixed: Atlas, moving: Atlas, offset: Estimate
 ) -> tuple[float, Estimate] | None:
     """The evidence of an offset, and the offset, by all keyframes that meet."""
-    heard: list[Fit] = []
-    links: list[tuple[Anchor, Fit]] = []
+    heard: list[ShiftFit] = []
+    links: list[tuple[Anchor, ShiftFit]] = []
     turns: list[Turn] = []
     for anchor, look, found in _meetings(fixed, moving, offset):
         agrees = way(Estimate(*place_by(anchor, found)), offset) < _SAME_UM
@@ -359,7 +359,7 @@ def _claim(
 
 def _meetings(
     fixed: Atlas, moving: Atlas, offset: Estimate
-) -> Iterator[tuple[Anchor, Look, Fit]]:
+) -> Iterator[tuple[Anchor, Texture, ShiftFit]]:
     for frame, look in moving.keyframes():
         here = Anchor(frame.x_um, frame.y_um, frame.standard_error_xy_um, look)
         corner_um = here.x_um + offset.x_um, here.y_um + offset.y_um
@@ -372,7 +372,7 @@ def _meetings(
                 yield anchor, look, found
 
 
-def _contrary(found: Fit) -> Fit:
+def _contrary(found: ShiftFit) -> ShiftFit:
     """A fit that speaks against an offset: its texture agrees elsewhere."""
     return found._replace(share=0.0, evidence=0.0, beyond=0.0)
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from armicro.place.agree import (
-    Fit,
+    ShiftFit,
     fit,
     is_alike,
     is_near,
@@ -49,7 +49,7 @@ from armicro.place.claim import (
     unrivalled,
     way,
 )
-from armicro.place.look import COARSE_UM_PER_PX, FINE_UM_PER_PX, Look, Plane
+from armicro.place.look import COARSE_UM_PER_PX, FINE_UM_PER_PX, Plane, Texture
 from armicro.place.turn import (
     NO_DOUBT,
     Doubt,
@@ -89,10 +89,10 @@ _STEADY_UM = 3.0
 """By so much the steps of one scan may differ."""
 
 
-class View(NamedTuple):
+class UnplacedField(NamedTuple):
     """What is known of a field before its place is."""
 
-    look: Look
+    look: Texture
     size_um: tuple[float, float]
     taken_ns: int
     told: Estimate | None = None
@@ -106,7 +106,7 @@ class _Seen:
     """The last field that had a place."""
 
     at: Estimate
-    look: Look
+    look: Texture
     size_um: tuple[float, float]
     taken_ns: int
     step: tuple[float, float] | None = None
@@ -177,7 +177,7 @@ class Finder:
         self._doubtful = False
         """Whether some texture of the last fit did not agree."""
         self._lost = len(self.atlas) > 0
-        self._twisted: tuple[Look, Fit, Turn] | None = None
+        self._twisted: tuple[Texture, ShiftFit, Turn] | None = None
         """What the last field fitted but for a turn."""
         self._unproved = 0
         """For so many fields more every fit is asked: one was placed that might be
@@ -195,7 +195,7 @@ class Finder:
         """Whether nothing has a place yet."""
         return not len(self.atlas) and self._last is None
 
-    def find(self, view: View) -> Estimate | None:
+    def find(self, view: UnplacedField) -> Estimate | None:
         """Find a field that comes right after the last one."""
         self._twisted = self._doubt = None
         at = self._found(view)
@@ -205,7 +205,7 @@ class Finder:
             self._doubt = self._doubt_at(view, at)
         return at
 
-    def _found(self, view: View) -> Estimate | None:
+    def _found(self, view: UnplacedField) -> Estimate | None:
         for guess, is_sure in self._guesses(view):
             found = self._fit_near(view, guess, is_sure)
             if found is not None:
@@ -227,7 +227,7 @@ class Finder:
         stuck = at is None or last is None or way(at, last.at) <= STILL_UM
         return None if stuck else at
 
-    def _doubt_at(self, view: View, at: Estimate) -> Doubt:
+    def _doubt_at(self, view: UnplacedField, at: Estimate) -> Doubt:
         """Of the turn of a field that a search laid where few keyframes are."""
         anchors = self._near(view, at)
         if self._last is not None and not self._lost:
@@ -240,7 +240,7 @@ class Finder:
         turns = [rest_of_turn(anchor.look, view.look, found) for anchor, found in links]
         return _least_doubt(links, turns, view.look) if links else NO_DOUBT
 
-    def told(self, view: View, at: Estimate) -> Estimate:
+    def told(self, view: UnplacedField, at: Estimate) -> Estimate:
         """A place that was found, with the error that a turn in doubt adds to it."""
         if self._doubt is None:
             return at
@@ -248,7 +248,7 @@ class Finder:
         error_um = add_errors(at.standard_error_xy_um, self._doubt.error_um(middle_um))
         return at._replace(standard_error_xy_um=error_um)
 
-    def keep(self, view: View, at: Estimate, *, worthy: bool) -> bool:
+    def keep(self, view: UnplacedField, at: Estimate, *, worthy: bool) -> bool:
         """Take a field's place for known; return whether it became a keyframe.
 
         Args:
@@ -274,7 +274,7 @@ class Finder:
         self.atlas.add(frame, view.look)
         return True
 
-    def adopt(self, frame: Keyframe, look: Look) -> None:
+    def adopt(self, frame: Keyframe, look: Texture) -> None:
         """Take a keyframe of another map, unless its ground is known."""
         corner_um = frame.x_um, frame.y_um
         known = self.atlas.most_shared(corner_um, frame.size_um)
@@ -293,7 +293,7 @@ class Finder:
         """Say that a field had no place."""
         self._lost = True
 
-    def reckon(self, view: View) -> tuple[float, float] | None:
+    def reckon(self, view: UnplacedField) -> tuple[float, float] | None:
         """Where a field may lie that comes after the last one; None where none did."""
         last = self._last
         if last is None:
@@ -302,14 +302,14 @@ class Finder:
         x, y = (last.middle_um[i] - view.size_um[i] / 2 for i in (0, 1))
         return x + dx, y + dy
 
-    def velocity(self, view: View, at: Estimate) -> tuple[float, float] | None:
+    def velocity(self, view: UnplacedField, at: Estimate) -> tuple[float, float] | None:
         """Of a field's middle, in µm/s; None where its clock says nothing."""
         seen = self._seen(view, at)
         if seen.step is None or not self._is_timed(seen):
             return None
         return seen.step[0] / seen.gap_s, seen.step[1] / seen.gap_s
 
-    def _seen(self, view: View, at: Estimate) -> _Seen:
+    def _seen(self, view: UnplacedField, at: Estimate) -> _Seen:
         doubt = self._doubt or NO_DOUBT
         seen = _Seen(at, view.look, view.size_um, view.taken_ns, doubt=doubt)
         last = self._last
@@ -324,7 +324,7 @@ class Finder:
             is_steady=last.step is not None and math.dist(step, last.step) < _STEADY_UM,
         )
 
-    def _guesses(self, view: View) -> Iterator[tuple[Estimate, Test]]:
+    def _guesses(self, view: UnplacedField) -> Iterator[tuple[Estimate, Test]]:
         """Where a field may be, likeliest first, each with the test that it needs."""
         if view.told is not None:
             yield view.told, is_near
@@ -352,10 +352,10 @@ class Finder:
         return 0.0 < seen.gap_s < self._longest_gap_s
 
     def _fit_near(
-        self, view: View, guess: Estimate, is_sure: Test = is_near
+        self, view: UnplacedField, guess: Estimate, is_sure: Test = is_near
     ) -> Estimate | None:
         """Fit a field to what is known around a guess, and fuse what is found."""
-        links: list[tuple[Anchor, Fit]] = []
+        links: list[tuple[Anchor, ShiftFit]] = []
         x_um, y_um = guess[:2]
         for anchor in self._near(view, guess):
             found = fit(anchor.look, view.look, shift_of(anchor, x_um, y_um))
@@ -378,7 +378,7 @@ class Finder:
         return at
 
     def _upright(
-        self, at: Estimate | None, links: list[tuple[Anchor, Fit]], look: Look
+        self, at: Estimate | None, links: list[tuple[Anchor, ShiftFit]], look: Texture
     ) -> Estimate | None:
         """A place, unless the fits that tell it are turned: it is none then."""
         turns: list[Turn] = []
@@ -401,8 +401,8 @@ class Finder:
         return None
 
     def _fit_last(
-        self, view: View, guess: tuple[float, float], is_sure: Test
-    ) -> list[tuple[Anchor, Fit]]:
+        self, view: UnplacedField, guess: tuple[float, float], is_sure: Test
+    ) -> list[tuple[Anchor, ShiftFit]]:
         """Fit a field to the one before: keyframes are rare where all was blurred."""
         if self._last is None or self._lost:
             return []
@@ -410,12 +410,12 @@ class Finder:
         found = fit(anchor.look, view.look, shift_of(anchor, *guess))
         return [(anchor, found)] if found is not None and is_sure(found) else []
 
-    def _near(self, view: View, at: Estimate, count: int = 2) -> list[Anchor]:
+    def _near(self, view: UnplacedField, at: Estimate, count: int = 2) -> list[Anchor]:
         return self.atlas.near(
             at[:2], view.size_um, count=count, least_overlap=_LEAST_OVERLAP
         )
 
-    def _search(self, view: View) -> Estimate | None:
+    def _search(self, view: UnplacedField) -> Estimate | None:
         """Look for a field at every shift against the last one, or the map around."""
         around = view.told or (self._last.at if self._last else None)
         if around is None:
@@ -433,14 +433,14 @@ class Finder:
                 return self._settled(view, place)
         return None
 
-    def _settled(self, view: View, place: Estimate) -> Estimate | None:
+    def _settled(self, view: UnplacedField, place: Estimate) -> Estimate | None:
         """The place of a search, fitted to all that is near; None if that denies it."""
         found = self._fit_near(view, place)
         if found is not None or self.is_turned:
             return found
         return None if self._contradicts(view, place) else place
 
-    def _contradicts(self, view: View, place: Estimate) -> bool:
+    def _contradicts(self, view: UnplacedField, place: Estimate) -> bool:
         """Whether what a keyframe shows around a place is not what the field does."""
         fits = (
             fit(anchor.look, view.look, shift_of(anchor, *place[:2]))
@@ -448,7 +448,7 @@ class Finder:
         )
         return any(found and found.texture and not is_alike(found) for found in fits)
 
-    def _unstick(self, look: Look, at: Estimate | None) -> Estimate | None:
+    def _unstick(self, look: Texture, at: Estimate | None) -> Estimate | None:
         """Ask whether only dirt on the sensor stands still, and the slide moved.
 
         Args:
@@ -467,7 +467,7 @@ class Finder:
         place = search_one(anchor, rest, is_patchy)
         return place if place and way(place, last.at) > STILL_UM else None
 
-    def recall(self, view: View) -> Estimate | None:
+    def recall(self, view: UnplacedField) -> Estimate | None:
         """Ask the whole map whether it knows the cells of a field."""
         claims: list[tuple[float, Estimate]] = []
         landmarks = find_landmarks(view.look)
@@ -481,7 +481,7 @@ class Finder:
         best = unrivalled(claims)
         return best and self._settled(view, best)
 
-    def turn_of(self, view: View) -> float | None:
+    def turn_of(self, view: UnplacedField) -> float | None:
         """By how much a field is turned against the last, in degrees clockwise.
 
         Returns:
@@ -529,12 +529,12 @@ class Finder:
 
 
 @lru_cache(maxsize=4)
-def _features_of(look: Look) -> Features:
+def _features_of(look: Texture) -> Features:
     """Of a look at half the scale: a lost field's neighbours are asked again."""
     return find_features(look.coarse)
 
 
-def _turn_by_features(known: Look, look: Look) -> float | None:
+def _turn_by_features(known: Texture, look: Texture) -> float | None:
     match = match_features(_features_of(known), _features_of(look))
     if match is None or abs(match.scale - 1.0) > _MOST_SCALE:
         return None
@@ -553,7 +553,7 @@ def _anchor_of(seen: _Seen) -> Anchor:
 
 
 def _least_doubt(
-    links: Sequence[tuple[Anchor, Fit]], turns: Sequence[Turn], look: Look
+    links: Sequence[tuple[Anchor, ShiftFit]], turns: Sequence[Turn], look: Texture
 ) -> Doubt:
     """What the best of the fits that were asked leaves open of a field's turn."""
     asked = list(zip(links, turns, strict=False))
@@ -568,7 +568,7 @@ def _least_doubt(
     return min(*doubts, passed_on(shared, pooled_turn(turns), about_um))
 
 
-def _meeting_um(anchor: Anchor, look: Look, found: Fit) -> tuple[float, float]:
+def _meeting_um(anchor: Anchor, look: Texture, found: ShiftFit) -> tuple[float, float]:
     """The middle of what a field and an anchor both show."""
     (height_a, width_a), (height, width) = anchor.look.fine.shape, look.fine.shape
     x_px = (max(0.0, found.dx_px) + min(width_a, found.dx_px + width)) / 2

@@ -16,7 +16,7 @@ import msgspec
 from armicro.place.agree import textured_blocks
 from armicro.place.atlas import Anchor, Keyframe, MemoryStore
 from armicro.place.claim import Estimate, RegisterChoice, add_errors, tie
-from armicro.place.finder import LEAST_BLOCKS, STILL_UM, Finder, Steps, View
+from armicro.place.finder import LEAST_BLOCKS, STILL_UM, Finder, Steps, UnplacedField
 from armicro.place.look import Plane
 
 Point = tuple[float, float]
@@ -89,7 +89,7 @@ class Islands:
         for sheet in self._sheets:
             sheet.finder.mask(clean)
 
-    def track(self, view: View, *, worthy: bool) -> Estimate | None:
+    def track(self, view: UnplacedField, *, worthy: bool) -> Estimate | None:
         """Take a field that has no place; return one if it tells where all this lies.
 
         Args:
@@ -114,7 +114,7 @@ class Islands:
         tied = self._tie(view, at) if is_new else None
         return tied or self._settle(at)
 
-    def join(self, view: View, at: Estimate, *, new: bool) -> None:
+    def join(self, view: UnplacedField, at: Estimate, *, new: bool) -> None:
         """Move those islands over that a field with a place ties to the map.
 
         Args:
@@ -145,7 +145,7 @@ class Islands:
     def _islands(self) -> list[_Sheet]:
         return self._sheets[1:]
 
-    def _find(self, view: View) -> tuple[_Sheet, Estimate] | None:
+    def _find(self, view: UnplacedField) -> tuple[_Sheet, Estimate] | None:
         """Find a field on an island, first on that where the field before lay."""
         if self._on_front and self._front is not self._main:
             at = self._front.finder.find(view)
@@ -158,7 +158,7 @@ class Islands:
                 return island, at
         return None
 
-    def _begin(self, view: View) -> _Sheet:
+    def _begin(self, view: UnplacedField) -> _Sheet:
         finder = Finder(MemoryStore(), self._choice, self._longest_gap_s, self._steps)
         if self._clean is not None:
             finder.mask(self._clean)
@@ -196,7 +196,7 @@ class Islands:
     def _keyframes(self) -> int:
         return sum(len(each.finder.atlas) for each in self._islands)
 
-    def _tie(self, view: View, at: Estimate) -> Estimate | None:
+    def _tie(self, view: UnplacedField, at: Estimate) -> Estimate | None:
         """Tie the map in front to the others by a new keyframe; return its place."""
         for other in [sheet for sheet in self._sheets if sheet is not self._front]:
             front = self._front
@@ -215,7 +215,7 @@ class Islands:
                     other.finder.keep(view, at, worthy=False)
         return at if self._front is self._main else None
 
-    def _beside(self, view: View, at: Estimate, other: _Sheet) -> list[Anchor]:
+    def _beside(self, view: UnplacedField, at: Estimate, other: _Sheet) -> list[Anchor]:
         """Keyframes of another map that a field may overlap, the likeliest first."""
         here_um, there_um = self._front.guess_um(), other.guess_um()
         if here_um is None or there_um is None:

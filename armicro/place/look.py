@@ -41,7 +41,7 @@ _LOG = np.log(np.arange(256, dtype=np.float32) + 8.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Texture:
     """The texture of a field; what is derived from it is made once, when asked for."""
 
     fine: Plane
@@ -71,14 +71,14 @@ class Look:
         """The same of ``coarse``."""
         return _slopes(self.coarse, self.coarse_clean)
 
-    def masked(self, clean: Plane) -> "Look":
+    def masked(self, clean: Plane) -> "Texture":
         """The same without what is 0 in ``clean``; as it is where sizes differ."""
         if clean.shape != self.fine.shape:
             return self
         known = clean if self.clean is None else self.clean * clean
-        return Look(self.fine * clean, known)
+        return Texture(self.fine * clean, known)
 
-    def without_dirt(self, clean: Plane) -> "Look":
+    def without_dirt(self, clean: Plane) -> "Texture":
         """The same without what is 0 in ``clean``, in the contrast around it too."""
         if clean.shape != self.fine.shape:
             return self
@@ -87,7 +87,7 @@ class Look:
             _contrast(rest.fine, rest.clean), 1 / _MOST_GAIN
         )
         gain = _large(np.clip(share, 1.0, _MOST_GAIN))
-        return Look(np.clip(rest.fine * gain, -_LIMIT, _LIMIT), rest.clean)
+        return Texture(np.clip(rest.fine * gain, -_LIMIT, _LIMIT), rest.clean)
 
     @cached_property
     def energy_sum(self) -> NDArray[np.float64]:
@@ -218,7 +218,7 @@ def _noise_gain(scale: float) -> float:
     return float(np.mean(band_pass(light) ** 2) / np.mean(_checks(light)))
 
 
-def normalise(texture: Plane, noise: Plane, clean: Plane | None = None) -> Look:
+def normalise(texture: Plane, noise: Plane, clean: Plane | None = None) -> Texture:
     """Divide texture by its local contrast.
 
     Args:
@@ -232,11 +232,11 @@ def normalise(texture: Plane, noise: Plane, clean: Plane | None = None) -> Look:
     floor = np.maximum(_ABOVE_NOISE * np.sqrt(noise), least)
     gain = _large(1.0 / np.maximum(contrast, floor))
     fine = _plane(cv2.multiply(texture, gain))
-    look = Look(np.clip(fine, -_LIMIT, _LIMIT, out=fine))
+    look = Texture(np.clip(fine, -_LIMIT, _LIMIT, out=fine))
     return look if clean is None else look.masked(clean)
 
 
-def look_at(pixels: Pixels, um_per_px: float) -> Look:
+def look_at(pixels: Pixels, um_per_px: float) -> Texture:
     """Return what registration sees of a field."""
     light = reduce_light(pixels, um_per_px)
     return normalise(band_pass(light), noise_power(light, um_per_px))

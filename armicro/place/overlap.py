@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.place.agree import (
-    Fit,
+    ShiftFit,
     fit,
     is_edge,
     is_found,
@@ -30,8 +30,8 @@ from armicro.place.agree import (
     search,
 )
 from armicro.place.look import (
-    Look,
     Plane,
+    Texture,
     band_pass,
     noise_power,
     normalise,
@@ -113,7 +113,7 @@ class _Seen(NamedTuple):
     light: Plane
     noise: Plane
 
-    def look(self, turn_deg: float = 0.0, scale: float = 1.0) -> Look:
+    def look(self, turn_deg: float = 0.0, scale: float = 1.0) -> Texture:
         """The texture of the field turned clockwise and resized about its middle."""
         upright = self.light.shape
         size = room_of(upright, turn_deg, scale)
@@ -150,7 +150,7 @@ class _Seen(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    fit: Fit
+    fit: ShiftFit
     middle: tuple[float, float]
     turn_deg: float
     scale: float
@@ -211,7 +211,7 @@ def find_overlap(
     )
 
 
-def _own_shifts(look: Look) -> list[tuple[float, float]]:
+def _own_shifts(look: Texture) -> list[tuple[float, float]]:
     """Shifts other than none, in fine pixels, at which a picture agrees with itself.
 
     A straight edge agrees with itself wherever it is slid along: that is one ridge
@@ -274,7 +274,7 @@ def _see(pixels: Pixels, scale: float) -> _Seen:
     return _Seen(light, noise_power(light, scale))
 
 
-def _proposals(look_a: Look, seen_b: _Seen) -> Iterator[_Proposal]:
+def _proposals(look_a: Texture, seen_b: _Seen) -> Iterator[_Proposal]:
     upright = seen_b.look()
     by_features = _by_features(look_a, upright)
     if by_features is not None:
@@ -285,7 +285,7 @@ def _proposals(look_a: Look, seen_b: _Seen) -> Iterator[_Proposal]:
             yield _Proposal(turn_deg, 1.0, _middle(shift, look_b))
 
 
-def _by_features(a: Look, b: Look) -> _Proposal | None:
+def _by_features(a: Texture, b: Texture) -> _Proposal | None:
     found = match_features(find_features(a.fine), find_features(b.fine))
     if found is None or abs(found.scale - 1.0) > _MOST_SCALE:
         return None
@@ -296,13 +296,13 @@ def _by_features(a: Look, b: Look) -> _Proposal | None:
     )
 
 
-def _middle(shift: tuple[float, float], look: Look) -> tuple[float, float]:
+def _middle(shift: tuple[float, float], look: Texture) -> tuple[float, float]:
     height, width = look.fine.shape
     return shift[0] + width / 2, shift[1] + height / 2
 
 
 def _refine(
-    seen_a: _Seen, look_a: Look, seen_b: _Seen, proposal: _Proposal
+    seen_a: _Seen, look_a: Texture, seen_b: _Seen, proposal: _Proposal
 ) -> _Answer | None:
     """Fit a turned b, and turn it by what the parts of the overlap say is left."""
     turn_deg, middle, scale = proposal.turn_deg, proposal.middle, proposal.scale
@@ -330,7 +330,7 @@ def _refine(
 
 
 def _agrees_halved(
-    a: _Seen, b: _Seen, scale: float, turn_deg: float, found: Fit
+    a: _Seen, b: _Seen, scale: float, turn_deg: float, found: ShiftFit
 ) -> bool:
     """A second opinion, where noise alone may have refused a fit."""
     is_narrow = found.share >= _NARROW_SHARE and found.beyond >= _NARROW_BEYOND
@@ -345,7 +345,9 @@ def _agrees_halved(
     return away_px <= _SAME_PX
 
 
-def _rest_of_turn(a: Look, b: Look, found: Fit) -> tuple[float, float, float]:
+def _rest_of_turn(
+    a: Texture, b: Texture, found: ShiftFit
+) -> tuple[float, float, float]:
     """Turn of b against a that parts of the overlap show, its error, and the place's.
 
     The parts scatter as the lens distorts, by some pixels in real pairs: that is the
@@ -377,7 +379,7 @@ def _rest_of_turn(a: Look, b: Look, found: Fit) -> tuple[float, float, float]:
 
 
 def _parts(
-    a: Look, b: Look, dx: int, dy: int
+    a: Texture, b: Texture, dx: int, dy: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Place in b and own shift of each part of the overlap that has texture."""
     x0, x1 = max(0, dx), min(a.fine.shape[1], dx + b.fine.shape[1])
@@ -389,9 +391,9 @@ def _parts(
     places, moves = [], []
     for column, row in itertools.product(range(across), range(down)):
         x, y = x0 + column * width, y0 + row * height
-        part_a = Look(np.ascontiguousarray(a.fine[y : y + height, x : x + width]))
+        part_a = Texture(np.ascontiguousarray(a.fine[y : y + height, x : x + width]))
         in_b = b.fine[y - dy : y - dy + height, x - dx : x - dx + width]
-        found = fit(part_a, Look(np.ascontiguousarray(in_b)), (0.0, 0.0))
+        found = fit(part_a, Texture(np.ascontiguousarray(in_b)), (0.0, 0.0))
         if found is not None and found.share > 0.5 and found.evidence > _PART_EVIDENCE:
             places.append((x - dx + width / 2, y - dy + height / 2))
             moves.append((found.dx_px, found.dy_px))

@@ -16,11 +16,11 @@ from armicro.field import Field, Place, PlaceOrigin, Sight
 from armicro.place.agree import is_rich, textured_blocks, without_still
 from armicro.place.atlas import KeyframeStore
 from armicro.place.claim import Encoder, Estimate, RegisterChoice, way
-from armicro.place.finder import LEAST_BLOCKS, Finder, Steps, View
+from armicro.place.finder import LEAST_BLOCKS, Finder, Steps, UnplacedField
 from armicro.place.island import Islands
 from armicro.place.look import (
-    Look,
     Plane,
+    Texture,
     band_pass,
     lit_part,
     noise_power,
@@ -149,7 +149,7 @@ class Register:
         self._dirt = Dirt()
         self._dirt_at: Estimate | None = None
         """Where dirt was learnt last; None where that had no place."""
-        self._dirt_look: Look | None = None
+        self._dirt_look: Texture | None = None
         self._exposure_s = exposure_us * 1e-6
         self.last: Estimate | None = None
         """Of the last field that was looked at; None where it is lost."""
@@ -185,7 +185,7 @@ class Register:
         place = Place(*at[:2], told.standard_error_um, origin)
         return replace(field, place=place, sight=sight)
 
-    def _look_at(self, field: Field) -> tuple[Plane, View]:
+    def _look_at(self, field: Field) -> tuple[Plane, UnplacedField]:
         """Texture of a field with its dirt, and what is known of it without."""
         light = reduce_light(field.pixels, field.um_per_px)
         texture = band_pass(light)
@@ -198,9 +198,11 @@ class Register:
         told = None
         if field.place is not None and not self._finder.was_turned:
             told = self._encoder.guess(field.place)
-        return texture, View(look, field.size_um, field.taken_ns, told, is_rich(bare))
+        return texture, UnplacedField(
+            look, field.size_um, field.taken_ns, told, is_rich(bare)
+        )
 
-    def _locate(self, view: View) -> tuple[Estimate | None, bool]:
+    def _locate(self, view: UnplacedField) -> tuple[Estimate | None, bool]:
         """Place of a field, and whether its picture tells it or the encoder alone."""
         seen = None if self._finder.is_empty else self._finder.find(view)
         if seen is None and self._is_turned(view):
@@ -214,7 +216,7 @@ class Register:
             return None, False
         return self._begun(view.look, view.told), False
 
-    def _is_turned(self, view: View) -> bool:
+    def _is_turned(self, view: UnplacedField) -> bool:
         """Whether the camera was turned since the last field that had a place."""
         if self._finder.is_empty:
             return False
@@ -244,7 +246,7 @@ class Register:
             return "stage_encoder"
         return self._finder.begun_at(at) or "image_registration"
 
-    def _begun(self, look: Look, told: Estimate) -> Estimate:
+    def _begun(self, look: Texture, told: Estimate) -> Estimate:
         """Where only the stage knows a place: it, and no error where the map begins.
 
         The first field with texture defines the slide's coordinates, and what the
@@ -253,7 +255,7 @@ class Register:
         begins = self._finder.is_empty and textured_blocks(look) >= LEAST_BLOCKS
         return told._replace(standard_error_xy_um=(0.0, 0.0)) if begins else told
 
-    def _sight(self, field: Field, view: View, at: Estimate) -> Sight:
+    def _sight(self, field: Field, view: UnplacedField, at: Estimate) -> Sight:
         sight = field.sight or Sight()
         velocity = self._finder.velocity(view, at)
         if velocity is None:
@@ -271,7 +273,7 @@ class Register:
             return False
         return sight.focus is None or sight.focus >= choice.keyframe_focus
 
-    def _learn_dirt(self, texture: Plane, look: Look, at: Estimate | None) -> None:
+    def _learn_dirt(self, texture: Plane, look: Texture, at: Estimate | None) -> None:
         """Learn from a field that lies elsewhere, though it be lost for the dirt."""
         before, known_at = self._dirt_look, self._dirt_at
         if before is not None:
@@ -287,7 +289,7 @@ class Register:
             self._islands.mask(clean)
 
 
-def _shows_another_place(before: Look, look: Look) -> bool:
+def _shows_another_place(before: Texture, look: Texture) -> bool:
     """Whether more than chance differs between two fields, however much is dirt."""
     if before.fine.shape != look.fine.shape:
         return True

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from armicro.place.agree import BLOCK_PX, Fit, fit
-from armicro.place.look import Look, Plane
+from armicro.place.agree import BLOCK_PX, ShiftFit, fit
+from armicro.place.look import Plane, Texture
 
 _LEAST_TURN_DEG = 0.25
 _SURE = 5.0
@@ -89,7 +89,7 @@ class Match(NamedTuple):
     """Of the second in the first, in pixels."""
 
 
-def rest_of_turn(a: Look, b: Look, found: Fit) -> Turn:
+def rest_of_turn(a: Texture, b: Texture, found: ShiftFit) -> Turn:
     """The turn that is left between what agrees of two pictures that fit.
 
     One Gauss-Newton step for shift and turn; beyond 1.5° it says somewhat too much.
@@ -181,7 +181,7 @@ def passed_on(doubt: Doubt, turn: Turn, about_um: tuple[float, float]) -> Doubt:
 
 
 def undo_turn(
-    a: Look, b: Look, match: Match, is_sure: Callable[[Fit], bool]
+    a: Texture, b: Texture, match: Match, is_sure: Callable[[ShiftFit], bool]
 ) -> float | None:
     """The turn of b against a in degrees, if b fits surely once it is undone.
 
@@ -206,7 +206,7 @@ def undo_turn(
     return None
 
 
-def match_by_rest(a: Look, b: Look, found: Fit, turn_deg: float) -> Match:
+def match_by_rest(a: Texture, b: Texture, found: ShiftFit, turn_deg: float) -> Match:
     """How a picture lies that fits, but for a turn about the middle of the overlap."""
     (height_a, width_a), (height, width) = a.fine.shape, b.fine.shape
     x = (max(0.0, -found.dx_px) + min(width, width_a - found.dx_px) - width) / 2
@@ -264,13 +264,13 @@ def match_features(a: Features, b: Features) -> Match | None:
     )
 
 
-def turned(look: Look, turn_deg: float) -> Look:
+def turned(look: Texture, turn_deg: float) -> Texture:
     """A look turned clockwise about its middle, with the room that it needs then."""
     size = room_of(look.fine.shape, turn_deg)
     fine = turn_plane(look.fine, turn_deg, size, border=cv2.BORDER_CONSTANT)
     inside = np.ones(look.fine.shape, np.float32) if look.clean is None else look.clean
     known = turn_plane(inside, turn_deg, size, border=cv2.BORDER_CONSTANT)
-    return Look(fine).masked(whole_part(known))
+    return Texture(fine).masked(whole_part(known))
 
 
 def room_of(
@@ -314,7 +314,7 @@ def whole_part(inside: Plane) -> Plane:
 
 
 def _overlap(
-    a: Look, b: Look, shift: tuple[int, int]
+    a: Texture, b: Texture, shift: tuple[int, int]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """The whole blocks that both pictures show, in coarse pixels: every second row."""
     side = BLOCK_PX // 2

@@ -25,7 +25,13 @@ import numpy as np
 from armicro.calibrate.certificate import Certificate
 from armicro.field import FieldHead, Overview, Pixels
 from armicro.file import write_whole
-from armicro.overlay.snapshot import LiveField, Optics, Setting, SlideState, Snapshot
+from armicro.overlay.snapshot import (
+    DisplayOptics,
+    LiveField,
+    OverlaySettings,
+    SlideState,
+    Snapshot,
+)
 from armicro.overlay.view import Cut, cut_out
 from armicro.processes.job import Job
 from armicro.processes.life import Life
@@ -143,15 +149,15 @@ def reader_of(given: str) -> str:
         return "reader"
 
 
-def setting_of(rig: Rig) -> Setting:
+def setting_of(rig: Rig) -> OverlaySettings:
     """The window's limits: the place must be known as well as the cascade wants it."""
     limit_um = rig.cascade.place_error_um
     # A tight limit leaves the boxes less room to fade.
-    fade_from_um = min(Setting().fade_from_um, limit_um / 2)
+    fade_from_um = min(OverlaySettings().fade_from_um, limit_um / 2)
     # One that is not in force says nothing.
     certificate = None if rig.calibration_fault else rig.calibration
     latency = certificate.latency if certificate else None
-    return Setting(
+    return OverlaySettings(
         fade_from_um=fade_from_um,
         largest_place_error_um=limit_um,
         uncalibrated=rig.camera.uncalibrated,
@@ -165,13 +171,13 @@ def setting_of(rig: Rig) -> Setting:
     )
 
 
-def optics_of(certificate: Certificate | None) -> Optics | None:
+def optics_of(certificate: Certificate | None) -> DisplayOptics | None:
     """How camera pixels lie on an optical display; None where it was not measured."""
     display = certificate.display if certificate else None
     if display is None:
         return None
     size_px = display.width_px, display.height_px
-    return Optics(display.homography, display.distortion, size_px)
+    return DisplayOptics(display.homography, display.distortion, size_px)
 
 
 @contextlib.contextmanager

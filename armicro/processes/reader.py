@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from msgspec.structs import replace
 
-from armicro.calibrate.drift import Drift, Verdict
+from armicro.calibrate.drift import DriftWatch, Verdict
 from armicro.certificate import now
 from armicro.errors import SourceError, SourceLostError
 from armicro.field import Field
 from armicro.processes.job import Job
 from armicro.rig import Camera, Rig
-from armicro.source import Card, Source
+from armicro.source import Source, SourceCard
 from armicro.source.identity import why_void
 from armicro.source.open import open_source
 from armicro.verdict import MEASURE_AGAIN, mended, state_text
@@ -47,20 +47,20 @@ class Trust:
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
-        self._drift: Drift | None = None
+        self._drift: DriftWatch | None = None
         self._void = ""
         self._ends = False
         self.warning = ""
         """What the operator should see to, though boxes may stay."""
 
-    def opened(self, card: Card) -> None:
+    def opened(self, card: SourceCard) -> None:
         """Judge a camera that was opened: what comes back may be another."""
         why = why_void(self._rig, card, now())
         self._void = mended(why, MEASURE_AGAIN) if why else ""
         self._ends = card.ends
         # What a file plays was not taken by this instrument.
         watched = not card.ends and not self._void
-        self._drift = Drift(self._rig.calibration) if watched else None
+        self._drift = DriftWatch(self._rig.calibration) if watched else None
 
     def judged(self, field: Field) -> Field:
         """The field, with the reason why its scale is not to be trusted."""

@@ -28,7 +28,7 @@ from armicro.session.output import write_outputs
 from armicro.session.record import OverviewCard, Session, SlideCard
 from armicro.session.slide_file import SLIDE, write_slide
 from armicro.slide.journal import Journal
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.identity import refuse_void, slide_sha256
 from armicro.source.open import names_camera
 from armicro.wire.topic import Beat
@@ -178,7 +178,7 @@ def begin(job: Job) -> Job:
     return job
 
 
-def suited(job: Job, card: Card | None) -> Job:
+def suited(job: Job, card: SourceCard | None) -> Job:
     """The job with the size of its fields, and with the pace that its source takes.
 
     What has an end is a replay, whoever asked for it: infer sets the pace, and every
@@ -228,7 +228,7 @@ def identity(job: Job, sha256: str) -> str:
     return msgspec.json.encode(parts).decode()
 
 
-def prove(job: Job) -> Card | None:
+def prove(job: Job) -> SourceCard | None:
     """Open what a session reads, and see that it may be read; None for a camera.
 
     Raises:
@@ -242,7 +242,7 @@ def prove(job: Job) -> Card | None:
     return card
 
 
-def _card(job: Job) -> Card | None:
+def _card(job: Job) -> SourceCard | None:
     if job.part == "inference" or (not job.slide and names_camera(job.rig)):
         # It is elsewhere; and a camera is opened by capture alone, since opening it
         # twice may disturb it.
@@ -266,7 +266,7 @@ def _refuse_another(job: Job, journal: Journal, asked: str) -> None:
     )
 
 
-def _slide_card(job: Job, card: Card | None) -> SlideCard:
+def _slide_card(job: Job, card: SourceCard | None) -> SlideCard:
     if card is None:
         camera = job.rig.camera
         return SlideCard(

@@ -85,7 +85,7 @@ class ChildError(ArmicroError):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ChildEvent:
     """What happened to a child, for the journal."""
 
     at_ns: int
@@ -114,7 +114,7 @@ class Supervisor:
         self._told: AnalysisState = ""
         self._finished_at: float | None = None
         self._log = structlog.get_logger()
-        self.events: list[Event] = []
+        self.events: list[ChildEvent] = []
 
     def run(self) -> str:
         """Run the session to its end; return why it ended early, or "".
@@ -279,7 +279,7 @@ class Supervisor:
 
     def _note(self, text: str) -> None:
         self._log.warning(text)
-        self.events.append(Event(time.monotonic_ns(), text))
+        self.events.append(ChildEvent(time.monotonic_ns(), text))
 
     def _note_once(self, text: str) -> None:
         if all(event.text != text for event in self.events):

@@ -19,7 +19,7 @@ from armicro.processes.keeper import Keeper, keeps_map, stitches_beside
 from armicro.report import Account, Shown
 from armicro.rule import MOST_SEQ
 from armicro.slide.journal import Journal
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.recording import RecordingWriter
 from armicro.wire.codec import Parcel, field_from_shot
 from armicro.wire.link import Asker
@@ -183,9 +183,11 @@ class Intake:
         return ranges_of(self._kept)[:MOST_RANGES]
 
 
-def _card(job: Job) -> Card:
+def _card(job: Job) -> SourceCard:
     camera = job.rig.camera
-    return Card(job.folder.name, camera.um_per_px, camera.width_px, camera.height_px)
+    return SourceCard(
+        job.folder.name, camera.um_per_px, camera.width_px, camera.height_px
+    )
 
 
 def ranges_of(seqs: Iterable[int]) -> Ranges:

@@ -59,7 +59,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class BinBox:
     """The bins whose centres lie in a rectangle: [x0, x1) by [y0, y1)."""
 
     x0: int
@@ -121,7 +121,7 @@ class Ground:
         news = False
         if not _is_field(area_xywh_um):
             return news
-        for key, inside, _ in _parts(Box.of(area_xywh_um)):
+        for key, inside, _ in _parts(BinBox.of(area_xywh_um)):
             bins = np.zeros((CHUNK, CHUNK), np.bool_)
             bins[inside] = True
             news = self._join(key, bins) or news
@@ -225,14 +225,14 @@ class Coverage:
         """Take the cell area from an overview whose corner lies at (x, y)."""
         size_um = cells.columns * cells.pitch_um, cells.rows * cells.pitch_um
         area = x_um, y_um, *size_um
-        self._raise(CELL, Box.of(area), cell_bins(cells, area))
+        self._raise(CELL, BinBox.of(area), cell_bins(cells, area))
         self.cells_known = True
 
     def take(self, report: FieldReport) -> None:
         """Take what became of a field."""
         if report.place is None or not _is_field(area := area_of(report)):
             return
-        box = Box.of(area)
+        box = BinBox.of(area)
         mark = MARK_OF.get(report.state)
         cells = cell_bins(report.cells, area) if report.cells else None
         if cells is not None:
@@ -249,7 +249,7 @@ class Coverage:
     def pass_by(self, ground: Ground) -> None:
         """Take ground that was shown; what of it is never analysed was passed."""
         for (column, row), bins in ground.chunks.items():
-            box = Box(
+            box = BinBox(
                 column * CHUNK, row * CHUNK, (column + 1) * CHUNK, (row + 1) * CHUNK
             )
             self._raise(MARKS, box, np.asarray(PASSED * bins, np.uint8))
@@ -293,7 +293,7 @@ class Coverage:
         seen = sum(int(np.count_nonzero(c[LEVEL])) for c in self._chunks.values())
         return seen * BIN_UM**2
 
-    def read(self, box: Box) -> Layer:
+    def read(self, box: BinBox) -> Layer:
         """Return all layers of a box of bins, (3, rows, columns)."""
         out = np.zeros((3, *box.shape), np.uint8)
         for key, inside, outside in _parts(box):
@@ -305,23 +305,23 @@ class Coverage:
         """Areas of a field that were seen: all of it once no cell of it waits."""
         if report.areas_xywh_um is None:
             return (area_of(report),)
-        cell, level, _ = self.read(Box.of(area_of(report)))
+        cell, level, _ = self.read(BinBox.of(area_of(report)))
         waits = bool(((cell > 0) & (level == UNSEEN)).any())
         return report.areas_xywh_um if waits else (area_of(report),)
 
-    def bounds(self) -> Box:
+    def bounds(self) -> BinBox:
         """The bins that anything is known of, to whole chunks.
 
         Fields that were placed further off than a slide is long are left out.
         """
         if not self._chunks:
-            return Box(0, 0, 0, 0)
+            return BinBox(0, 0, 0, 0)
         (x0, x1), (y0, y1) = (
             _most_of(keys) for keys in zip(*self._chunks, strict=True)
         )
-        return Box(x0 * CHUNK, y0 * CHUNK, x1 * CHUNK, y1 * CHUNK)
+        return BinBox(x0 * CHUNK, y0 * CHUNK, x1 * CHUNK, y1 * CHUNK)
 
-    def _look(self, report: FieldReport, box: Box, cells: Layer | None) -> None:
+    def _look(self, report: FieldReport, box: BinBox, cells: Layer | None) -> None:
         areas = report.areas_xywh_um
         if areas is not None and cells is not None:
             # Glass is seen without a network; where a mask is in doubt it can be again.
@@ -330,10 +330,10 @@ class Coverage:
         whole = areas is None
         for area in (area_of(report),) if areas is None else areas:
             within = inner(area, RIM_UM if whole else TILE_RIM_UM)
-            self._raise(LEVEL, Box.of(area), RIM)
-            self._raise(LEVEL, Box.of(within), level)
+            self._raise(LEVEL, BinBox.of(area), RIM)
+            self._raise(LEVEL, BinBox.of(within), level)
 
-    def _raise(self, layer: int, box: Box, values: Layer | int) -> None:
+    def _raise(self, layer: int, box: BinBox, values: Layer | int) -> None:
         """Raise a layer to values: levels by maximum, marks by union."""
         join = np.bitwise_or if layer == MARKS else np.maximum
         for key, inside, outside in _parts(box):
@@ -348,10 +348,10 @@ def cell_bins(cells: CellBits, area_xywh_um: Area) -> Layer:
     """Put a field's cells on the slide's bins: 1 where a bin of the area holds any.
 
     Returns:
-        (rows, columns) of ``Box.of(area_xywh_um)``.
+        (rows, columns) of ``BinBox.of(area_xywh_um)``.
     """
     x_um, y_um = area_xywh_um[:2]
-    box = Box.of(area_xywh_um)
+    box = BinBox.of(area_xywh_um)
     count = cells.rows * cells.columns
     bits = np.unpackbits(np.frombuffer(cells.bits, np.uint8), count=count)
     mask = bits.reshape(cells.rows, cells.columns)
@@ -388,7 +388,7 @@ def _most_of(keys: Sequence[int]) -> tuple[int, int]:
 _Slices = tuple[slice, slice]
 
 
-def _parts(box: Box) -> Iterator[tuple[tuple[int, int], _Slices, _Slices]]:
+def _parts(box: BinBox) -> Iterator[tuple[tuple[int, int], _Slices, _Slices]]:
     """Chunks that a box touches: key, rows and columns in the chunk, and in the box."""
     for row in range(box.y0 // CHUNK, (box.y1 - 1) // CHUNK + 1):
         for column in range(box.x0 // CHUNK, (box.x1 - 1) // CHUNK + 1):

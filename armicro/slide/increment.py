@@ -23,7 +23,7 @@ from armicro.slide.coverage import (
     LEVEL,
     RIM,
     TILE_RIM_UM,
-    Box,
+    BinBox,
     Coverage,
     Mask,
     cell_bins,
@@ -56,7 +56,7 @@ Spans = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Axis:
+class TileAxis:
     """Where tiles can begin along one side of a field, and the bins each then shows."""
 
     starts_um: Floats
@@ -92,7 +92,7 @@ class Want:
         return bool(self.within.any() or self.rim.any())
 
 
-def axis_of(first_um: float, length_um: float, tile_um: float) -> Axis:
+def axis_of(first_um: float, length_um: float, tile_um: float) -> TileAxis:
     """Lay out one side of a field.
 
     Args:
@@ -111,7 +111,7 @@ def axis_of(first_um: float, length_um: float, tile_um: float) -> Axis:
     between = starts[(starts >= BIN_UM) & (starts <= latest - BIN_UM)]
     starts = np.unique(np.concatenate([[0.0], between, [latest]]))
     ends = np.minimum(starts + tile_um, length_um)
-    return Axis(
+    return TileAxis(
         starts,
         _spans(centres, starts, ends),
         _spans(centres, starts + rim_um, ends - rim_um),
@@ -123,11 +123,11 @@ def _spans(centres: Floats, low: Floats, high: Floats) -> Spans:
     return np.stack([first, np.maximum(first, last)], axis=1)
 
 
-class Plan:
+class FieldTiling:
     """The tiles of one field; it grows by ``cover``."""
 
     def __init__(
-        self, want: Want, *, fresh: Mask, inside: Mask, axes: tuple[Axis, Axis]
+        self, want: Want, *, fresh: Mask, inside: Mask, axes: tuple[TileAxis, TileAxis]
     ) -> None:
         """Lay out a field.
 
@@ -203,7 +203,7 @@ class Plan:
         return must.less(within, whole)
 
 
-def _holds_first(must: Want, down: Axis, across: Axis) -> Mask:
+def _holds_first(must: Want, down: TileAxis, across: TileAxis) -> Mask:
     """Which tiles show the first bin of what must be seen, row by row."""
     layer, spans = (
         (must.within, (down.within, across.within))
@@ -307,7 +307,7 @@ class Increment:
         if into is not None and into.refusal is None:
             now = _area(into)
             must = must.part(
-                ~_mask(Box.of(area), inner(now)), ~_mask(Box.of(area), now)
+                ~_mask(BinBox.of(area), inner(now)), ~_mask(BinBox.of(area), now)
             )
         else:
             # Nothing that comes from here can show it: a moving stage has left it.
@@ -336,16 +336,16 @@ class Increment:
         else:
             plan.cover(plan.want, full=True)
             area = _area(prepared)
-            plan.cover(closed_in(plan.want, _mask(Box.of(area), inner(area))))
+            plan.cover(closed_in(plan.want, _mask(BinBox.of(area), inner(area))))
         account = self._screen.analyse(prepared, plan.corners_um)
         self._last = _Last(prepared, account.report)
         return account
 
-    def _plan(self, prepared: Prepared) -> Plan:
+    def _plan(self, prepared: Prepared) -> FieldTiling:
         if prepared.cells is None:
             raise ValueError(f"field {prepared.field.seq} was not prepared")
         area = _area(prepared)
-        box = Box.of(area)
+        box = BinBox.of(area)
         level = self._coverage.read(box)[LEVEL]
         cells = cell_bins(pack_cells(prepared.cells), area) > 0
         inside = _mask(box, inner(area))
@@ -356,7 +356,7 @@ class Increment:
         left, top, width, height = area
         across = axis_of(left, width, self._tile_um)
         axes = across, axis_of(top, height, self._tile_um)
-        return Plan(want, fresh=fresh, inside=inside, axes=axes)
+        return FieldTiling(want, fresh=fresh, inside=inside, axes=axes)
 
 
 def _area(prepared: Prepared) -> Area:
@@ -373,9 +373,9 @@ def _rests(before: Prepared, now: Prepared) -> bool:
     return bool((steps_um < BIN_UM / 2).all())
 
 
-def _mask(box: Box, area: Area) -> Mask:
+def _mask(box: BinBox, area: Area) -> Mask:
     """Which bins of a box lie in an area."""
-    part = Box.of(area)
+    part = BinBox.of(area)
     rows, columns = np.arange(box.y0, box.y1), np.arange(box.x0, box.x1)
     down = (rows >= part.y0) & (rows < part.y1)
     across = (columns >= part.x0) & (columns < part.x1)

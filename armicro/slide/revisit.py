@@ -25,7 +25,7 @@ from armicro.slide.coverage import (
     TOLD,
     UNREADABLE,
     UNSEEN,
-    Box,
+    BinBox,
     Coverage,
     Mask,
 )
@@ -66,7 +66,7 @@ def find_revisits(
 
 
 def _passing(
-    findings: Sequence[Finding], marks: NDArray[np.uint8], box: Box
+    findings: Sequence[Finding], marks: NDArray[np.uint8], box: BinBox
 ) -> Iterator[Revisit]:
     """Suspicious cells that were never in a field that stood."""
     for finding in findings:
@@ -117,17 +117,17 @@ def _masks(
     yield "edge", (level == RIM) & cell & near
 
 
-def _mask_of(box: Box, area_xywh_um: Area | None) -> Mask:
+def _mask_of(box: BinBox, area_xywh_um: Area | None) -> Mask:
     """The bins of a box that lie in an area."""
     mask = np.zeros(box.shape, np.bool_)
     if area_xywh_um is not None:
-        part = Box.of(area_xywh_um)
+        part = BinBox.of(area_xywh_um)
         rows = slice(max(0, part.y0 - box.y0), max(0, part.y1 - box.y0))
         mask[rows, max(0, part.x0 - box.x0) : max(0, part.x1 - box.x0)] = True
     return mask
 
 
-def _places(reason: RevisitReason, mask: Mask, box: Box) -> Iterator[Revisit]:
+def _places(reason: RevisitReason, mask: Mask, box: BinBox) -> Iterator[Revisit]:
     """One place a square that holds enough, the fullest first."""
     rows, columns = np.nonzero(mask)
     if not rows.size:

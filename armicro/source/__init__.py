@@ -35,7 +35,7 @@ class CardHead(msgspec.Struct, frozen=True):
         return {name: getattr(self, name) for name in CardHead.__struct_fields__}
 
 
-class Card(CardHead, frozen=True, kw_only=True, eq=False):
+class SourceCard(CardHead, frozen=True, kw_only=True, eq=False):
     """What a source says of itself before the first field."""
 
     fields_planned: int | None = None
@@ -58,7 +58,7 @@ class Source(Protocol):
     """A stream of fields."""
 
     @property
-    def card(self) -> Card:
+    def card(self) -> SourceCard:
         """What this source is."""
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:

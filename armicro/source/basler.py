@@ -18,7 +18,7 @@ from armicro.errors import SourceError, SourceLostError, missing_extra
 from armicro.field import Field, Place
 from armicro.picture import CONVERSIONS, apply_gains, picture_size, to_rgb
 from armicro.rig import Camera
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.simulated import drawn, pan_xy
 from armicro.source.stage import Limits, require_inside
 from armicro.verdict import state_text
@@ -128,12 +128,12 @@ class Shutter:
 # Models differ in the names of nodes and in which they have; a setting that the rig
 # asks for and the camera lacks is an error, since it must not pass in silence.
 
-_NODE_EMULATED = ("RGB8Packed", "Mono8")
+_EMULATED_NODE = ("RGB8Packed", "Mono8")
 """The emulated camera shows a picture: no colour filter between it and us."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class CameraSettings:
     """What a camera was set to."""
 
     pixel_format: str
@@ -143,7 +143,7 @@ class Setting:
     """How far the window of the emulated stage can move; None for a real camera."""
 
 
-def set_up(device: Any, camera: Camera) -> Setting:
+def set_up(device: Any, camera: Camera) -> CameraSettings:
     """Set size, format, exposure, colour and trigger of an open camera.
 
     Args:
@@ -155,7 +155,7 @@ def set_up(device: Any, camera: Camera) -> Setting:
     """
     stage = _show(device, camera) if camera.emulated_image else None
     _size(device, camera)
-    wanted = _NODE_EMULATED if camera.emulated_image else tuple(CONVERSIONS)
+    wanted = _EMULATED_NODE if camera.emulated_image else tuple(CONVERSIONS)
     offered = device.PixelFormat.Symbolics
     chosen = next((name for name in wanted if name in offered), None)
     if chosen is None:
@@ -167,7 +167,7 @@ def set_up(device: Any, camera: Camera) -> Setting:
     _expose(device, camera)
     gains = _balance(device, camera)
     pace(device, camera)
-    return Setting(pixel_format=chosen, gains=gains, stage_wh_px=stage)
+    return CameraSettings(pixel_format=chosen, gains=gains, stage_wh_px=stage)
 
 
 def _show(device: Any, camera: Camera) -> tuple[int, int]:
@@ -322,7 +322,7 @@ class BaslerSource:
         except SourceError:
             self.close()
             raise
-        self.card = Card(
+        self.card = SourceCard(
             name=name,
             um_per_px=camera.um_per_px,
             width_px=width,

@@ -10,7 +10,7 @@ from pathlib import Path
 from armicro.calibrate.certificate import SCALE_NOT_MEASURED, Instrument, why_not
 from armicro.errors import CalibrationError, SourceError
 from armicro.rig import Rig
-from armicro.source import Card
+from armicro.source import SourceCard
 
 _WHOLE_BYTES = 2**28
 """A slide up to this size is read whole, which takes half a second; of a larger one the
@@ -76,7 +76,7 @@ def _starts(size: int, total: int) -> Iterator[int]:
         yield number * (size - _BLOCK_BYTES) // (count - 1)
 
 
-def instrument_of(rig: Rig, card: Card | None = None) -> Instrument:
+def instrument_of(rig: Rig, card: SourceCard | None = None) -> Instrument:
     """The instrument as a certificate names it.
 
     Args:
@@ -100,7 +100,7 @@ def instrument_of(rig: Rig, card: Card | None = None) -> Instrument:
     )
 
 
-def why_void(rig: Rig, card: Card | None, now: str) -> str:
+def why_void(rig: Rig, card: SourceCard | None, now: str) -> str:
     """Why the scale of a source's fields cannot be trusted; empty when it can.
 
     Args:
@@ -120,7 +120,7 @@ def why_void(rig: Rig, card: Card | None, now: str) -> str:
     return "" if measured or as_given else SCALE_NOT_MEASURED
 
 
-def refuse_void(rig: Rig, card: Card | None, now: str) -> None:
+def refuse_void(rig: Rig, card: SourceCard | None, now: str) -> None:
     """Refuse a batch whose fields would get no box.
 
     Raises:

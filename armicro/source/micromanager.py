@@ -26,8 +26,8 @@ from armicro.errors import SourceError, SourceLostError, missing_extra
 from armicro.field import Field, Pixels, Place
 from armicro.picture import apply_gains
 from armicro.rig import Camera, MicroManager
-from armicro.source import Card
-from armicro.source.stage import Limits, Point, Stage, place_of, require_inside
+from armicro.source import SourceCard
+from armicro.source.stage import Limits, Point, StageDriver, place_of, require_inside
 from armicro.verdict import state_text
 
 # ---------------------------------------------------------------------------
@@ -186,7 +186,7 @@ class MicroManagerSource:
         core: Any,
         camera: Camera,
         *,
-        stage: Stage | None = None,
+        stage: StageDriver | None = None,
         calibration: StageTable | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -220,7 +220,7 @@ class MicroManagerSource:
             self.close()
             raise
 
-    def _set_up(self) -> Card:
+    def _set_up(self) -> SourceCard:
         core, camera = self._core, self._camera
         name = camera.device or str(core.getCameraDevice())
         if not name:
@@ -245,7 +245,7 @@ class MicroManagerSource:
             core.setROI(left, top, *wanted)
         library = str(core.getDeviceLibrary(name))
         bins = core.hasProperty(name, "Binning")
-        return Card(
+        return SourceCard(
             name=f"{library} {core.getDeviceName(name)} {name}",
             um_per_px=camera.um_per_px,
             width_px=int(core.getImageWidth()),

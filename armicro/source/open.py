@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from armicro.calibrate.certificate import Stage as StageTable
 from armicro.calibrate.light import Correction, enlarge, gains_of
 from armicro.calibrate.shift import measure_shift
-from armicro.calibrate.stage import Walked
-from armicro.calibrate.walk import Seen, Target, Walk
+from armicro.calibrate.stage import StageWalk
+from armicro.calibrate.walk import Walk, WalkReading, WalkTarget
 from armicro.errors import CalibrationError, RigError, SourceError, SourceLostError
 from armicro.field import Field
 from armicro.flat import read_flat
 from armicro.rig import Driver, Rig
-from armicro.source import Card, Source
+from armicro.source import Source, SourceCard
 from armicro.source.photograph import SUFFIXES, PhotographSource
 from armicro.source.recording import RecordingSource, is_recording
 from armicro.source.simulated import SimulatedSource
 from armicro.source.slide import SlideSource
-from armicro.source.stage import SimulatedStage, Stage
+from armicro.source.stage import SimulatedStage, StageDriver
 from armicro.source.video import VideoSource, is_camera
 
 # ---------------------------------------------------------------------------
@@ -59,7 +59,7 @@ class CorrectedSource:
         self._correction = Correction(whole, dark_rgb=dark_rgb)
 
     @property
-    def card(self) -> Card:
+    def card(self) -> SourceCard:
         """What the source is."""
         return self._source.card
 
@@ -94,18 +94,18 @@ _PYLON_STALE = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Instrument:
+class OpenInstrument:
     """A source and the stage under it."""
 
     source: Source
-    stage: Stage
+    stage: StageDriver
     stale_fields: int = 0
     """Fields of the source that may have been exposed before they were asked for."""
 
 
 def open_micromanager(
     rig: Rig, *, clock: Clock = time.monotonic_ns
-) -> tuple[Source, Stage | None]:
+) -> tuple[Source, StageDriver | None]:
     """Open Micro-Manager's camera, and its stage where the rig has one.
 
     Raises:
@@ -135,7 +135,7 @@ def open_micromanager(
 
 def open_simulated(
     rig: Rig, *, clock: Clock = time.monotonic_ns
-) -> tuple[Source, Stage]:
+) -> tuple[Source, StageDriver]:
     """Open the simulated microscope.
 
     Raises:
@@ -153,7 +153,7 @@ def _calibration(rig: Rig) -> StageTable | None:
     return rig.calibration.stage
 
 
-def _open_pylon(rig: Rig) -> tuple[Source, Stage]:
+def _open_pylon(rig: Rig) -> tuple[Source, StageDriver]:
     from armicro.source.basler import BaslerSource
 
     source = BaslerSource(rig.camera)
@@ -165,11 +165,11 @@ def _open_pylon(rig: Rig) -> tuple[Source, Stage]:
 
 
 class _Opener(NamedTuple):
-    open: Callable[[Rig], tuple[Source, Stage | None]]
+    open: Callable[[Rig], tuple[Source, StageDriver | None]]
     stale_fields: int = 0
 
 
-_INSTRUMENT_OPENERS = {
+_CAMERA_AND_STAGE = {
     ("micromanager", "micromanager"): _Opener(open_micromanager),
     ("basler", "pylon"): _Opener(_open_pylon, _PYLON_STALE),
     ("simulated", "simulated"): _Opener(open_simulated),
@@ -178,7 +178,7 @@ _INSTRUMENT_OPENERS = {
 
 
 @contextlib.contextmanager
-def open_instrument(rig: Rig) -> Iterator[Instrument]:
+def open_instrument(rig: Rig) -> Iterator[OpenInstrument]:
     """Open camera and stage of a rig, to move and look.
 
     Raises:
@@ -186,10 +186,10 @@ def open_instrument(rig: Rig) -> Iterator[Instrument]:
         SourceError: a device is missing or cannot do what the rig asks.
     """
     drivers = rig.camera.driver, rig.stage.driver
-    opener = _INSTRUMENT_OPENERS.get(drivers)
+    opener = _CAMERA_AND_STAGE.get(drivers)
     if opener is None:
         known = ", ".join(
-            f"{camera} with {stage}" for camera, stage in _INSTRUMENT_OPENERS
+            f"{camera} with {stage}" for camera, stage in _CAMERA_AND_STAGE
         )
         raise RigError(
             f'rig {rig.name}: camera.driver "{drivers[0]}" with stage.driver '
@@ -202,16 +202,16 @@ def open_instrument(rig: Rig) -> Iterator[Instrument]:
         if stage is None:
             raise RigError(f"rig {rig.name}: its stage was not opened")
         with contextlib.closing(stage):
-            yield Instrument(source, stage, opener.stale_fields)
+            yield OpenInstrument(source, stage, opener.stale_fields)
 
 
 def carry_out(
     walk: Walk,
-    instrument: Instrument,
+    instrument: OpenInstrument,
     *,
     settle_s: float = 0.0,
-    on_look: Callable[[Target], None] = lambda _: None,
-) -> Walked:
+    on_look: Callable[[WalkTarget], None] = lambda _: None,
+) -> StageWalk:
     """Make the moves of a calibration, look, and bring the stage back.
 
     Args:
@@ -241,9 +241,9 @@ def carry_out(
                 reference = field
             shift = measure_shift(reference.pixels, field.pixels)
             view = None if shift is None else (shift.x_px, shift.y_px)
-            target = walk.send(Seen(at, view))
+            target = walk.send(WalkReading(at, view))
     except StopIteration as ended:
-        walked: Walked = ended.value
+        walked: StageWalk = ended.value
         return walked
     finally:
         # Also after Ctrl-C; a stage that is gone stays where it is.
@@ -251,7 +251,7 @@ def carry_out(
             stage.move_to(*start)
 
 
-def _fresh_field(instrument: Instrument, fields: Iterator[Field]) -> Field:
+def _fresh_field(instrument: OpenInstrument, fields: Iterator[Field]) -> Field:
     """The next field that was surely exposed after this was asked."""
     for _ in range(instrument.stale_fields):
         next(fields, None)

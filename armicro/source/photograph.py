@@ -23,7 +23,7 @@ from armicro.errors import SourceError, one_line
 from armicro.field import Field, Pixels, Place
 from armicro.picture import apply_gains, picture_sizes, read_picture
 from armicro.rig import Camera
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.verdict import state_text
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -75,7 +75,7 @@ class PhotographSource:
             )
         # The first of them where two sizes are equally common.
         ((self._size_px, _),) = sizes.most_common(1)
-        self.card = Card(
+        self.card = SourceCard(
             name=one_line(path.name if path.is_dir() else path.stem),
             um_per_px=camera.um_per_px,
             width_px=self._size_px[0],

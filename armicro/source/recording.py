@@ -32,7 +32,7 @@ from armicro.file import (
 )
 from armicro.picture import MOST_PX, check_header
 from armicro.rule import PictureUmPerPx, PlaceUm, cut_texts
-from armicro.source import Card, CardHead
+from armicro.source import CardHead, SourceCard
 from armicro.verdict import state_text
 
 VERSION = 2
@@ -68,7 +68,7 @@ class _Header(CardHead, frozen=True, kw_only=True):
 class RecordingWriter:
     """Appends fields to a recording."""
 
-    def __init__(self, folder: Path, card: Card) -> None:
+    def __init__(self, folder: Path, card: SourceCard) -> None:
         """Start a recording, or go on with one of the same source.
 
         Raises:
@@ -139,7 +139,7 @@ class RecordingSource:
         self._folder = folder
         header = _read_header(folder)
         self._heads, _ = _read_index(folder)
-        self.card = Card(
+        self.card = SourceCard(
             **header.told(),
             fields_planned=len(self._heads),
             overview=_read_overview(folder, header.overview),
@@ -190,7 +190,7 @@ def _pixel_file(folder: Path, index: int) -> Path:
     return folder / _PIXELS / f"{index:06d}.png"
 
 
-def _write_header(folder: Path, card: Card) -> None:
+def _write_header(folder: Path, card: SourceCard) -> None:
     corner = None
     if card.overview is not None:
         write_whole(folder / _OVERVIEW, encode_png(card.overview.pixels))

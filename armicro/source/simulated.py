@@ -22,7 +22,7 @@ from armicro.field import Field, Pixels
 from armicro.phantom import UM_PER_PX, lesions_that_fit, paint_field
 from armicro.picture import read_picture
 from armicro.rig import Camera, Rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.scan import Degrader, draw_chance
 from armicro.source.stage import Point, SimulatedStage, place_of
 
@@ -142,7 +142,7 @@ class SimulatedSource:
         self._room_wh_px = width_px - camera.width_px, height_px - camera.height_px
         self._degrader = Degrader(camera, rig.scan, um_per_px=camera.um_per_px)
         self._glass = [int(v) for v in np.median(self._slide[::16, ::16], axis=(0, 1))]
-        self.card = Card(
+        self.card = SourceCard(
             name="simulated microscope",
             um_per_px=camera.um_per_px,
             width_px=camera.width_px,

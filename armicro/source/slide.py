@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from armicro.errors import SourceError
 from armicro.field import Field, Overview, Pixels, Place
 from armicro.rig import Rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.reader import PICTURES_ARE_LIVE, open_reader
 from armicro.source.sampling import (
     Box,
@@ -90,7 +90,7 @@ class SlideSource:
         sampling = self._sampling
         self._path = scan_path(sampling.region, sampling.window_wh_px, rig.scan)
         self._degrader = Degrader(camera, rig.scan, um_per_px=sampling.um_per_px)
-        self.card = Card(
+        self.card = SourceCard(
             name=path.name if path.is_dir() else path.stem,
             um_per_px=sampling.um_per_px,
             width_px=sampling.field_wh_px[0],

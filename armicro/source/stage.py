@@ -38,7 +38,7 @@ def require_inside(x: float, y: float, limits: Limits | None) -> None:
 # The protocol.
 
 
-class Stage(Protocol):
+class StageDriver(Protocol):
     """A motorised stage, in its own units (micrometres by its maker's word)."""
 
     @property

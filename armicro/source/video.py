@@ -23,7 +23,7 @@ from armicro.errors import SourceError, SourceLostError, one_line
 from armicro.field import Field, Pixels
 from armicro.picture import apply_gains
 from armicro.rig import Camera
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.photograph import own_ground
 from armicro.verdict import state_text
 
@@ -95,7 +95,7 @@ class VideoSource:
         rate = self._capture.get(cv2.CAP_PROP_FPS) if self._live else 0.0
         self._rate = min(rate or np.inf, camera.frames_per_second)
         self._apart = known and not _hangs_together(device, count)
-        self.card = Card(
+        self.card = SourceCard(
             name=self._name,
             um_per_px=camera.um_per_px,
             width_px=first.shape[1],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from armicro import table
 from armicro.errors import SourceError
 from armicro.field import Pixels
-from armicro.phantom import STAINS, UM_PER_PX, Optics, paint_field
+from armicro.phantom import STAINS, UM_PER_PX, ScannerOptics, paint_field
 from armicro.picture import read_picture
 from armicro.table import NORMAL_CLASS, Split
 
@@ -189,7 +189,7 @@ def draw_fields(
             um_per_px=UM_PER_PX,
             lesions=0 if index % 4 == 3 else lesions,
             stain=stain,
-            optics=Optics(defocus_px=1.0 * (index % 3 == 2)),
+            optics=ScannerOptics(defocus_px=1.0 * (index % 3 == 2)),
         )
         points = np.column_stack([truth.x_um, truth.y_um]) / UM_PER_PX
         classes = tuple(

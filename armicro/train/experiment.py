@@ -25,8 +25,8 @@ from armicro.train.export import export_onnx
 from armicro.train.finds import Look
 from armicro.train.fit import (
     FitSettings,
-    Stage,
     TileNetwork,
+    TrainingStage,
     cut_validation,
     fit,
     logits_of,
@@ -90,7 +90,9 @@ class Row:
     def settings(self, steps: int, seed: int) -> FitSettings:
         """Return the training that this row is."""
         plan = TilePlan(self.tile_px, HR_UM_PER_PX, SHIFT_UM)
-        stage = Stage(steps, plan, frozen=self.frozen, hard_share=self.hard_share)
+        stage = TrainingStage(
+            steps, plan, frozen=self.frozen, hard_share=self.hard_share
+        )
         return FitSettings((stage,), seed, mine_every=10, checkpoint_every=25)
 
     def takes(self, sample: Sample) -> bool:

@@ -51,7 +51,7 @@ from armicro.train.sample import (
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrainingStage:
     """One stretch of training at one setting."""
 
     steps: int
@@ -85,7 +85,7 @@ class Stage:
 class FitSettings:
     """What holds for a whole run."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainingStage, ...]
     seed: int = 20211
     mine_every: int = 50
     """Steps after which hard samples are told anew."""
@@ -111,7 +111,7 @@ class FitSettings:
         """The step after which training stops."""
         return self.steps if self.stop_at is None else min(self.stop_at, self.steps)
 
-    def stage_at(self, step: int) -> tuple[int, Stage]:
+    def stage_at(self, step: int) -> tuple[int, TrainingStage]:
         """Return the stage of a step and its index."""
         for index, stage in enumerate(self.stages):
             if step < stage.steps:
@@ -412,7 +412,7 @@ def make_optimiser(network: TileNetwork) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=1e-4, weight_decay=WEIGHT_DECAY)
 
 
-def set_rate(run: Run, stage: Stage, settings: FitSettings) -> None:
+def set_rate(run: Run, stage: TrainingStage, settings: FitSettings) -> None:
     """Set the learning rates: 100 steps of warm-up, then half a cosine to nothing."""
     rate = stage.rate * min(1.0, (run.step + 1) / 100)
     rate *= 0.5 + 0.5 * math.cos(math.pi * run.step / settings.steps)

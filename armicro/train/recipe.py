@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from armicro.train.data import Dataset
 from armicro.train.finds import FOUND
-from armicro.train.fit import FitSettings, Stage
+from armicro.train.fit import FitSettings, TrainingStage
 from armicro.train.sample import (
     LR_UM_PER_PX,
     BalancedSampler,
@@ -31,8 +31,10 @@ SOURCE_WEIGHTS = {
 
 STAGES = {
     "lr": (
-        Stage(1400, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=0, hard_share=0.15),
-        Stage(
+        TrainingStage(
+            1400, TilePlan(128, LR_UM_PER_PX, 20.0), frozen=0, hard_share=0.15
+        ),
+        TrainingStage(
             700,
             TilePlan(256, LR_UM_PER_PX, 40.0, by_cell=False, mosaic=0.25),
             batch=8,
@@ -41,14 +43,14 @@ STAGES = {
         ),
     ),
     "hr": (
-        Stage(
+        TrainingStage(
             2000,
             TilePlan(160, HR_UM_PER_PX, 6.0),
             frozen=3,
             hard_share=0.3,
             without=(FOUND,),
         ),
-        Stage(1500, TilePlan(160, HR_UM_PER_PX, 4.0), frozen=3, hard_share=0.5),
+        TrainingStage(1500, TilePlan(160, HR_UM_PER_PX, 4.0), frozen=3, hard_share=0.5),
     ),
 }
 SEEDS = {"hr": 20211, "lr": 20212}

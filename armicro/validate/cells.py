@@ -68,7 +68,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class HrJudgement:
     """What the HR network said of cells, and its features."""
 
     judged: Judged
@@ -78,7 +78,7 @@ class Looked:
 
 def look_at_crops(
     hr: Engine, crops: Sequence[CropRow], um_per_px: float, *, name: str = "crops"
-) -> Looked:
+) -> HrJudgement:
     """Run the HR network on each crop; ``name`` is of the progress bar.
 
     Raises:
@@ -93,7 +93,7 @@ def look_at_crops(
 
 def look_at_cells(
     hr: Engine, annotated: Sequence[AnnotatedRow], *, name: str = "fields"
-) -> Looked:
+) -> HrJudgement:
     """Run the HR network on the tile around each nucleus of fields.
 
     Raises:
@@ -126,7 +126,7 @@ def _look(
     *,
     groups: Sequence[str],
     names: Sequence[str],
-) -> Looked:
+) -> HrJudgement:
     """Run the network on a stream of tiles, in batches; a row each."""
     left, scores = iter(tiles), [np.zeros(0)]
     features = [np.zeros((0, 2048), np.float32)]
@@ -140,7 +140,7 @@ def _look(
         np.array(groups),
         np.array([row.category for row in rows]),
     )
-    return Looked(judged, np.concatenate(features), tuple(names))
+    return HrJudgement(judged, np.concatenate(features), tuple(names))
 
 
 # ---------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def look_at_sources(hr: Engine, args: argparse.Namespace) -> dict[str, Looked]:
+def look_at_sources(hr: Engine, args: argparse.Namespace) -> dict[str, HrJudgement]:
     """Run the HR network on the held-out cells of each source.
 
     A source without any is left out, with a note on stderr.
@@ -198,7 +198,7 @@ def look_at_sources(hr: Engine, args: argparse.Namespace) -> dict[str, Looked]:
 
 def look_at_source(
     hr: Engine, cells: Path, split: str, scales: Mapping[str, float]
-) -> Looked | None:
+) -> HrJudgement | None:
     """Run the HR network on the cells of one source, None where the split has none."""
     name, fields = cells.parent.name, cells.parent / "fields.csv"
     if fields.exists():
@@ -235,7 +235,7 @@ def read_scales(text: str) -> dict[str, float]:
     }
 
 
-def join(sources: dict[str, Looked]) -> Looked:
+def join(sources: dict[str, HrJudgement]) -> HrJudgement:
     """Return all sources as one; classes and groups carry their source's name."""
     every = list(sources.values())
     groups = [np.char.add(f"{k}/", one.judged.group) for k, one in sources.items()]
@@ -248,10 +248,10 @@ def join(sources: dict[str, Looked]) -> Looked:
     )
     features = np.concatenate([looked.features for looked in every])
     names = [f"{key}/{one}" for key, looked in sources.items() for one in looked.name]
-    return Looked(judged, features, tuple(names))
+    return HrJudgement(judged, features, tuple(names))
 
 
-def source_tables(sources: dict[str, Looked]) -> dict[str, Any]:
+def source_tables(sources: dict[str, HrJudgement]) -> dict[str, Any]:
     """Return figures with intervals by source, and counts by class within it."""
     return {
         name: judge(looked.judged, OF_CELLS) | {"by_class": by_category(looked.judged)}
@@ -259,7 +259,7 @@ def source_tables(sources: dict[str, Looked]) -> dict[str, Any]:
     }
 
 
-def draw_sources(sources: dict[str, Looked], path: Path) -> None:
+def draw_sources(sources: dict[str, HrJudgement], path: Path) -> None:
     """Draw the features of all sources, a colour a source, rings for normals."""
     whole, sizes = join(sources), [len(looked.name) for looked in sources.values()]
     label, title = np.repeat(list(sources), sizes), "HR features by source"

@@ -25,7 +25,7 @@ from armicro.metrics import (
 )
 from armicro.table import read_annotated, read_crops, require_scale, split_of_group
 from armicro.validate.cells import (
-    Looked,
+    HrJudgement,
     add_source_arguments,
     draw_sources,
     join,
@@ -259,7 +259,7 @@ def write_fields(
 
 
 def write_cells(
-    looked: Looked, args: argparse.Namespace, networks: NetworkSet
+    looked: HrJudgement, args: argparse.Namespace, networks: NetworkSet
 ) -> dict[str, Any]:
     """Write the folder of crops or cells; t-SNE only where it was asked for."""
     rows = calibration(looked.judged)
@@ -277,7 +277,7 @@ def write_cells(
 
 
 def write_looked(
-    looked: Looked,
+    looked: HrJudgement,
     args: argparse.Namespace,
     networks: NetworkSet,
     figures: Mapping[str, Any],

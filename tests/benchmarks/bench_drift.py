@@ -8,7 +8,7 @@ import time
 import cv2
 import numpy as np
 
-from armicro.calibrate.drift import LOOK_NS, Drift
+from armicro.calibrate.drift import LOOK_NS, DriftWatch
 from armicro.field import Field, Place
 from armicro.phantom import paint_field
 from tests.calibrate.test_drift import glass_of
@@ -29,7 +29,7 @@ def main() -> None:
     )
     print("stretch   seen     error    look: median  longest")
     for stretch in (1.0, 1.01, 1.02, 1.03, 0.95):
-        drift, spent_ms = Drift(glass_of(slide)), []
+        drift, spent_ms = DriftWatch(glass_of(slide)), []
         for step in range(STEPS):
             x = round(step * STEP_PX * stretch)
             pixels = np.ascontiguousarray(slide[100 : 100 + HEIGHT, x : x + WIDTH])

@@ -33,7 +33,7 @@ from armicro.phantom import (
     write_constructed,
     write_phantom,
 )
-from armicro.place.agree import BLOCK_PX, Fit, fit, is_found, is_near, search
+from armicro.place.agree import BLOCK_PX, ShiftFit, fit, is_found, is_near, search
 from armicro.place.atlas import Keyframe, MapFile, MemoryStore, find_landmarks
 from armicro.place.look import look_at, reduce_light
 from armicro.place.overlap import find_overlap
@@ -529,7 +529,7 @@ def edges(folder: Path, count: int) -> None:
 
 def _slid(
     kind: str, cells: int, seed: int
-) -> Iterator[tuple[Fit, NDArray[np.float64]]]:
+) -> Iterator[tuple[ShiftFit, NDArray[np.float64]]]:
     """Fits of two fields along an edge, and how far from the truth along x and y."""
     rng = np.random.default_rng(seed)
     scene, along = draw_line(seed, kind, cells=cells)

@@ -25,7 +25,7 @@ from armicro.field import Field, Pixels
 from armicro.phantom.drawn import write_phantom
 from armicro.phantom.specification import PhantomSpec
 from armicro.rig import Camera, Rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.open import open_source
 from armicro.source.recording import RecordingSource, RecordingWriter
 
@@ -70,7 +70,7 @@ def write_recording(pixels: list[Pixels], folder: Path) -> Figures:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 2, pixels[0].shape)
     noisy = [np.clip(p + noise, 0, 255).astype(np.uint8) for p in pixels]
-    card = Card("benchmark", PHANTOM_UM_PER_PX, width, height)
+    card = SourceCard("benchmark", PHANTOM_UM_PER_PX, width, height)
     watch = Stopwatch()
     with RecordingWriter(folder, card) as writer:
         for seq, picture in enumerate(noisy):

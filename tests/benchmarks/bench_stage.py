@@ -36,12 +36,12 @@ from camera_stage_mapping.fft_image_tracking import (
 )
 from numpy.typing import NDArray
 
-from armicro.calibrate.stage import Walked, rms, table_of
-from armicro.calibrate.walk import Seen, Target, Walk, walk
+from armicro.calibrate.stage import StageWalk, rms, table_of
+from armicro.calibrate.walk import Walk, WalkReading, WalkTarget, walk
 from armicro.field import Field, Pixels
-from armicro.rig import Camera, Matrix, Mechanics, Rig, Scan, Stage, read_rig
-from armicro.source import Card
-from armicro.source.open import Instrument, carry_out, open_instrument
+from armicro.rig import Camera, Matrix, Mechanics, Rig, Scan, StageSettings, read_rig
+from armicro.source import SourceCard
+from armicro.source.open import OpenInstrument, carry_out, open_instrument
 
 RIGS = Path(__file__).parents[2] / "hardware/rigs"
 IDENTITY: Matrix = ((1.0, 0.0), (0.0, 1.0))
@@ -63,13 +63,13 @@ class Case:
 class Log:
     """A source that keeps its pictures, and the plan's moves beside them."""
 
-    instrument: Instrument
+    instrument: OpenInstrument
     pictures: list[Pixels] = field(default_factory=list)
-    targets: list[Target] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
+    targets: list[WalkTarget] = field(default_factory=list)
+    seen: list[WalkReading] = field(default_factory=list)
 
     @property
-    def card(self) -> Card:
+    def card(self) -> SourceCard:
         return self.instrument.source.card
 
     def fields(self, *, done: object = ()) -> Iterator[Field]:
@@ -95,7 +95,7 @@ class Log:
             try:
                 target = plan.send(seen)
             except StopIteration as ended:
-                walked: Walked = ended.value
+                walked: StageWalk = ended.value
                 return walked
 
 
@@ -119,7 +119,7 @@ def simulated(
         driver="simulated", width_px=816, height_px=680, um_per_px=0.345,
         frames_per_second=1000.0, emulated_image="drawn",
     )  # fmt: skip
-    stage = Stage(
+    stage = StageSettings(
         driver="simulated", limits=(-220.0, -220.0, 220.0, 220.0), mechanics=mechanics
     )
     rig = Rig(camera=camera, stage=stage, scan=Scan(noise=0.01))
@@ -137,7 +137,10 @@ def cases(*, quick: bool) -> list[Case]:
     )  # fmt: skip
     real = [
         Case("Micro-Manager demo pair", demo),
-        Case("pylon virtual stage", Rig(camera=pylon, stage=Stage(driver="pylon"))),
+        Case(
+            "pylon virtual stage",
+            Rig(camera=pylon, stage=StageSettings(driver="pylon")),
+        ),
     ]
     plays = [(5.0, 10.0), (20.0, 30.0)] if quick else [
         (0.0, 0.0), (5.0, 10.0), (15.0, 20.0), (25.0, 30.0), (30.0, 5.0),
@@ -170,7 +173,7 @@ def measure(case: Case) -> dict[str, Any]:
             field_wh_px=(card.width_px, card.height_px),
             first_step=0.02 * smaller_px * scale,
         )
-        walked = carry_out(log.listen(plan), Instrument(log, stage))
+        walked = carry_out(log.listen(plan), OpenInstrument(log, stage))
         seconds = time.perf_counter() - begun
         step = 0.022 * smaller_px * scale
         theirs_play = [2 * go_to_and_fro(log, axis, step) for axis in (0, 1)]

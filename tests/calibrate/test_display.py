@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from armicro.calibrate.display import (
+    FoundCorners,
     Mapping,
     Points,
-    Seen,
     draw_pattern,
     error_um,
     find_pattern,
@@ -38,7 +38,9 @@ def errors_um(mapping: Mapping, path: SimulatedPath) -> Points:
     return error_um(mapping, camera, display, um_per_px=UM_PER_PX)
 
 
-def look(path: SimulatedPath, *, verify: bool = False, **options: object) -> Seen:
+def look(
+    path: SimulatedPath, *, verify: bool = False, **options: object
+) -> FoundCorners:
     pattern = draw_pattern(*path.display_wh_px, verify=verify)
     picture = path.show(pattern, **options)  # type: ignore[arg-type]
     return find_pattern(picture, path.display_wh_px, verify=verify)
@@ -77,10 +79,10 @@ def test_two_boards_are_never_taken_for_each_other() -> None:
     assert gaps.min() > 15
 
 
-def seen_of(path: SimulatedPath, noise_px: float = 0.05) -> Seen:
+def seen_of(path: SimulatedPath, noise_px: float = 0.05) -> FoundCorners:
     camera, display = truth_points(path)
     rng = np.random.default_rng(0)
-    return Seen(camera + rng.normal(0, noise_px, camera.shape), display)
+    return FoundCorners(camera + rng.normal(0, noise_px, camera.shape), display)
 
 
 def test_lens_term_is_there_only_where_the_points_ask_for_it() -> None:
@@ -129,7 +131,7 @@ def test_nothing_is_solved_without_a_pattern(slide: Pixels) -> None:
 def test_pattern_in_a_part_of_the_field_is_refused() -> None:
     seen = seen_of(draw_path(0))
     inside = (seen.camera_xy < (900, 800)).all(axis=1)
-    part = Seen(seen.camera_xy[inside], seen.display_xy[inside])
+    part = FoundCorners(seen.camera_xy[inside], seen.display_xy[inside])
     with pytest.raises(CalibrationError, match="of the field"):
         solve_display(part, (2448, 2048))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from armicro.calibrate.certificate import Certificate, Colour, Instrument
-from armicro.calibrate.drift import LOOK_NS, Drift, Verdict
+from armicro.calibrate.drift import LOOK_NS, DriftWatch, Verdict
 from armicro.field import Field, Pixels, Place
 from armicro.phantom import paint_field
 
@@ -37,7 +37,7 @@ def watched(
     certificate: Certificate | None = CERTIFICATE,
 ) -> Verdict:
     """Walk over the slide; the encoder says ``way``, the picture goes otherwise."""
-    drift = Drift(certificate)
+    drift = DriftWatch(certificate)
     angle = np.radians(turn_deg)
     cos, sin = stretch * np.cos(angle), stretch * np.sin(angle)
     for step in range(9):
@@ -97,7 +97,7 @@ def on_the_sensor(what: str) -> Pixels:
 def test_what_lies_on_the_sensor_is_no_drift(
     slide: Pixels, what: str, noise: float, cells: bool
 ) -> None:
-    drift, shade = Drift(None), on_the_sensor(what)[..., None] / 255.0
+    drift, shade = DriftWatch(None), on_the_sensor(what)[..., None] / 255.0
     rng = np.random.default_rng(1)
     for step in range(9):
         x, y = 70 * step, 30 * (step % 3)
@@ -112,7 +112,7 @@ def test_what_lies_on_the_sensor_is_no_drift(
 
 
 def test_stage_that_does_not_move_its_slide_turns_boxes_off(slide: Pixels) -> None:
-    drift = Drift(None)
+    drift = DriftWatch(None)
     for step in range(9):
         place = Place(35.0 * step, 0.0, 0.0, "stage_encoder")
         pixels = slide[:HEIGHT, :WIDTH]
@@ -126,7 +126,7 @@ def test_turned_camera_turns_boxes_off(slide: Pixels) -> None:
 
 
 def test_encoder_that_stands_still_says_nothing(slide: Pixels) -> None:
-    drift = Drift(None)
+    drift = DriftWatch(None)
     field = slide[:HEIGHT, :WIDTH]
     for step in range(12):
         place = Place(0.0, 0.0, 0.0, "stage_encoder")
@@ -135,7 +135,7 @@ def test_encoder_that_stands_still_says_nothing(slide: Pixels) -> None:
 
 
 def test_place_of_registration_proves_no_scale(slide: Pixels) -> None:
-    drift = Drift(None)
+    drift = DriftWatch(None)
     for step in range(9):
         seen = slide[:HEIGHT, 70 * step : 70 * step + WIDTH]
         place = Place(50.0 * step, 0.0, 1.0, "image_registration")
@@ -161,7 +161,7 @@ def test_lamp_that_changed_is_said(
 
 
 def test_looks_are_half_a_second_apart(slide: Pixels) -> None:
-    drift = Drift(glass_of(slide))
+    drift = DriftWatch(glass_of(slide))
     dark = (slide[:HEIGHT, :WIDTH] * 0.3).astype(np.uint8)
     for step in range(40):
         # 25 fields a second: the watch has seen three of them.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from armicro.calibrate.certificate import Scale
-from armicro.calibrate.guide import Check, Guide, Outcome, Step
+from armicro.calibrate.guide import FieldCheck, Guide, GuideStep, Outcome
 from armicro.errors import CalibrationError
 from armicro.field import Field
 
@@ -17,9 +17,11 @@ def field(level: int) -> Field:
     return Field(0.25, 0, 1, pixels=np.full((8, 8, 3), level, np.uint8))
 
 
-def bright(seen: Field) -> Sequence[Check]:
+def bright(seen: Field) -> Sequence[FieldCheck]:
     level = int(seen.pixels[0, 0, 0])
-    return [Check("light", level >= 200, str(level), "" if level >= 200 else "more")]
+    return [
+        FieldCheck("light", level >= 200, str(level), "" if level >= 200 else "more")
+    ]
 
 
 def mean(fields: Sequence[Field]) -> Outcome:
@@ -29,10 +31,12 @@ def mean(fields: Sequence[Field]) -> Outcome:
     return Outcome((SCALE,), f"{level:.0f} of {len(fields)}")
 
 
-def steps() -> list[Step]:
+def steps() -> list[GuideStep]:
     return [
-        Step("scale", "Scale", "a micrometer", "micrometer", bright, mean, fields=3),
-        Step("stage", "Stage", "cells", "cells", bright),
+        GuideStep(
+            "scale", "Scale", "a micrometer", "micrometer", bright, mean, fields=3
+        ),
+        GuideStep("stage", "Stage", "cells", "cells", bright),
     ]
 
 
@@ -41,7 +45,7 @@ def test_nothing_is_measured_before_all_is_right() -> None:
     guide.start()
     assert guide.phase == "looking"
     guide.see(field(90))
-    assert guide.checks == (Check("light", False, "90", "more"),)
+    assert guide.checks == (FieldCheck("light", False, "90", "more"),)
     guide.start()
     assert (guide.ready, guide.phase) == (False, "looking")
 

@@ -11,11 +11,11 @@ import pytest
 from armicro.__main__ import main
 from armicro.calibrate.certificate import Instrument, Scale
 from armicro.calibrate.course import course
-from armicro.calibrate.display import Seen
+from armicro.calibrate.display import FoundCorners
 from armicro.calibrate.guide import Guide
 from armicro.calibrate.procedure import (
     LARGEST_RMS_UM,
-    Setting,
+    ProcedureSettings,
     measure_display,
     measure_light,
 )
@@ -24,7 +24,7 @@ from armicro.field import Field, Pixels
 from armicro.source.specimen import draw_specimen
 
 UM_PER_PX, SIZE = 0.6, (320, 256)
-SETTING = Setting(UM_PER_PX, 10.0, now())
+SETTING = ProcedureSettings(UM_PER_PX, 10.0, now())
 
 
 def glass(corner: float) -> Pixels:
@@ -113,12 +113,12 @@ def test_display_is_judged_on_corners_that_took_no_part(
     x, y = np.meshgrid(np.linspace(20, 300, 14), np.linspace(20, 230, 10))
     camera = np.stack((x.ravel(), y.ravel()), axis=1)
     display = 4.0 * camera + 7.0
-    held_out = Seen(camera + 3.0, 4.0 * (camera + 3.0) + 7.0 + off_px)
+    held_out = FoundCorners(camera + 3.0, 4.0 * (camera + 3.0) + 7.0 + off_px)
     if other == "the same board":
         display[1::2] += off_px
     outcome = measure_display(
         np.zeros((*SIZE[::-1], 3), np.uint8),
-        (Seen(camera, display), held_out if other == "another board" else None),
+        (FoundCorners(camera, display), held_out if other == "another board" else None),
         display_wh_px=(1280, 1024),
         um_per_px=UM_PER_PX,
         measured_at="2026-11-29",

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from armicro.calibrate.stage import (
-    Walked,
+    StageWalk,
     draw_stage,
     fit_matrix,
     rms,
     scale_from_moves,
     table_of,
 )
-from armicro.calibrate.walk import Limits, Point, Seen, Target, walk
+from armicro.calibrate.walk import Limits, Point, WalkReading, WalkTarget, walk
 from armicro.errors import CalibrationError
 from armicro.rig import Mechanics
 from armicro.source.stage import SimulatedStage
@@ -44,9 +44,9 @@ class Bench:
     """The slide slips so far at each look."""
     first_step: float = 3.0
     visited: list[Point] = field(default_factory=list)
-    targets: list[Target] = field(default_factory=list)
+    targets: list[WalkTarget] = field(default_factory=list)
 
-    def run(self, start: Point = (0.0, 0.0)) -> Walked:
+    def run(self, start: Point = (0.0, 0.0)) -> StageWalk:
         stage = SimulatedStage(self.mechanics, limits=self.limits)
         stage.move_to(*start)
         rng = np.random.default_rng(1)
@@ -73,9 +73,11 @@ class Bench:
             seen = (float(x), float(y))
             lost = common < 0.3 or abs(x) > FIELD_WH_PX[0]
             try:
-                target = plan.send(Seen(stage.position(), None if lost else seen))
+                target = plan.send(
+                    WalkReading(stage.position(), None if lost else seen)
+                )
             except StopIteration as ended:
-                walked: Walked = ended.value
+                walked: StageWalk = ended.value
                 return walked
 
 

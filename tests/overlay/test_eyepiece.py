@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from armicro.field import Sight
 from armicro.overlay.application import run_window
-from armicro.overlay.snapshot import LiveField, Optics, Setting, Snapshot
+from armicro.overlay.snapshot import DisplayOptics, LiveField, OverlaySettings, Snapshot
 from armicro.overlay.window import Window
 from tests.overlay.scene import (
     SECOND_NS,
@@ -27,7 +27,7 @@ from tests.overlay.scene import (
 from tests.overlay.test_window import Stage
 
 CELL_UM = (50.0, 30.0)
-MIRRORED = Optics(
+MIRRORED = DisplayOptics(
     ((-1.6, 0.12, 850.0), (0.1, 1.5, 40.0), (0.0, 1e-4, 1.0)), size_px=(1000, 700)
 )
 
@@ -35,7 +35,7 @@ MIRRORED = Optics(
 @pytest.fixture
 def stage(qtbot: QtBot, tmp_path: Path) -> Iterator[Stage]:
     feed, clock = Played(), Clock()
-    setting = Setting(optical=True, latency_ms=20.0, optics=MIRRORED)
+    setting = OverlaySettings(optical=True, latency_ms=20.0, optics=MIRRORED)
     window = Window(feed, setting=setting, folder=tmp_path, clock=clock)
     qtbot.addWidget(window)
     window.resize(1000, 700)
@@ -124,6 +124,8 @@ def test_an_optical_display_is_filled(qtbot: QtBot) -> None:
         )
         return not feed.seqs
 
-    run_window(feed, setting=Setting(optical=True, optics=MIRRORED), on_tick=on_tick)
+    run_window(
+        feed, setting=OverlaySettings(optical=True, optics=MIRRORED), on_tick=on_tick
+    )
     assert feed.seqs == [0]
     assert sizes[-1] == (True, True)

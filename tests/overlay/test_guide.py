@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 from armicro.overlay.guide import REASONS, distance_text, guide, listed, pressing, top
-from armicro.overlay.known import ANALYSED, PITCH_UM, UNREADABLE, VIEWED, Seen
+from armicro.overlay.known import ANALYSED, PITCH_UM, UNREADABLE, VIEWED, SeenRaster
 from armicro.overlay.view import rule
 from armicro.report import Revisit, RevisitReason
 from tests.overlay.scene import finding_at, place_at
@@ -81,7 +81,7 @@ def test_seen_marks_only_ever_rise_in_any_order() -> None:
     ]
     rasters = []
     for order in (updates, updates[::-1], updates + updates):
-        seen = Seen()
+        seen = SeenRaster()
         for place, mark in order:
             seen.update(place, (400.0, 300.0), mark)
         extent = seen.extent_xyxy_um
@@ -91,14 +91,14 @@ def test_seen_marks_only_ever_rise_in_any_order() -> None:
 
 
 def test_seeing_a_field_twice_changes_nothing() -> None:
-    seen = Seen()
+    seen = SeenRaster()
     assert seen.update(place_at(0, 0), (400.0, 300.0), ANALYSED)
     assert not seen.update(place_at(0, 0), (400.0, 300.0), VIEWED)
     assert (seen.marks == ANALYSED).sum() == (400 / PITCH_UM) * (300 / PITCH_UM)
 
 
 def test_a_place_far_beyond_any_slide_takes_no_memory() -> None:
-    seen = Seen()
+    seen = SeenRaster()
     seen.update(place_at(0, 0), (400.0, 300.0), VIEWED)
     size = seen.marks.size
     assert not seen.update(place_at(1e9, -1e9), (400.0, 300.0), VIEWED)

@@ -4,21 +4,21 @@ from itertools import pairwise
 import pytest
 from msgspec import structs
 
-from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
-from armicro.overlay.snapshot import LiveField, Setting
+from armicro.overlay.layout import BoxLayout, CanvasView, FindingIndex, lay_out
+from armicro.overlay.snapshot import LiveField, OverlaySettings
 from armicro.overlay.view import STALE, luminance, suspicion_rgb
 from armicro.report import Finding
 from tests.overlay.scene import field_at, finding_at, place_at, slide_with
 
-SETTING = Setting()
-WHOLE = Sight((0.0, 0.0, 400.0, 300.0), (30.0, 12.0))
+SETTING = OverlaySettings()
+WHOLE = CanvasView((0.0, 0.0, 400.0, 300.0), (30.0, 12.0))
 
 
 def boxes_on(
-    field: LiveField, *findings: Finding, sight: Sight = WHOLE, problem: str = ""
-) -> Layout:
+    field: LiveField, *findings: Finding, sight: CanvasView = WHOLE, problem: str = ""
+) -> BoxLayout:
     slide = slide_with(findings, problem=problem)
-    return lay_out(Shelf(findings), field, slide, sight, SETTING)
+    return lay_out(FindingIndex(findings), field, slide, sight, SETTING)
 
 
 def test_a_box_lies_on_its_cell_wherever_the_field_lies() -> None:

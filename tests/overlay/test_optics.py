@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from armicro.overlay.layout import (
-    Shelf,
-    Sight,
+    CanvasView,
+    FindingIndex,
     bent,
     between_edges,
     lay_out,
     local_scale,
 )
-from armicro.overlay.snapshot import Optics, Setting
+from armicro.overlay.snapshot import DisplayOptics, OverlaySettings
 from tests.overlay.scene import SECOND_NS, field_at, finding_at, place_at, slide_with
 
-MIRRORED = Optics(((-0.5, 0.0, 199.5), (0.0, 0.5, 0.0), (0.0, 0.0, 1.0)))
+MIRRORED = DisplayOptics(((-0.5, 0.0, 199.5), (0.0, 0.5, 0.0), (0.0, 0.0, 1.0)))
 
 
 def test_coordinates_that_count_from_edges_meet_those_of_pixel_centres() -> None:
@@ -42,16 +42,16 @@ def test_the_scale_of_a_perspective_is_that_of_the_spot() -> None:
 def test_a_lens_moves_boxes_most_in_the_corners_and_not_in_the_middle() -> None:
     findings = (finding_at(50.0, 37.5), finding_at(95.0, 70.0, 0.8))
     layout = lay_out(
-        Shelf(findings),
+        FindingIndex(findings),
         field_at(place_at(0.0, 0.0)),
         slide_with(findings),
-        Sight((0.0, 0.0, 400.0, 300.0), (30.0, 12.0), now_ns=SECOND_NS),
-        Setting(),
+        CanvasView((0.0, 0.0, 400.0, 300.0), (30.0, 12.0), now_ns=SECOND_NS),
+        OverlaySettings(),
     )
     middle, corner = layout.boxes
-    straight = Optics(MIRRORED.homography, ())
+    straight = DisplayOptics(MIRRORED.homography, ())
     assert bent(layout.boxes, straight, (400, 300)) == layout.boxes
-    lens = Optics(MIRRORED.homography, (0.1,))
+    lens = DisplayOptics(MIRRORED.homography, (0.1,))
     bent_middle, bent_corner = bent(layout.boxes, lens, (400, 300))
     assert bent_middle == middle
     moved = bent_corner.box_xyxy_px[0] - corner.box_xyxy_px[0]

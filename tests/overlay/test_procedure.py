@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from armicro.calibrate.certificate import Line
-from armicro.calibrate.guide import Guide, Outcome, Step
+from armicro.calibrate.certificate import CertificateLine
+from armicro.calibrate.guide import Guide, GuideStep, Outcome
 from armicro.errors import CalibrationError, SourceError
 from armicro.field import Field
 from armicro.overlay.procedure import ProcedureWindow
@@ -35,17 +35,17 @@ class FakeHost:
         pixels = np.full((60, 80, 3), self.level, np.uint8)
         return Field(0.25, self.seq, self.seq, pixels=pixels)
 
-    def prepare(self, step: Step) -> None:
+    def prepare(self, step: GuideStep) -> None:
         self.prepared.append(step.name)
 
-    def measure(self, step: Step) -> Outcome:
+    def measure(self, step: GuideStep) -> Outcome:
         if self.fails:
             raise CalibrationError("the stage does not move: switch it on")
         return Outcome((SCALE,), "moved 9 times")
 
-    def keep(self, outcome: Outcome) -> tuple[Line, ...]:
+    def keep(self, outcome: Outcome) -> tuple[CertificateLine, ...]:
         self.kept.append(outcome.words)
-        return tuple(Line("scale", words, "", "") for words in self.kept)
+        return tuple(CertificateLine("scale", words, "", "") for words in self.kept)
 
 
 Make = Callable[..., ProcedureWindow]

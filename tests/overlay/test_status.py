@@ -5,13 +5,13 @@ import pytest
 from msgspec import structs
 
 from armicro.errors import RigError
-from armicro.overlay.snapshot import Setting, Snapshot
+from armicro.overlay.snapshot import OverlaySettings, Snapshot
 from armicro.overlay.words import (
     RESEARCH_ONLY,
     Banner,
     Item,
     Pace,
-    Reading,
+    PaceReading,
     ScoreWords,
     banner,
     coverage_words,
@@ -24,8 +24,8 @@ from armicro.report import SlideScore
 from armicro.verdict import STATES, AnalysisState, StateName, boxes_off_text, state_text
 from tests.overlay.scene import SECOND_NS, field_at, overview, place_at, slide_with
 
-SETTING = Setting()
-READING = Reading(29.4, 21.0, 34.0)
+SETTING = OverlaySettings()
+READING = PaceReading(29.4, 21.0, 34.0)
 FIELD = field_at(place_at(0, 0))
 
 
@@ -231,7 +231,7 @@ def test_a_warning_is_shown_where_nothing_is_worse() -> None:
 
 
 def test_a_scale_that_nobody_measured_is_said_all_the_time() -> None:
-    setting = Setting(uncalibrated=True)
+    setting = OverlaySettings(uncalibrated=True)
     for shown in (FIELD, None):
         line = status_line(Snapshot(shown), shown, READING, SECOND_NS, setting)
         assert line[0] == Item("scale", "not measured", "warn")
@@ -262,14 +262,14 @@ def test_pace_falls_to_nothing_when_the_camera_stops() -> None:
     pace = Pace()
     for frame in range(30):
         pace.update(frame * SECOND_NS // 30, 0)
-    assert pace.read(10 * SECOND_NS) == Reading()
+    assert pace.read(10 * SECOND_NS) == PaceReading()
 
 
 def test_limits_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(RigError, match="low < high"):
-        Setting(scale_limits_um_per_px=(0.6, 0.1))
+        OverlaySettings(scale_limits_um_per_px=(0.6, 0.1))
     with pytest.raises(RigError, match="vanish"):
-        Setting(fade_from_um=12.0)
+        OverlaySettings(fade_from_um=12.0)
 
 
 def test_the_constant_warning_says_what_it_must() -> None:

@@ -6,15 +6,15 @@ import pytest
 from msgspec import structs
 
 from armicro.field import Sight as Seeing
-from armicro.overlay.layout import Layout, Shelf, Sight, lay_out
-from armicro.overlay.snapshot import LiveField, Setting
+from armicro.overlay.layout import BoxLayout, CanvasView, FindingIndex, lay_out
+from armicro.overlay.snapshot import LiveField, OverlaySettings
 from armicro.overlay.words import aim_of, motion_words
 from armicro.verdict import badge_text
 from tests.overlay.scene import SECOND_NS, field_at, finding_at, place_at, slide_with
 
-MONITOR = Setting()
-EYEPIECE = Setting(optical=True, latency_ms=20.0)
-WHOLE = Sight((0.0, 0.0, 400.0, 300.0), (30.0, 12.0))
+MONITOR = OverlaySettings()
+EYEPIECE = OverlaySettings(optical=True, latency_ms=20.0)
+WHOLE = CanvasView((0.0, 0.0, 400.0, 300.0), (30.0, 12.0))
 
 
 def moving(
@@ -25,14 +25,18 @@ def moving(
 
 
 def boxes_on(
-    field: LiveField, setting: Setting, *, age_ms: float = 30.0, x_um: float = 50.0
-) -> Layout:
+    field: LiveField,
+    setting: OverlaySettings,
+    *,
+    age_ms: float = 30.0,
+    x_um: float = 50.0,
+) -> BoxLayout:
     findings = (finding_at(x_um, 40.0),)
     sight = replace(WHOLE, now_ns=SECOND_NS + round(age_ms * 1e6))
-    return lay_out(Shelf(findings), field, slide_with(findings), sight, setting)
+    return lay_out(FindingIndex(findings), field, slide_with(findings), sight, setting)
 
 
-def middle_um(layout: Layout, field: LiveField) -> tuple[float, float]:
+def middle_um(layout: BoxLayout, field: LiveField) -> tuple[float, float]:
     (box,) = layout.boxes
     x0, y0, x1, y1 = box.box_xyxy_px
     return (x0 + x1) / 2 * field.um_per_px, (y0 + y1) / 2 * field.um_per_px

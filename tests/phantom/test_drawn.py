@@ -14,14 +14,14 @@ from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.phantom import (
     STAINS,
-    Optics,
     PhantomSpec,
+    ScannerOptics,
     Truth,
     paint_field,
     truth_paths,
     write_phantom,
 )
-from armicro.phantom.drawn import Canvas
+from armicro.phantom.drawn import PhantomCanvas
 from armicro.phantom.library import KINDS, library_of
 
 SPEC = PhantomSpec(width_px=1500, height_px=1100, seed=3, lesions=5)
@@ -49,12 +49,16 @@ def test_another_seed_gives_another_field() -> None:
     assert (fields[0] != fields[1]).mean() > 0.2
 
 
-@pytest.mark.parametrize("optics", [Optics(), Optics(defocus_px=2, vignetting=0.3)])
-def test_pixels_do_not_depend_on_how_much_is_drawn_at_once(optics: Optics) -> None:
+@pytest.mark.parametrize(
+    "optics", [ScannerOptics(), ScannerOptics(defocus_px=2, vignetting=0.3)]
+)
+def test_pixels_do_not_depend_on_how_much_is_drawn_at_once(
+    optics: ScannerOptics,
+) -> None:
     spec = PhantomSpec(width_px=1500, height_px=1100, seed=3, lesions=5, optics=optics)
     library = library_of(3, "classic")
-    whole = Canvas(spec, library).draw(0, 0, 1500, 1100)
-    part = Canvas(spec, library).draw(450, 380, 700, 500)
+    whole = PhantomCanvas(spec, library).draw(0, 0, 1500, 1100)
+    part = PhantomCanvas(spec, library).draw(450, 380, 700, 500)
     assert (whole[380:880, 450:1150] == part).all()
 
 
@@ -67,7 +71,7 @@ def test_openslide_shows_what_was_drawn_and_the_truth_lies_on_it(
     with openslide.OpenSlide(str(path)) as slide:
         assert slide.dimensions == (1500, 1100)
         seen = np.asarray(slide.read_region((0, 0), 0, (1500, 1100)))[..., :3]
-    drawn = Canvas(SPEC, library_of(3, "classic")).draw(0, 0, 1500, 1100)
+    drawn = PhantomCanvas(SPEC, library_of(3, "classic")).draw(0, 0, 1500, 1100)
     assert np.abs(seen.astype(int) - drawn).mean() < 2
     assert (green_at(seen, truth, um_per_px=0.243) < 190).all()
     assert sum(done) == 1500 * 1100
@@ -125,7 +129,7 @@ def test_each_stain_has_its_glass_and_darker_nuclei(stain: str) -> None:
 
 
 def test_cells_that_overlap_multiply_their_light() -> None:
-    canvas = Canvas(SPEC, library_of(3, "classic"))
+    canvas = PhantomCanvas(SPEC, library_of(3, "classic"))
     kind = KINDS.index("intermediate")
     once = np.full((400, 400, 3), 255, np.uint8)
     canvas._stamp(once, (kind, 0, 200, 200, 0, 0), 0, 0)
@@ -137,7 +141,7 @@ def test_cells_that_overlap_multiply_their_light() -> None:
 
 @pytest.mark.parametrize("turn", range(8))
 def test_a_turned_sprite_cut_by_a_border_is_the_same_sprite(turn: int) -> None:
-    canvas = Canvas(SPEC, library_of(3, "classic"))
+    canvas = PhantomCanvas(SPEC, library_of(3, "classic"))
     stamp = (KINDS.index("superficial"), 1, 200, 180, turn, 3)
     whole = np.full((400, 400, 3), 255, np.uint8)
     canvas._stamp(whole, stamp, 0, 0)
@@ -166,14 +170,14 @@ def test_lesion_nuclei_are_larger_than_normal_ones() -> None:
 
 
 def test_defocus_takes_detail_away_and_vignetting_light() -> None:
-    def field(optics: Optics) -> Pixels:
+    def field(optics: ScannerOptics) -> Pixels:
         return paint_field(
             seed=4, width_px=900, height_px=700, optics=optics, library_seed=3
         )[0]
 
-    plain = field(Optics())
-    soft = field(Optics(defocus_px=4))
-    shaded = field(Optics(vignetting=0.4))
+    plain = field(ScannerOptics())
+    soft = field(ScannerOptics(defocus_px=4))
+    shaded = field(ScannerOptics(vignetting=0.4))
     detail = [cv2.Laplacian(p, cv2.CV_64F).std() for p in (plain, soft)]
     assert detail[1] < 0.9 * detail[0]
     ratio = shaded[:40, :40].mean() / plain[:40, :40].mean()
@@ -189,8 +193,8 @@ def test_defocus_takes_detail_away_and_vignetting_light() -> None:
         ({"lesions": -1}, "expected 0 to"),
         ({"um_per_px": 0.0}, "expected 0.05 to 5"),
         ({"seed": -4}, "expected 0 or more"),
-        ({"optics": Optics(defocus_px=-1)}, "expected 0 to 20"),
-        ({"optics": Optics(vignetting=2)}, "expected a share"),
+        ({"optics": ScannerOptics(defocus_px=-1)}, "expected 0 to 20"),
+        ({"optics": ScannerOptics(vignetting=2)}, "expected a share"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(change: dict[str, object], words: str) -> None:

@@ -5,9 +5,9 @@ import pytest
 
 from armicro.place import atlas as module
 from armicro.place.atlas import WORDS, Atlas, Keyframe, Landmarks, MemoryStore
-from armicro.place.look import Look
+from armicro.place.look import Texture
 
-LOOK = Look(np.zeros((8, 8), np.float32))
+LOOK = Texture(np.zeros((8, 8), np.float32))
 
 
 def landmarks(seed: int) -> Landmarks:

@@ -28,7 +28,7 @@ from armicro.rig import Camera, Rig
 from armicro.rule import MOST_SEQ, MOST_TEXT
 from armicro.slide.coverage import Ground
 from armicro.slide.journal import Journal
-from armicro.source import Card, Source
+from armicro.source import Source, SourceCard
 from armicro.verdict import said_text, state_text
 from armicro.wire.codec import HEADER
 from armicro.wire.link import Answerer, Asker, Publisher, Subscriber
@@ -49,7 +49,7 @@ class CountingSource:
     """Fields whose pixels tell their number; breaks down when told to."""
 
     def __init__(self, count: int, *, breaks: bool = False):
-        self.card = Card("counting", 0.25, 16, 8, fields_planned=count)
+        self.card = SourceCard("counting", 0.25, 16, 8, fields_planned=count)
         self._count, self._breaks = count, breaks
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:

@@ -11,7 +11,7 @@ from armicro.calibrate.certificate import Certificate, Display, Instrument, Late
 from armicro.cascade.screen import Choice
 from armicro.field import FieldHead
 from armicro.overlay.application import application
-from armicro.overlay.snapshot import Optics
+from armicro.overlay.snapshot import DisplayOptics
 from armicro.processes.display import WireFeed, setting_of, slot_errors
 from armicro.rig import Rig
 from armicro.verdict import AnalysisState
@@ -65,9 +65,9 @@ def test_an_optical_display_is_as_its_certificate_says() -> None:
         ),
         latency=Latency(measured_at="", median_ms=61.0, p95_ms=70, glass_to_glass=True),
     )
-    shown = rig.Display(mode="optical", latency_ms=12.0, least_coverage=0.6)
+    shown = rig.DisplaySettings(mode="optical", latency_ms=12.0, least_coverage=0.6)
     setting = setting_of(Rig(display=shown, calibration=certificate))
-    assert setting.optics == Optics(mirrored, (0.02,), (1280, 1024))
+    assert setting.optics == DisplayOptics(mirrored, (0.02,), (1280, 1024))
     assert (setting.latency_ms, setting.glass_to_glass_ms) == (12.0, 61.0)
     assert (setting.optical, setting.least_coverage) == (True, 0.6)
     void = Rig(display=shown, calibration=certificate, calibration_fault="expired")

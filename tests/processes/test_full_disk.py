@@ -37,7 +37,7 @@ from armicro.session.output import write_outputs
 from armicro.session.record import SlideCard, read_session
 from armicro.slide.focus import with_focus
 from armicro.slide.journal import Journal
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.recording import RecordingSource, RecordingWriter
 from tests.patience import PATIENCE_S
 
@@ -311,7 +311,10 @@ def test_recording_plays_the_fields_that_it_said_it_kept(
 ) -> None:
     rng = np.random.default_rng(1)
     kept = []
-    with files_end_at(1), RecordingWriter(tmp_path, Card("s", 0.25, 64, 48)) as writer:
+    with (
+        files_end_at(1),
+        RecordingWriter(tmp_path, SourceCard("s", 0.25, 64, 48)) as writer,
+    ):
         soft = kilobytes * 1024
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -22,7 +22,7 @@ from armicro.processes.supervisor import Supervisor
 from armicro.rig import Map, Rig, Scan
 from armicro.session.slide_file import write_slide
 from armicro.slide.journal import Journal
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.recording import RecordingWriter
 from armicro.wire.topic import Beat
 from tests.patience import PATIENCE_S
@@ -128,7 +128,7 @@ def test_a_replay_that_is_asked_to_leaves_a_slide_beside_its_findings(
 def test_a_map_is_kept_where_no_slide_file_is_one_already(
     tmp_path: Path, changes: dict[str, object], kept: bool
 ) -> None:
-    with RecordingWriter(tmp_path / "recording", Card("live", 0.25, 640, 512)):
+    with RecordingWriter(tmp_path / "recording", SourceCard("live", 0.25, 640, 512)):
         pass
     if changes.get("slide") == "RECORDING":
         changes = {**changes, "slide": str(tmp_path / "recording")}

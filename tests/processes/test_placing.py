@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from armicro.field import Field, Place
-from armicro.overlay.snapshot import Setting, Snapshot
+from armicro.overlay.snapshot import OverlaySettings, Snapshot
 from armicro.overlay.words import Banner, banner
 from armicro.place.claim import RegisterChoice
 from armicro.processes.capture import MAP_NAME, Placing
@@ -150,7 +150,7 @@ def test_turned_camera_is_told_over_the_picture_and_in_the_report(
     said = state_text("camera_turned")
     shown = field_of_scene(fields[-1].place)
     snapshot = Snapshot(shown, slide_with(), heard_ns=SECOND_NS)
-    assert banner(snapshot, shown, SECOND_NS, Setting()) == Banner(said)
+    assert banner(snapshot, shown, SECOND_NS, OverlaySettings()) == Banner(said)
     page = told_of(tmp_path, fields)
     assert "The camera was turned: a new map began" in page
 
@@ -175,7 +175,7 @@ def test_map_that_nothing_ties_to_the_first_field_is_told(tmp_path: Path) -> Non
     said = state_text("map_apart")
     shown = field_of_scene(places[-1])
     snapshot = Snapshot(shown, slide_with(), heard_ns=SECOND_NS)
-    assert banner(snapshot, shown, SECOND_NS, Setting()) == Banner(said)
+    assert banner(snapshot, shown, SECOND_NS, OverlaySettings()) == Banner(said)
     page = told_of(tmp_path, fields)
     assert "Nothing tied these fields to the first: a new map began" in page
     assert "camera was turned" not in page

@@ -10,7 +10,7 @@ from armicro.field import Field
 from armicro.processes.capture import RangeSet
 from armicro.processes.reader import Reader
 from armicro.processes.thread import ranges_of
-from armicro.source import Card
+from armicro.source import SourceCard
 from tests.patience import PATIENCE_S, wait_until
 
 
@@ -18,7 +18,7 @@ class FakeSource:
     """Fields that count up, and a fault where the test wants one."""
 
     def __init__(self, count: int, *, fault: SourceError | None = None) -> None:
-        self.card = Card("fake", 0.25, 8, 4, fields_planned=count)
+        self.card = SourceCard("fake", 0.25, 8, 4, fields_planned=count)
         self._count, self._fault = count, fault
         self.closed = False
 

@@ -12,7 +12,7 @@ from armicro.processes import session as running
 from armicro.processes.job import Job
 from armicro.processes.session import run_job
 from armicro.processes.supervisor import Supervisor
-from armicro.rig import Camera, Rig, Stage
+from armicro.rig import Camera, Rig, StageSettings
 from armicro.wire.topic import Beat
 from tests.patience import PATIENCE_S
 
@@ -54,7 +54,7 @@ def test_ground_that_passed_while_infer_was_away_is_told_by_every_output(
 ) -> None:
     monkeypatch.setattr(running, "Supervisor", Killing)
     rig = msgspec.structs.replace(
-        small_rig, camera=CAMERA, stage=Stage(driver="simulated")
+        small_rig, camera=CAMERA, stage=StageSettings(driver="simulated")
     )
     job = Job(session="", mode="live", rig=rig, out=str(tmp_path / "live"))
     session, _ = run_job(job, quiet=True, seconds=PATIENCE_S)

@@ -8,9 +8,9 @@ from armicro.calibrate.drift import LOOK_NS
 from armicro.field import Field
 from armicro.processes.reader import Trust
 from armicro.rig import Camera, Rig
-from armicro.source import Card
+from armicro.source import SourceCard
 
-CARD = Card("acA2440 4711", 0.25, 64, 48)
+CARD = SourceCard("acA2440 4711", 0.25, 64, 48)
 CERTIFICATE = Certificate(
     instrument=Instrument(camera="acA2440 4711", width_px=64, height_px=48),
     made_at="2026-11-01T00:00:00+00:00",
@@ -44,13 +44,15 @@ def test_another_camera_after_a_loss_is_not_trusted() -> None:
     trust = Trust(Rig(calibration=CERTIFICATE))
     trust.opened(CARD)
     assert trust.judged(glass(1.0, 0)).voided == ""
-    trust.opened(Card("acA2440 4712", 0.25, 64, 48))
+    trust.opened(SourceCard("acA2440 4712", 0.25, 64, 48))
     assert "connected is acA2440 4712" in trust.judged(glass(1.0, 1)).voided
 
 
 def test_what_a_recording_says_of_its_fields_stands() -> None:
     trust = Trust(Rig())
-    trust.opened(Card("recording", 0.25, 64, 48, fields_planned=3, simulated=True))
+    trust.opened(
+        SourceCard("recording", 0.25, 64, 48, fields_planned=3, simulated=True)
+    )
     pixels = np.zeros((48, 64, 3), np.uint8)
     field = Field(0.25, 0, 1, voided="certificate expired on 2020-06-29", pixels=pixels)
     assert trust.judged(field).voided == field.voided

@@ -12,7 +12,7 @@ from armicro.slide.coverage import (
     RIM,
     SHARP,
     UNSEEN,
-    Box,
+    BinBox,
     Coverage,
     Ground,
     broken_ground,
@@ -130,12 +130,12 @@ def test_blurred_field_counts_as_cells_that_nobody_saw(state: FieldState) -> Non
 def test_level_tells_the_rim_and_the_focus(focus: float, level: int) -> None:
     coverage = Coverage()
     coverage.take(seen(at(0, 0), sight=Sight(focus)))
-    levels = coverage.read(Box.of((-16.0, -16.0, 352.0, 192.0)))[LEVEL]
+    levels = coverage.read(BinBox.of((-16.0, -16.0, 352.0, 192.0)))[LEVEL]
     assert levels[0, 5] == UNSEEN
     assert levels[1, 5] == levels[2, 5] == RIM
     assert levels[5, 5] == level
     coverage.take(seen(at(0, 0), sight=Sight(0.6)))
-    again = coverage.read(Box.of((-16.0, -16.0, 352.0, 192.0)))[LEVEL]
+    again = coverage.read(BinBox.of((-16.0, -16.0, 352.0, 192.0)))[LEVEL]
     assert (again == levels).all()
 
 
@@ -155,7 +155,7 @@ def test_mark_of_rest_goes_by_the_stage_and_not_by_the_path_of_a_file() -> None:
     for place, rested in ((encoder, False), (at(0, 0), True)):
         coverage = Coverage()
         coverage.take(seen(place, sight=fast))
-        marks = coverage.read(Box.of((0.0, 0.0, *SIZE)))[MARKS]
+        marks = coverage.read(BinBox.of((0.0, 0.0, *SIZE)))[MARKS]
         assert bool((marks & RESTED).all()) == rested
 
 

@@ -6,14 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from armicro.field import Field, Place, Sight
-from armicro.mosaic import Spot, Tile, View, lay, spots_under, view_of
+from armicro.mosaic import MosaicField, Spot, Tile, lay, spots_under, view_of
 from armicro.pyramid import TILE_PX
 from tests.slide.world import UM_PER_PX, colours_at, field_at
 
 TILE_UM = TILE_PX * UM_PER_PX
 
 
-def viewed(field: Field, um_per_px: float = UM_PER_PX) -> View:
+def viewed(field: Field, um_per_px: float = UM_PER_PX) -> MosaicField:
     view = view_of(field, um_per_px)
     assert view is not None
     return view

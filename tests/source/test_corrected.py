@@ -14,7 +14,7 @@ from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
 from armicro.flat import read_flat, write_flat
 from armicro.rig import read_rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.open import CorrectedSource, open_source
 
 NOW = "2026-11-24T10:00:00+00:00"
@@ -69,7 +69,7 @@ class Two:
     """A source of a good and an unreadable field."""
 
     def __init__(self) -> None:
-        self.card = Card("camera", 0.25, 48, 40)
+        self.card = SourceCard("camera", 0.25, 48, 40)
         self.closed = False
 
     def fields(self, *, done: Container[int] = ()) -> Iterator[Field]:

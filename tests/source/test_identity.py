@@ -8,10 +8,10 @@ from armicro.calibrate.certificate import Instrument, Scale
 from armicro.certificate import record
 from armicro.errors import CalibrationError, RigError
 from armicro.rig import Rig, read_rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.identity import instrument_of, refuse_void, slide_sha256, why_void
 
-CARD = Card("acA2440 4711", 0.345, 64, 48)
+CARD = SourceCard("acA2440 4711", 0.345, 64, 48)
 MEASURED = "2026-11-01T10:00:00+00:00"
 TODAY = "2026-11-24T10:00:00+00:00"
 RIG = """\
@@ -48,13 +48,16 @@ def test_measured_scale_stands_over_the_one_typed_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("card", "word"),
     [
-        (Card("acA2440 4712", 0.345, 64, 48), "connected is acA2440 4712"),
-        (Card("acA2440 4711", 0.345, 32, 24), "the camera gives 32x24"),
-        (Card("acA2440 4711", 0.345, 64, 48, binning=2), "binning 1, the camera has 2"),
+        (SourceCard("acA2440 4712", 0.345, 64, 48), "connected is acA2440 4712"),
+        (SourceCard("acA2440 4711", 0.345, 32, 24), "the camera gives 32x24"),
+        (
+            SourceCard("acA2440 4711", 0.345, 64, 48, binning=2),
+            "binning 1, the camera has 2",
+        ),
     ],
 )
 def test_another_camera_size_or_binning_voids_it(
-    tmp_path: Path, card: Card, word: str
+    tmp_path: Path, card: SourceCard, word: str
 ) -> None:
     assert word in why_void(rig_of(tmp_path), card, TODAY)
 
@@ -115,7 +118,7 @@ def test_only_a_simulated_or_insisting_rig_does_without_a_certificate(
     tmp_path: Path, *, extra: str, simulated: bool, void: bool
 ) -> None:
     rig = rig_of(tmp_path, f'[camera]\ndriver = "basler"\n{extra}')
-    card = Card("acA2440 4711", 0.345, 64, 48, simulated=simulated)
+    card = SourceCard("acA2440 4711", 0.345, 64, 48, simulated=simulated)
     assert bool(why_void(rig, card, TODAY)) is void
 
 
@@ -123,7 +126,7 @@ def test_slide_that_plays_a_camera_is_not_asked_for_its_serial_number(
     tmp_path: Path,
 ) -> None:
     rig = rig_of(tmp_path)
-    slide = Card("slide", 0.343, 60, 40, fields_planned=9, simulated=True)
+    slide = SourceCard("slide", 0.343, 60, 40, fields_planned=9, simulated=True)
     assert instrument_of(rig, slide) == instrument_of(rig)
     assert why_void(rig, slide, TODAY) == ""
 

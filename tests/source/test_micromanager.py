@@ -19,7 +19,7 @@ from armicro.calibrate.certificate import Stage as StageTable
 from armicro.calibrate.shift import measure_shift
 from armicro.errors import CalibrationError, SourceError, SourceLostError
 from armicro.field import Field
-from armicro.rig import Camera, MicroManager, Rig, Stage, read_rig
+from armicro.rig import Camera, MicroManager, Rig, StageSettings, read_rig
 from armicro.source.micromanager import (
     MicroManagerSource,
     MicroManagerStage,
@@ -217,7 +217,7 @@ def test_silent_camera_is_lost_within_a_second() -> None:
         (
             Rig(
                 camera=Camera(driver="micromanager"),
-                stage=Stage(driver="micromanager"),
+                stage=StageSettings(driver="micromanager"),
                 micromanager=MicroManager(lines=("Device,Camera,DemoCamera,DCam",)),
             ),
             "no XY stage",

@@ -11,7 +11,7 @@ import pytest
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.rig import Camera, Driver, Rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.open import _OPENERS, open_source
 from armicro.source.photograph import PhotographSource
 from armicro.source.recording import RecordingSource, RecordingWriter
@@ -40,7 +40,7 @@ def test_slide_on_the_command_line_plays_whatever_the_rig_s_driver(
 
 
 def test_folder_is_a_recording_or_images_by_what_is_in_it(tmp_path: Path) -> None:
-    RecordingWriter(tmp_path / "recording", Card("camera", 0.25, 64, 48)).close()
+    RecordingWriter(tmp_path / "recording", SourceCard("camera", 0.25, 64, 48)).close()
     source = open_source(Rig(), slide=tmp_path / "recording")
     assert isinstance(source, RecordingSource)
     camera = Camera(driver="recording", device=str(tmp_path / "recording"))

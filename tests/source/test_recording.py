@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from armicro.errors import SourceError
 from armicro.field import Field, Overview, Pixels, Place, Sight
 from armicro.rule import MOST_TEXT
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.recording import (
     RecordingSource,
     RecordingWriter,
@@ -20,7 +20,7 @@ from armicro.source.recording import (
     is_recording,
 )
 
-CARD = Card(name="Emulation 0815-0000", um_per_px=0.25, width_px=64, height_px=48)
+CARD = SourceCard(name="Emulation 0815-0000", um_per_px=0.25, width_px=64, height_px=48)
 
 
 def noisy_field(seq: int) -> Field:
@@ -66,7 +66,7 @@ def test_fields_come_back_exactly(folder: Path) -> None:
 def test_overview_comes_back(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     seen = Overview(pixels, 8.0, 100.0, 50.5)
-    card = Card("slide", 0.25, 64, 48, 0.243, fields_planned=9, overview=seen)
+    card = SourceCard("slide", 0.25, 64, 48, 0.243, fields_planned=9, overview=seen)
     RecordingWriter(tmp_path / "r", card).close()
     played = RecordingSource(tmp_path / "r").card
     assert played.overview is not None
@@ -144,7 +144,7 @@ def test_a_recording_of_version_1_plays_and_goes_on(old_folder: Path) -> None:
         50.5,
         (0.243, 0.244),
     )
-    card = Card("Emulation 0815-0000", 0.25, 6, 4)
+    card = SourceCard("Emulation 0815-0000", 0.25, 6, 4)
     with RecordingWriter(old_folder, card) as writer:
         writer.write(noisy_field(9))
     assert [field.seq for field in RecordingSource(old_folder).fields()] == [0, 4, 9]
@@ -281,7 +281,7 @@ def test_a_field_that_claims_gigabytes_ends_the_recording(folder: Path) -> None:
 
 def test_another_camera_does_not_write_into_it(folder: Path) -> None:
     with pytest.raises(SourceError, match="another folder"):
-        RecordingWriter(folder, Card("other", 0.25, 64, 48))
+        RecordingWriter(folder, SourceCard("other", 0.25, 64, 48))
 
 
 def test_folder_that_cannot_be_written_is_a_source_error(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_link_in_a_recording_is_never_written_through(
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "recording").mkdir()
     (tmp_path / "recording" / name).symlink_to(tmp_path / "elsewhere")
-    card = Card(name="cam", um_per_px=0.25, width_px=8, height_px=6)
+    card = SourceCard(name="cam", um_per_px=0.25, width_px=8, height_px=6)
     with pytest.raises(SourceError, match=r"^[^\n]*a link[^\n]*$"):
         RecordingWriter(tmp_path / "recording", card)
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from armicro.errors import CalibrationError, SourceError
-from armicro.rig import Camera, Mechanics, Rig, Stage, read_rig
+from armicro.rig import Camera, Mechanics, Rig, StageSettings, read_rig
 from armicro.source.open import open_source
 from armicro.source.simulated import SimulatedSource
 from armicro.source.stage import SimulatedStage
@@ -50,7 +50,9 @@ def microscope(mechanics: Mechanics, **changes: object) -> Rig:
         "frames_per_second": 1000.0,
     }  # fmt: skip
     camera = Camera(**(settings | changes))  # type: ignore[arg-type]
-    return Rig(camera=camera, stage=Stage(driver="simulated", mechanics=mechanics))
+    return Rig(
+        camera=camera, stage=StageSettings(driver="simulated", mechanics=mechanics)
+    )
 
 
 def test_camera_sees_what_lies_at_the_true_place() -> None:

@@ -37,7 +37,7 @@ LEAST_PIECE = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class TickLine:
     """Ticks at equal distances."""
 
     pitch_px: float
@@ -53,7 +53,7 @@ class Line:
     """Two straight pieces of different pitch explain it better than any curve."""
 
 
-def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
+def fit_line(index: NDArray[np.int64], x: Doubles) -> TickLine:
     """Fit places to tick numbers; what lies far off (dust) is left out.
 
     Args:
@@ -86,7 +86,7 @@ def fit_line(index: NDArray[np.int64], x: Doubles) -> Line:
     if used.mean() < MOST_FIT:
         # What was left out may be the other ruler.
         breaks |= _breaks(index, x, float(np.sqrt(np.mean((x - curve(index)) ** 2))))
-    return Line(pitch, float(error), residual, used, bend, rms, breaks)
+    return TickLine(pitch, float(error), residual, used, bend, rms, breaks)
 
 
 def _leave_out(

@@ -5,7 +5,7 @@ Each judge answers with an empty string where it has nothing against them.
 
 import numpy as np
 
-from armicro.calibrate.ruler.comb import NEAR, Comb, Line
+from armicro.calibrate.ruler.comb import NEAR, Comb, TickLine
 from armicro.calibrate.ruler.tick import Graduation, Ticks
 
 LEAST_TICKS = 5
@@ -52,7 +52,7 @@ def not_whole(count: int, missing: int, extras: int) -> str:
     return ""
 
 
-def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
+def not_a_comb(ticks: Ticks, line: TickLine, comb: Comb) -> str:
     """Why these are not equally spaced lines; empty where they are."""
     count = int(line.used.sum())
     missing = int(np.ptp(ticks.index[ticks.seen][line.used])) + 1 - count
@@ -62,7 +62,7 @@ def not_a_comb(ticks: Ticks, line: Line, comb: Comb) -> str:
     return _not_even(ticks, line)
 
 
-def _not_even(ticks: Ticks, line: Line) -> str:
+def _not_even(ticks: Ticks, line: TickLine) -> str:
     """Why distances are not equal enough; empty where they are."""
     count = int(line.used.sum())
     tolerance = _tolerance_px(count, line.pitch_px)
@@ -106,7 +106,7 @@ def not_one_kind(ticks: Ticks) -> str:
     )
 
 
-def _too_wide(ticks: Ticks, line: Line) -> str:
+def _too_wide(ticks: Ticks, line: TickLine) -> str:
     return (
         f"too blurred, or not a ruler: lines {ticks.width_px:.1f} px wide at a "
         f"distance of {line.pitch_px:.1f} px, expected them narrower than their "
@@ -114,7 +114,7 @@ def _too_wide(ticks: Ticks, line: Line) -> str:
     )
 
 
-def not_lines(ticks: Ticks, line: Line, *, again: bool) -> str:
+def not_lines(ticks: Ticks, line: TickLine, *, again: bool) -> str:
     """Why what stands at equal distances are not a ruler's lines; empty: they are."""
     length = float(np.median((ticks.bottom_px - ticks.top_px)[ticks.seen]))
     if length < 2.5 * ticks.width_px or length < 0.5 * line.pitch_px:
@@ -136,7 +136,7 @@ def not_lines(ticks: Ticks, line: Line, *, again: bool) -> str:
     return ""
 
 
-def not_finest(line: Line, parts: int) -> str:
+def not_finest(line: TickLine, parts: int) -> str:
     """Why lines are not the finest, by the parts that their distance is divided in."""
     if parts == 1:
         return ""
@@ -147,7 +147,7 @@ def not_finest(line: Line, parts: int) -> str:
     )
 
 
-def not_divisions(ticks: Ticks, line: Line, graduation: Graduation) -> str:
+def not_divisions(ticks: Ticks, line: TickLine, graduation: Graduation) -> str:
     """Why the lines may not be the divisions; empty where they are."""
     count = int(line.used.sum())
     if graduation.alternating:

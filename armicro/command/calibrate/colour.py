@@ -11,7 +11,7 @@ import numpy as np
 from armicro.calibrate.certificate import Colour
 from armicro.calibrate.colour import (
     Floats,
-    Stain,
+    StainAbsorption,
     drift_of,
     lab_of_linear,
     linear_of_lab,
@@ -19,7 +19,7 @@ from armicro.calibrate.colour import (
     read_stain,
 )
 from armicro.calibrate.guide import Outcome
-from armicro.calibrate.procedure import GLASS_FIELDS, Target, measure_colour
+from armicro.calibrate.procedure import GLASS_FIELDS, ColourTarget, measure_colour
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target:
         chart, corners, grid = read_one(args.target), _corners(args), _grid(args)
         colours = read_reference(args.reference)
-        target = Target(chart, corners, grid, colours, linear=args.linear)
+        target = ColourTarget(chart, corners, grid, colours, linear=args.linear)
     outcome = measure_colour(glass, now(), target=target)
     status = 0
     if args.slide:
@@ -172,9 +172,9 @@ def _with_stain(args: argparse.Namespace, outcome: Outcome) -> tuple[Outcome, in
     return outcome, int(numbers.get("verdict") == "drifted")
 
 
-def _read_stain(path: Path) -> Stain:
+def _read_stain(path: Path) -> StainAbsorption:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Stain)
+        return msgspec.json.decode(path.read_bytes(), type=StainAbsorption)
     except (OSError, msgspec.DecodeError) as error:
         raise CalibrationError(
             f"stain {path}: {error}; expected what this command wrote"

@@ -8,7 +8,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from armicro.calibrate.display import FEWEST_POINTS, Seen, draw_pattern, find_pattern
+from armicro.calibrate.display import (
+    FEWEST_POINTS,
+    FoundCorners,
+    draw_pattern,
+    find_pattern,
+)
 from armicro.calibrate.procedure import measure_display
 from armicro.calibrate.simulated_path import draw_path
 from armicro.certificate import now, read_certificate
@@ -27,7 +32,7 @@ from armicro.command.calibrate.picture import (
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.rig import read_rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.verdict import HR_UM_PER_PX
 
 _SETTLE_S = 0.5
@@ -51,7 +56,7 @@ class Views(NamedTuple):
     pictures: list[Pixels]
     background: Pixels | None
     display_wh_px: tuple[int, int]
-    card: Card | None = None
+    card: SourceCard | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,9 +158,9 @@ def _views(args: argparse.Namespace) -> Views:
     return Views(seen[1:], seen[0], (width, height), card)
 
 
-def _find(views: Views) -> tuple[Seen, Seen]:
+def _find(views: Views) -> tuple[FoundCorners, FoundCorners]:
     """The best view of either board; a picture shows one of them."""
-    none = Seen(np.empty((0, 2)), np.empty((0, 2)))
+    none = FoundCorners(np.empty((0, 2)), np.empty((0, 2)))
     best = [none, none]
     for picture in views.pictures:
         even = _without(picture, views.background)

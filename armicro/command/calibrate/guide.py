@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import cv2
 import msgspec
 
-from armicro.calibrate.certificate import Line, Scale, lines_of
+from armicro.calibrate.certificate import CertificateLine, Scale, lines_of
 from armicro.calibrate.course import course
 from armicro.calibrate.display import draw_pattern
-from armicro.calibrate.guide import Guide, Outcome, Step
-from armicro.calibrate.procedure import DIVISION_UM, Setting, judge_walk
+from armicro.calibrate.guide import Guide, GuideStep, Outcome
+from armicro.calibrate.procedure import DIVISION_UM, ProcedureSettings, judge_walk
 from armicro.certificate import now, read_certificate
 from armicro.command.calibrate.picture import camera_of, keep
 from armicro.command.calibrate.show import text_of
@@ -33,7 +33,7 @@ from armicro.field import Field
 from armicro.overlay import why_no_screen
 from armicro.processes.reader import Reader
 from armicro.rig import Rig, read_rig
-from armicro.source import Card, Source
+from armicro.source import Source, SourceCard
 from armicro.source.identity import instrument_of
 from armicro.source.open import carry_out, open_instrument, open_source
 from armicro.source.specimen import DISPLAY_WH_PX, draw_specimen
@@ -84,7 +84,7 @@ ROOM = {"cells": 2.5}
 """Sides of a specimen's picture in fields, where the stage is to move over it."""
 
 
-class Bench:
+class GuideHost:
     """Camera, specimens and certificate: the guide's host."""
 
     def __init__(self, rig: Rig, path: Path, *, by: str) -> None:
@@ -95,14 +95,14 @@ class Bench:
         self._shown = contextlib.ExitStack()
         self._specimen = ""
         self._um_per_px = rig.camera.um_per_px
-        self._card: Card | None = None
+        self._card: SourceCard | None = None
 
     def take(self) -> Field | None:
         """The newest field, at the scale as known by now; None: there is none yet."""
         field = self._reader.take(timeout_s=0.0) if self._reader else None
         return field and msgspec.structs.replace(field, um_per_px=self._um_per_px)
 
-    def prepare(self, step: Step) -> None:
+    def prepare(self, step: GuideStep) -> None:
         """Open the camera, over another specimen where it is emulated."""
         if self._reader is not None and step.specimen == self._specimen:
             return
@@ -130,7 +130,7 @@ class Bench:
         self._screen = FullScreen(screen)
         return self._screen.size_px
 
-    def measure(self, step: Step) -> Outcome:
+    def measure(self, step: GuideStep) -> Outcome:
         """Walk the stage, the one step whose host is asked.
 
         Raises:
@@ -148,7 +148,7 @@ class Bench:
         finally:
             self.prepare(step)
 
-    def keep(self, outcome: Outcome) -> tuple[Line, ...]:
+    def keep(self, outcome: Outcome) -> tuple[CertificateLine, ...]:
         """Write a measurement into the certificate; return all that it holds."""
         keep(self._path, instrument_of(self._rig, self._card), outcome, by=self._by)
         for table in outcome.tables:
@@ -168,7 +168,7 @@ class Bench:
         self._card = source.card
         return source
 
-    def _over_specimen(self, step: Step) -> Rig:
+    def _over_specimen(self, step: GuideStep) -> Rig:
         """The rig; where it is emulated, with the step's specimen under it."""
         camera = self._rig.camera
         if not camera.emulated_image:
@@ -208,9 +208,9 @@ def run(args: argparse.Namespace) -> int:
             f'rig {args.rig}: driver "{rig.camera.driver}" is no camera that could be '
             "measured; expected basler, micromanager, simulated or video"
         )
-    setting = Setting(_expected(rig), args.division_um, now())
+    setting = ProcedureSettings(_expected(rig), args.division_um, now())
     in_text = args.text or args.yes or bool(why_no_screen(os.environ))
-    with contextlib.closing(Bench(rig, path, by=args.by)) as bench:
+    with contextlib.closing(GuideHost(rig, path, by=args.by)) as bench:
         guide = Guide(
             course(
                 setting,
@@ -238,7 +238,7 @@ def _expected(rig: Rig) -> float:
         return rig.expected_um_per_px(card.binning)
 
 
-def _lead(guide: Guide, bench: Bench, *, ask: Callable[[str], str]) -> None:
+def _lead(guide: Guide, bench: GuideHost, *, ask: Callable[[str], str]) -> None:
     """Walk the guide in a terminal."""
     tell = sys.stdout.write
     while guide.phase != "finished":
@@ -261,7 +261,7 @@ def _lead(guide: Guide, bench: Bench, *, ask: Callable[[str], str]) -> None:
         _conclude(guide, bench, ask=ask)
 
 
-def _conclude(guide: Guide, bench: Bench, *, ask: Callable[[str], str]) -> None:
+def _conclude(guide: Guide, bench: GuideHost, *, ask: Callable[[str], str]) -> None:
     if guide.outcome is None:
         sys.stdout.write(f"  refused: {guide.refusal}\n")
         if ask is _yes:
@@ -277,7 +277,7 @@ def _conclude(guide: Guide, bench: Bench, *, ask: Callable[[str], str]) -> None:
     guide.accept()
 
 
-def _look(guide: Guide, bench: Bench) -> None:
+def _look(guide: Guide, bench: GuideHost) -> None:
     """Show the guide fields until it has judged one, or has measured."""
     deadline = time.monotonic() + WAIT_S
     measuring = guide.phase == "measuring"

@@ -36,7 +36,7 @@ from armicro.errors import CalibrationError
 from armicro.field import Field
 from armicro.rig import read_rig
 from armicro.session.record import Leg, legs_of
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.identity import instrument_of
 
 Row = TypeVar("Row")
@@ -149,7 +149,7 @@ def _stations(row: dict[str, str]) -> tuple[int, dict[str, int]]:
     return int(row["seq"]), passed
 
 
-def _measure_light(args: argparse.Namespace) -> tuple[Delay | None, Card | None]:
+def _measure_light(args: argparse.Namespace) -> tuple[Delay | None, SourceCard | None]:
     """From painted to light on the display, and back through the camera."""
     if args.simulated is not None:
         blinks = simulate_blinks(
@@ -216,7 +216,7 @@ class _Watch:
                 return
 
 
-def _instrument(args: argparse.Namespace, card: Card | None) -> Instrument:
+def _instrument(args: argparse.Namespace, card: SourceCard | None) -> Instrument:
     if card is not None:
         return instrument_of(read_rig(args.rig), card)
     # A session alone says nothing of the camera: the certificate's is meant.

@@ -21,7 +21,7 @@ from armicro.file import write_whole
 from armicro.flat import write_flat
 from armicro.picture import read_picture
 from armicro.rig import Rig, read_rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.identity import instrument_of
 from armicro.source.open import open_source
 
@@ -88,7 +88,7 @@ def read_one(path: Path) -> Pixels:
 
 
 @contextlib.contextmanager
-def camera_of(rig: Rig) -> Iterator[tuple[Card, Iterator[Field]]]:
+def camera_of(rig: Rig) -> Iterator[tuple[SourceCard, Iterator[Field]]]:
     """Open the rig's camera as it is, without correction.
 
     Raises:
@@ -100,7 +100,7 @@ def camera_of(rig: Rig) -> Iterator[tuple[Card, Iterator[Field]]]:
 
 def pictures_of(
     args: argparse.Namespace, files: Sequence[Path], count: int, *, missing: str
-) -> tuple[list[Pixels], Card | None]:
+) -> tuple[list[Pixels], SourceCard | None]:
     """Read the pictures that were named; where none is, take them with the camera.
 
     Args:
@@ -154,7 +154,7 @@ def mean_of(pictures: Sequence[Pixels]) -> Pixels:
 
 
 def instrument_for(
-    args: argparse.Namespace, picture: Pixels, card: Card | None = None
+    args: argparse.Namespace, picture: Pixels, card: SourceCard | None = None
 ) -> Instrument:
     """What was measured: the camera that was open, else as the certificate says.
 

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from armicro.calibrate.procedure import DIVISION_UM, TARGETS, Setting, measure_scale
+from armicro.calibrate.procedure import (
+    DIVISION_UM,
+    TARGETS,
+    ProcedureSettings,
+    measure_scale,
+)
 from armicro.certificate import now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
@@ -19,7 +24,7 @@ from armicro.command.calibrate.picture import (
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.rig import Rig, read_rig
-from armicro.source import Card
+from armicro.source import SourceCard
 
 CAMERA_FIELDS = 5
 
@@ -81,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     )
     rig = read_rig(args.rig) if args.rig else None
     names = _names(args.images, len(pictures))
-    setting = Setting(_expected(args, rig, card), args.division_um, now())
+    setting = ProcedureSettings(_expected(args, rig, card), args.division_um, now())
     outcome = measure_scale(pictures, setting, target=args.pattern, names=names)
     drawn = _draw(args, names[0], outcome.picture)
     numbers = outcome.numbers | {"picture": str(drawn) if drawn else None}
@@ -103,7 +108,7 @@ def _names(paths: Sequence[Path], count: int) -> list[str]:
 
 
 def _expected(
-    args: argparse.Namespace, rig: Rig | None, card: Card | None
+    args: argparse.Namespace, rig: Rig | None, card: SourceCard | None
 ) -> float | None:
     """µm per pixel by the names given here, else by the rig's; None: nobody says."""
     replace = msgspec.structs.replace

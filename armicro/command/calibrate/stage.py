@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from armicro.calibrate.certificate import LARGEST_SHARE_OFF
 from armicro.calibrate.procedure import judge_walk
-from armicro.calibrate.stage import Walked
+from armicro.calibrate.stage import StageWalk
 from armicro.calibrate.walk import REACH, Walk, planned_looks, walk
 from armicro.certificate import begun_for, now
 from armicro.command.calibrate.picture import (
@@ -20,7 +20,7 @@ from armicro.command.calibrate.picture import (
 from armicro.console import show
 from armicro.rig import read_rig
 from armicro.source.identity import instrument_of
-from armicro.source.open import Instrument, carry_out, open_instrument
+from armicro.source.open import OpenInstrument, carry_out, open_instrument
 from armicro.source.stage import Limits
 
 FIRST_STEP = 0.02
@@ -37,7 +37,7 @@ examples:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StagePlan:
     """What is about to be done."""
 
     start: tuple[float, float]
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def plan_of(instrument: Instrument, um_per_px: float) -> Plan:
+def plan_of(instrument: OpenInstrument, um_per_px: float) -> StagePlan:
     """Plan the moves of an open instrument, within its limits."""
     card, stage = instrument.source.card, instrument.stage
     x, y = stage.position()
@@ -106,7 +106,7 @@ def plan_of(instrument: Instrument, um_per_px: float) -> Plan:
         x - UNNAMED_LIMIT, y - UNNAMED_LIMIT, x + UNNAMED_LIMIT, y + UNNAMED_LIMIT,
     )  # fmt: skip
     smaller_px = min(card.width_px, card.height_px)
-    return Plan(
+    return StagePlan(
         start=(x, y),
         limits=limits,
         field_wh_px=(card.width_px, card.height_px),
@@ -116,8 +116,12 @@ def plan_of(instrument: Instrument, um_per_px: float) -> Plan:
 
 
 def _measure(
-    instrument: Instrument, plan: Plan, *, settle_s: float, args: argparse.Namespace
-) -> Walked:
+    instrument: OpenInstrument,
+    plan: StagePlan,
+    *,
+    settle_s: float,
+    args: argparse.Namespace,
+) -> StageWalk:
     with tqdm(total=planned_looks(), unit="look", disable=args.json) as bar:
 
         def show(target: Any) -> None:
@@ -131,7 +135,7 @@ def _measure(
         return walked
 
 
-def _plan_text(plan: Plan) -> str:
+def _plan_text(plan: StagePlan) -> str:
     left, top, right, bottom = plan.limits
     reach_um = REACH * min(plan.field_wh_px) * plan.um_per_px
     # Rounded, and 0.0 added: a stage that stands at -1e-14 is not at "-0".

@@ -9,7 +9,7 @@ from armicro.calibrate.guide import check_empty, check_ticks
 from armicro.calibrate.procedure import (
     DIVISION_UM,
     GLASS_FIELDS,
-    Setting,
+    ProcedureSettings,
     measure_glass,
     measure_scale,
 )
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             seen = [photograph(fields, GLASS_FIELDS)]
             reason = why_void(rig, card, now()) or reason
     expected = rig.expected_um_per_px(held.instrument.binning)
-    setting = Setting(expected, args.division_um, now())
+    setting = ProcedureSettings(expected, args.division_um, now())
     fresh = [table for pictures in seen for table in _measure(pictures, setting)]
     compared = compare(held, fresh)
     if not compared:
@@ -85,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     return 0 if fits else 1
 
 
-def _measure(pictures: list[Pixels], setting: Setting) -> tuple[Measurement, ...]:
+def _measure(
+    pictures: list[Pixels], setting: ProcedureSettings
+) -> tuple[Measurement, ...]:
     """Measure what is seen, whatever it is of the two."""
     field = Field(setting.nominal_um_per_px or 1.0, 0, 0, pixels=pictures[-1])
     if check_ticks(field).ok:

@@ -11,9 +11,9 @@ from pytestqt.qtbot import QtBot
 from armicro.__main__ import main
 from armicro.calibrate.course import course
 from armicro.calibrate.guide import Guide
-from armicro.calibrate.procedure import Setting
+from armicro.calibrate.procedure import ProcedureSettings
 from armicro.certificate import now, read_certificate
-from armicro.command.calibrate.guide import TRUE_SHARE, Bench
+from armicro.command.calibrate.guide import TRUE_SHARE, GuideHost
 from armicro.overlay.procedure import ProcedureWindow
 from armicro.rig import read_rig
 from armicro.source.specimen import CORNERS, GLASS_RGB, draw_specimen
@@ -92,8 +92,8 @@ def test_guide_in_the_window_ends_with_the_certificate(
     monkeypatch.setenv("PYLON_CAMEMU", "1")
     rig = rig_of(tmp_path, "basler")
     path = rig.parent / "made" / "20x.toml"
-    guide = Guide(course(Setting(UM_PER_PX, 10.0, now())))
-    bench = Bench(read_rig(rig), path, by="Ada")
+    guide = Guide(course(ProcedureSettings(UM_PER_PX, 10.0, now())))
+    bench = GuideHost(read_rig(rig), path, by="Ada")
     window = ProcedureWindow(guide, bench, where=path.name)
     qtbot.addWidget(window)
     window.show()
