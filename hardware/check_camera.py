@@ -23,7 +23,7 @@ from armicro.certificate import now
 from armicro.errors import ArmicroError
 from armicro.field import Field
 from armicro.rig import Camera, Rig, read_rig
-from armicro.source import Card
+from armicro.source import SourceCard
 from armicro.source.identity import why_void
 from armicro.source.open import open_source
 
@@ -133,7 +133,7 @@ def judge(figures: Figures) -> list[Line]:
     ]
 
 
-def judge_identity(rig: Rig, card: Card) -> Line:
+def judge_identity(rig: Rig, card: SourceCard) -> Line:
     """Say whether the rig's certificate is for this camera."""
     found = f"{card.name}, {card.width_px}x{card.height_px}, binning {card.binning}"
     reason = why_void(rig, card, now())
@@ -141,7 +141,7 @@ def judge_identity(rig: Rig, card: Card) -> Line:
     return Line("identity", not reason, found, todo if reason else "")
 
 
-def look(rig: Rig, seconds: float) -> tuple[Card, list[Field]]:
+def look(rig: Rig, seconds: float) -> tuple[SourceCard, list[Field]]:
     """Take fields for some seconds, keeping the pixels of the last one only."""
     with contextlib.closing(open_source(rig)) as source:
         stream = iter(source.fields())

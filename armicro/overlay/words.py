@@ -174,7 +174,7 @@ def motion_words(field: LiveField, setting: OverlaySettings) -> str:
 def opacity_of(error_um: float, setting: OverlaySettings) -> float:
     """1 where boxes stand surely on their cells, falling to 0.25 where they vanish.
 
-    >>> [opacity_of(error, Setting()) for error in (0.5, 2, 6, 10)]
+    >>> [opacity_of(error, OverlaySettings()) for error in (0.5, 2, 6, 10)]
     [1.0, 1.0, 0.625, 0.25]
     """
     span_um = setting.largest_place_error_um - setting.fade_from_um

@@ -353,7 +353,7 @@ BAD_INPUT = [
     (("{slide}", "--rig", "{folder}/misspelt.toml"), "widht_px"),
     (("{slide}", "--out", "{folder}/text.svs"), "text.svs"),
     (("{slide}", "--region", "0,0,10"), "X,Y,W,H"),
-    (("{slide}", "--um-per-px", "-1"), "scale above 0"),
+    (("{slide}", "--um-per-px", "-1"), "no scale in µm/px"),
     (("{slide}", "--scan", "spiral"), "spiral"),
 ]
 
