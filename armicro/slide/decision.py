@@ -5,6 +5,7 @@ cell is the best one changes while the slide is read, its place hardly.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -29,6 +30,10 @@ CATEGORIES: tuple[Category, ...] = get_args(Category)[1:]
 """By the digits 1 to 8."""
 NORMAL = CATEGORIES[0]
 LONGEST_NAME, LONGEST_NOTE = 64, 500
+SAME_UM = MERGE_UM / 2
+"""Nearer than that is the same cell: findings are kept twice as far apart."""
+MOST_DECISIONS = 50_000
+"""In one journal: more than a reader says in a lifetime of one slide."""
 MARK_UM = 30.0
 """Side of the box around a cell that a reader marked."""
 
@@ -78,19 +83,31 @@ def standing(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
 
     What was taken back never stood; what it had followed stands again.
     """
-    undone = {one.undoes for one in decisions if one.verdict == "undo"}
+    undone = _undone(decisions)
     kept: list[Decision] = []
+    places: dict[tuple[str, int, int], list[Decision]] = {}
     for one in sorted(decisions, key=lambda one: -one.number):
         if one.verdict == "undo" or one.number in undone:
             continue
-        if not any(one.reader == other.reader and _same(one, other) for other in kept):
+        column, row = int(one.x_um // SAME_UM), int(one.y_um // SAME_UM)
+        near = (
+            other
+            for right, down in product((-1, 0, 1), repeat=2)
+            for other in places.get((one.reader, column + right, row + down), ())
+        )
+        if not any(_same(one, other) for other in near):
             kept.append(one)
+            places.setdefault((one.reader, column, row), []).append(one)
     return tuple(kept)
+
+
+def _undone(decisions: Sequence[Decision]) -> set[int]:
+    return {one.undoes for one in decisions if one.verdict == "undo"}
 
 
 def newest_of(decisions: Sequence[Decision], reader: str) -> Decision | None:
     """Return what a reader said last and has not taken back."""
-    undone = {one.undoes for one in decisions if one.verdict == "undo"}
+    undone = _undone(decisions)
     own = (
         one
         for one in decisions
@@ -100,9 +117,7 @@ def newest_of(decisions: Sequence[Decision], reader: str) -> Decision | None:
 
 
 def _same(one: Decision, other: Decision) -> bool:
-    # Findings are kept twice as far apart.
-    gap = max(abs(one.x_um - other.x_um), abs(one.y_um - other.y_um))
-    return gap <= MERGE_UM / 2
+    return max(abs(one.x_um - other.x_um), abs(one.y_um - other.y_um)) <= SAME_UM
 
 
 class Decided:
@@ -120,7 +135,7 @@ class Decided:
             return None
         gaps = np.abs(self._xy_um - (finding.x_um, finding.y_um)).max(axis=1)
         near = int(np.argmin(gaps))
-        return self.decisions[near] if gaps[near] <= MERGE_UM / 2 else None
+        return self.decisions[near] if gaps[near] <= SAME_UM else None
 
     def missed(self) -> tuple[Decision, ...]:
         """Return the cells that a reader marked and the machine had not found."""

@@ -28,7 +28,7 @@ from armicro.errors import SourceError, one_line
 from armicro.report import Account, FieldReport, Finding, Observation, Shown
 from armicro.rule import Count, ExtentUm, Share, cut_texts
 from armicro.slide.coverage import Ground, broken_ground
-from armicro.slide.decision import Decision
+from armicro.slide.decision import MOST_DECISIONS, Decision
 from armicro.slide.track import check_crop, decode_crop, encode_crop
 
 # ---------------------------------------------------------------------------
@@ -251,8 +251,11 @@ class Journal(Database):
         """Every decision, in the order of writing."""
         with self._told():
             rows = self._database.execute(
-                "SELECT number, said FROM decisions ORDER BY number"
-            )
+                "SELECT number, said FROM decisions ORDER BY number LIMIT ?",
+                (MOST_DECISIONS + 1,),
+            ).fetchall()
+            if len(rows) > MOST_DECISIONS:
+                raise ValueError(f"more than {MOST_DECISIONS} decisions")
             decoder = msgspec.json.Decoder(Decision)
             return tuple(
                 msgspec.structs.replace(decoder.decode(said), number=number)

@@ -1,5 +1,6 @@
 """What readers said of cells stands, follows, and is taken back."""
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -104,6 +105,21 @@ def test_a_strangers_decision_keeps_the_bounds(tmp_path: Path, said: str) -> Non
     with Journal(tmp_path / "session.sqlite") as journal:
         journal._database.execute("INSERT INTO decisions (said) VALUES (?)", (said,))
         with pytest.raises(SourceError, match="damaged"):
+            journal.decisions()
+
+
+def test_a_journal_full_of_decisions_is_read_or_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [decision(at + 1, x_um=20.0 * at) for at in range(20_000)]
+    begun = time.process_time()
+    assert len(standing(many)) == len(many)
+    assert time.process_time() - begun < 20
+    monkeypatch.setattr("armicro.slide.journal.MOST_DECISIONS", 3)
+    with Journal(tmp_path / "session.sqlite") as journal:
+        for one in many[:4]:
+            journal.decide(one)
+        with pytest.raises(SourceError, match="more than 3 decisions"):
             journal.decisions()
 
 
