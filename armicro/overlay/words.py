@@ -18,7 +18,6 @@ from armicro.overlay.snapshot import LiveField, OverlaySettings, SlideState, Sna
 from armicro.report import Finding
 from armicro.slide.decision import Decided
 from armicro.verdict import (
-    SUSPICIOUS,
     badge_text,
     boxes_off_text,
     coverage_text,
@@ -408,12 +407,10 @@ def status_line(
 
 def decided_item(findings: Sequence[Finding], decided: Decided) -> Item:
     """How many suspicious cells the reader has decided."""
-    suspicious = [f for f in findings if f.hr_probability >= SUSPICIOUS]
-    done = sum(decided.of(f) is not None for f in suspicious)
-    left = done < len(suspicious)
-    return Item(
-        "decided", f"{done} of {len(suspicious)}", "plain" if left else "accent"
-    )
+    said = decided.on_suspicious(findings)
+    done = len(said) - said.count(None)
+    tone: Tone = "plain" if done < len(said) else "accent"
+    return Item("decided", f"{done} of {len(said)}", tone)
 
 
 def _place_item(shown: LiveField | None) -> Item:

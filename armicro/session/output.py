@@ -180,40 +180,51 @@ def _feature(
     ring: list[list[float]],
     said: Decision | None,
 ) -> dict[str, Any]:
-    place = f"{slide}|{finding.field_seq}|{finding.x_um!r}|{finding.y_um!r}"
-    return {
-        "type": "Feature",
-        "id": str(uuid.uuid5(_NAMESPACE, place)),
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {
-            "objectType": "annotation",
-            "name": f"#{rank}  {probability_text(finding.hr_probability)}",
-            "classification": _class_of(said)
-            if said
-            else _CLASSES[finding.hr_probability >= SUSPICIOUS],
-            "isLocked": True,
-            "measurements": {
-                "Rank": rank,
-                "HR probability": finding.hr_probability,
-                "LR probability": finding.lr_probability,
-                "Field": finding.field_seq,
-            },
+    return _annotation(
+        f"{slide}|{finding.field_seq}|{finding.x_um!r}|{finding.y_um!r}",
+        ring,
+        name=f"#{rank}  {probability_text(finding.hr_probability)}",
+        classification=_class_of(said)
+        if said
+        else _CLASSES[finding.hr_probability >= SUSPICIOUS],
+        measurements={
+            "Rank": rank,
+            "HR probability": finding.hr_probability,
+            "LR probability": finding.lr_probability,
+            "Field": finding.field_seq,
         },
-    }
+    )
 
 
 def _marked(one: Decision, slide: str, ring: list[list[float]]) -> dict[str, Any]:
     """A cell that a reader marked."""
-    place = f"{slide}|{one.reader}|{one.x_um!r}|{one.y_um!r}"
+    return _annotation(
+        f"{slide}|{one.reader}|{one.x_um!r}|{one.y_um!r}",
+        ring,
+        name=f"marked by {one.reader}",
+        classification=_class_of(one),
+    )
+
+
+def _annotation(
+    identity: str,
+    ring: list[list[float]],
+    *,
+    name: str,
+    classification: dict[str, Any],
+    **more: object,
+) -> dict[str, Any]:
+    """A box as QuPath imports it; one identity is one object, however often."""
     return {
         "type": "Feature",
-        "id": str(uuid.uuid5(_NAMESPACE, place)),
+        "id": str(uuid.uuid5(_NAMESPACE, identity)),
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {
             "objectType": "annotation",
-            "name": f"marked by {one.reader}",
-            "classification": _class_of(one),
+            "name": name,
+            "classification": classification,
             "isLocked": True,
+            **more,
         },
     }
 

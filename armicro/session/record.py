@@ -33,7 +33,6 @@ from armicro.verdict import (
     ENOUGH_COVERAGE,
     MERGE_UM,
     NEW_MAPS,
-    SUSPICIOUS,
     StateName,
     coverage_text,
     new_map_state,
@@ -206,14 +205,14 @@ class Session:
         """How many of the suspicious cells a reader decided; empty without any."""
         if not self.decided.decisions:
             return ""
-        suspicious = [f for f in self.findings if f.hr_probability >= SUSPICIOUS]
-        stand = [one for f in suspicious if (one := self.decided.of(f)) is not None]
+        said = self.decided.on_suspicious(self.findings)
+        stand = [one for one in said if one is not None]
         counts = Counter(SAID[one.verdict] for one in stand)
         parts = [f"{count} {name}" for name, count in counts.most_common()]
         if missed := len(self.decided.missed()):
             parts.append(f"{missed} marked that the machine had not found")
         return (
-            f"{len(stand)} of {len(suspicious)} suspicious cells decided"
+            f"{len(stand)} of {len(said)} suspicious cells decided"
             f"{': ' if parts else ''}{', '.join(parts)}"
         )
 

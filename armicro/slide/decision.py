@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from armicro.report import Finding
 from armicro.rule import Count, PlaceUm, Share
-from armicro.verdict import MERGE_UM
+from armicro.verdict import MERGE_UM, SUSPICIOUS
 
 Verdict = Literal["accept", "reject", "unsure", "undo"]
 SAID: dict[Verdict, str] = {
@@ -136,6 +136,10 @@ class Decided:
         gaps = np.abs(self._xy_um - (finding.x_um, finding.y_um)).max(axis=1)
         near = int(np.argmin(gaps))
         return self.decisions[near] if gaps[near] <= SAME_UM else None
+
+    def on_suspicious(self, findings: Sequence[Finding]) -> list[Decision | None]:
+        """Return for each suspicious finding what was said of it, or None."""
+        return [self.of(f) for f in findings if f.hr_probability >= SUSPICIOUS]
 
     def missed(self) -> tuple[Decision, ...]:
         """Return the cells that a reader marked and the machine had not found."""
