@@ -69,10 +69,19 @@ def run(job: Job, life: Life) -> None:
         Ring.attach(job.ring) as ring,
         Subscriber(job.addresses["view"], "view", keys=keys) as view,
         Subscriber(job.addresses["slide"], "slide", keys=keys) as slide,
+        open_journal(job) as journal,
     ):
         feed = WireFeed(
-            ring, view, slide, overview=read_overview(job), analysis=life.analysis
+            ring,
+            view,
+            slide,
+            overview=overview_of(journal) if journal else None,
+            analysis=life.analysis,
         )
+        notebook = None
+        # In parts, what infer finds is kept on another machine.
+        if journal is not None and job.part == "all":
+            notebook = JournalNotebook(journal, reader_of(job.reader))
 
         def on_tick() -> bool:
             life.beat(
@@ -84,7 +93,7 @@ def run(job: Job, life: Life) -> None:
             )
             return not life.stopping
 
-        with slot_errors(), open_notebook(job) as notebook:
+        with slot_errors():
             run_window(
                 feed,
                 title="armicro",
@@ -128,14 +137,9 @@ class JournalNotebook:
         self._said = (*self._said, kept)
 
 
-@contextlib.contextmanager
-def open_notebook(job: Job) -> Iterator[JournalNotebook | None]:
-    """Open the session's notebook; None where its journal is on another machine."""
-    if job.part != "all" or not job.journal.exists():
-        yield None
-        return
-    with Journal(job.journal) as journal:
-        yield JournalNotebook(journal, reader_of(job.reader))
+def open_journal(job: Job) -> contextlib.AbstractContextManager[Journal | None]:
+    """Open the session's journal, which is checked whole; None where there is none."""
+    return Journal(job.journal) if job.journal.exists() else contextlib.nullcontext()
 
 
 def reader_of(given: str) -> str:
@@ -268,14 +272,6 @@ class WireFeed:
 
     def _render(self, shot: Shot, cut: Cut) -> Pixels | None:
         return self._ring.look(shot, lambda pixels: cut_out(pixels, cut))
-
-
-def read_overview(job: Job) -> Overview | None:
-    """The slide's small picture from the journal; None where there is none."""
-    if not job.journal.exists():
-        return None
-    with Journal(job.journal) as journal:
-        return overview_of(journal)
 
 
 def _is_news(head: FieldHead, shown: FieldHead | None) -> bool:
