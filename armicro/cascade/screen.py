@@ -9,13 +9,15 @@ Coordinates inside are micrometres from the field's corner; ``_Candidate`` holds
 and only a ``Finding`` is in slide coordinates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from armicro.cascade.locate import CANDIDATE_RULES, Point, keep_apart, kept_of, order
 from armicro.cascade.tile import (
@@ -29,9 +31,10 @@ from armicro.cascade.tile import (
     pack_cells,
     resample,
     scale_reason,
+    view_of,
 )
-from armicro.engine import Engine
-from armicro.engine.manifest import Manifest
+from armicro.engine import Array, Engine
+from armicro.engine.manifest import Manifest, View
 from armicro.errors import EngineError
 from armicro.field import Field, Pixels
 from armicro.report import (
@@ -113,6 +116,47 @@ class Networks(Protocol):
         """Says what is there."""
 
 
+LEAST_LOOKED_AGAIN = 0.1
+"""Probability from which on more views of a tile may change what is said of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeveralViews:
+    """An HR engine that looks again, from other sides, at what may be a lesion.
+
+    The probability is that of the mean logit of all views; features are of the tile as
+    it is, since the slide's networks learned from such.
+    """
+
+    hr: Engine
+    views: tuple[View, ...]
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the network's outputs for ``tiles``."""
+        outputs = dict(self.hr.infer(inputs))
+        plain = np.asarray(outputs["probability"], np.float32)
+        again = np.flatnonzero(plain >= LEAST_LOOKED_AGAIN)
+        if not len(again):
+            return outputs
+        tiles = inputs["tiles"][again]
+        shown = (self.hr.infer({"tiles": view_of(tiles, one)}) for one in self.views)
+        said = [plain[again], *(one["probability"] for one in shown)]
+        bounded = np.clip(np.array(said, float), 1e-7, 1 - 1e-7)
+        probability = plain.copy()
+        probability[again] = expit(logit(bounded).mean(axis=0))
+        return {**outputs, "probability": probability}
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.hr.close()
+
+
+def confirming(networks: Networks) -> Engine:
+    """Return the HR network as its set wants it asked."""
+    views = networks.manifest.hr.more_views
+    return SeveralViews(networks.hr, views) if views else networks.hr
+
+
 class _Candidate(NamedTuple):
     x_um: float
     y_um: float
@@ -134,6 +178,7 @@ class Screen:
         self._choice = choice
         self._lr = networks.manifest.lr
         self._hr = networks.manifest.hr
+        self._confirming = confirming(networks)
         self._cutter = LrTileCutter(self._lr, whole=choice.lr_mode == "whole")
 
     def prepare(self, field: Field) -> Prepared:
@@ -294,7 +339,7 @@ class Screen:
         if not candidates or field.place is None or cells is None:
             return []
         crops = np.stack([self._crop(field, cells, c) for c in candidates])
-        outputs = self._networks.hr.infer({"tiles": crops})
+        outputs = self._confirming.infer({"tiles": crops})
         side_um = self._hr.tile_px * self._hr.um_per_px
         return [
             Observation(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armicro.cascade.locate import Point
-from armicro.engine.manifest import LrTable
+from armicro.engine.manifest import LrTable, View
 from armicro.field import Field, Pixels
 from armicro.picture import DARK, dark_from_border
 from armicro.report import Area, CellBits, FieldState
@@ -291,3 +291,26 @@ class LrTileCutter:
             return LrTiles(np.empty((0, height, width, 3), np.uint8), ())
         padded = pad(pixels, (height, width), prepared.cells.background)
         return LrTiles(padded[None], ((0, 0),))
+
+
+# ---------------------------------------------------------------------------
+# Views of an HR tile: what a cell is does not change with its turn or its dye.
+
+
+def view_of(tiles: Pixels, view: View) -> Pixels:
+    """Return (n, h, w, 3) square tiles in another view.
+
+    >>> tile = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    >>> [view_of(tile, view)[0, 0, 0].tolist() for view in ("upside_down", "grey")]
+    [[6, 7, 8], [1, 1, 1]]
+    """
+    if view == "grey":
+        grey = tiles.mean(axis=-1, keepdims=True).astype(np.uint8)
+        return np.repeat(grey, tiles.shape[-1], axis=-1)
+    if view == "mirrored":
+        shown = tiles[:, :, ::-1]
+    elif view == "upside_down":
+        shown = tiles[:, ::-1]
+    else:
+        shown = np.rot90(tiles, axes=(1, 2))
+    return np.ascontiguousarray(shown)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -162,6 +162,10 @@ Difference = Annotated[float, Meta(gt=0, le=1)]
 Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Normalisation = str | dict[str, list[float]]
+View = Literal["mirrored", "upside_down", "turned", "grey"]
+VIEWS: tuple[View, ...] = get_args(View)
+"""What HR may be shown besides a tile as it is: mirrored sideways, upside down, turned
+by a quarter, without colour."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,6 +195,8 @@ class HrTable(_Table, frozen=True):
 
     um_per_px: UmPerPx
     tile_px: Side
+    more_views: tuple[View, ...] = ()
+    """What may be a lesion is looked at in these too; the mean of the logits counts."""
     normalisation: Normalisation = ""
     precision: str = ""
 

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
+from armicro.cascade.tile import view_of
 from armicro.console import json_text
+from armicro.engine.manifest import VIEWS
 from armicro.errors import SourceError
 from armicro.file import write_whole, written
 from armicro.metrics import Judged, auc, interval, judge, sensitivity_at
@@ -80,10 +84,10 @@ class Row:
     """One choice of a recipe."""
 
     name: str
-    tile_px: int = TILE_PX
+    tile_px: int = MIDDLE_PX
     frozen: int = 0
     hard_share: float = 0.0
-    all_sources: bool = False
+    all_sources: bool = True
     areas: bool = False
     """Learn from places far from every lesion too."""
 
@@ -102,13 +106,13 @@ class Row:
 
 
 ROWS: Mapping[str, Row] = {
-    "plain": Row("one source, whole tiles, all layers move"),
-    "middle": Row("the middle of the tile", tile_px=MIDDLE_PX),
-    "frozen": Row("first three layers frozen", frozen=3),
+    "plain": Row("the middle of a tile, all sources, all layers move"),
+    "whole": Row("whole tiles", tile_px=TILE_PX),
+    "one": Row("one source", all_sources=False),
+    "frozen": Row("first two layers frozen", frozen=2),
     "mining": Row("hard samples more often", hard_share=0.3),
     "areas": Row("places far from lesions too", areas=True),
-    "sources": Row("all sources", all_sources=True),
-    "shipped": Row("all of these", MIDDLE_PX, 3, 0.3, all_sources=True, areas=True),
+    "shipped": Row("the last three", frozen=2, hard_share=0.3, areas=True),
 }
 
 
@@ -209,10 +213,17 @@ def train_row(
     logits = {}
     for group, own in held.items():
         alone = [replace(one, source=group) for one in own]
-        logits[group] = logits_of(trained, cut_validation(alone, plan)[group][0])
+        tiles = cut_validation(alone, plan)[group][0]
+        logits[group] = views_of(trained, tiles)
     with written(folder / "logits.npz") as file:
         np.savez(file, **logits)  # type: ignore[arg-type]
     (folder / CHECKPOINT).unlink()
+
+
+def views_of(network: TileNetwork, tiles: Tensor) -> NDArray[np.float64]:
+    """Return the logits (views, n) of tiles in each of their views."""
+    shown = [tiles, *(torch.from_numpy(view_of(tiles.numpy(), one)) for one in VIEWS)]
+    return np.stack([logits_of(network, one) for one in shown])
 
 
 def judge_rows(
@@ -222,7 +233,7 @@ def judge_rows(
 
     ``auc_gain`` is the difference to the first row on the same cells; its 95 % interval
     draws whole fields or cases. Figures are means over the trainings of a row that
-    never saw the group.
+    never saw the group. A second row says what the mean logit of all views does.
     """
     first = next(iter(runs))
     cells = unseen(samples, ())
@@ -231,10 +242,13 @@ def judge_rows(
         for group in cells:
             told = [run[group] for run in own if group in run]
             plain = [run[group] for run in runs[first] if group in run]
-            if told and plain:
-                figures = judge_row(np.array(told), np.array(plain), cells[group])
+            if not (told and plain):
+                continue
+            one, first_one = np.array(told), np.array(plain)[:, 0]
+            for views, scores in (("plain", one[:, 0]), ("all", one.mean(axis=1))):
                 row = {"row": name, "group": group, "trainings": len(told)}
-                table.append(row | figures)
+                figures = judge_row(scores, first_one, cells[group])
+                table.append(row | {"views": views} | figures)
     return table
 
 

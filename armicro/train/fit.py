@@ -10,6 +10,7 @@ it would otherwise learn the mixture. The exported weights are the running mean.
 import copy
 import csv
 import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,8 +60,8 @@ class TrainingStage:
     batch: int = 16
     rate: float = 1e-4
     """AdamW learning rate of the backbone; the head's is five times that."""
-    frozen: int = 3
-    """How many of conv1, bn1, layer1 ... layer4 stay as they were."""
+    frozen: int = 2
+    """How many of conv1, layer1 ... layer4 stay as they were."""
     hard_share: float = 0.0
     """Weight of mining: 0 draws evenly, 1 draws in proportion to the loss."""
     without: tuple[str, ...] = ()
@@ -271,10 +272,12 @@ def append_log(
 # The fit.
 
 HEAD_RATE_FACTOR = 5.0
+WORTH_COMPILING = 100
+"""Steps from which on a compiler, where there is one, saves more than it costs."""
 SMOOTHING = 0.05
 """Of labels."""
 MEAN_DECAY, WEIGHT_DECAY = 0.998, 0.02
-FROZEN_LAYERS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+FROZEN_LAYERS = ("conv1", "layer1", "layer2", "layer3", "layer4")
 
 
 @dataclass(slots=True, eq=False)
@@ -315,10 +318,7 @@ def fit(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = Run(network, copy.deepcopy(network), make_optimiser(network))
-    run.stages = [stage.text for stage in settings.stages]
-    run.patience.limit = settings.patience
+    run = start_run(network.to(device), settings)
     path, best = folder / CHECKPOINT, folder / BEST
     if resume and path.exists():
         load_run(run, sampler, path)
@@ -341,6 +341,16 @@ def fit(
     if settings.patience and best.exists():
         run.mean.load_state_dict(read_checkpoint(best).part("mean"))
     return run.mean
+
+
+def start_run(network: TileNetwork, settings: FitSettings) -> Run:
+    """Return a run at its first step, compiled where that pays."""
+    run = Run(network, copy.deepcopy(network), make_optimiser(network))
+    run.stages = [stage.text for stage in settings.stages]
+    run.patience.limit = settings.patience
+    if settings.steps >= WORTH_COMPILING and shutil.which("c++"):
+        network.backbone.compile()
+    return run
 
 
 def remove_stale(folder: Path, *, fresh: bool, stops_early: bool) -> None:

@@ -4,7 +4,7 @@ Images enter as uint8 NHWC; cast, layout and normalisation belong to the network
 caller can normalise wrongly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +19,10 @@ from armicro.verdict import HR_TILE_PX
 #
 # torchvision does not import beside the CPU build of torch, so the ResNet is here. It
 # is the original ("v1") form of He et al. 2016, stride 2 in the first 1x1 convolution
-# of a stage, as in Keras and in the authors' release; key names are torchvision's, so
-# that its weight files load.
+# of a stage, as in Keras and in the authors' release. Batch normalisation keeps the
+# start weights' statistics through training (small batches of mixed sources would
+# teach it the mixture), so it is but a scale and an offset: they are part of each
+# convolution from the start, which saves a quarter of a step.
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,22 +72,18 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int, *, expand: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 1, stride, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, width * 4, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width * 4)
+        self.conv1 = nn.Conv2d(channels, width, 1, stride)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1)
+        self.conv3 = nn.Conv2d(width, width * 4, 1)
         self.downsample = (
-            shortcut(channels, width * 4, stride) if expand else nn.Identity()
+            nn.Conv2d(channels, width * 4, 1, stride) if expand else nn.Identity()
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map."""
-        y = functional.relu(self.bn1(self.conv1(x)))
-        y = functional.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return functional.relu(y + self.downsample(x))
+        y = functional.relu(self.conv1(x))
+        y = functional.relu(self.conv2(y))
+        return functional.relu(self.conv3(y) + self.downsample(x))
 
 
 class Basic(nn.Module):
@@ -93,25 +91,17 @@ class Basic(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int, *, expand: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1)
         needed = expand and (stride > 1 or channels != width)
-        self.downsample = shortcut(channels, width, stride) if needed else nn.Identity()
+        self.downsample = (
+            nn.Conv2d(channels, width, 1, stride) if needed else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map."""
-        y = functional.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return functional.relu(y + self.downsample(x))
-
-
-def shortcut(channels: int, out: int, stride: int) -> nn.Sequential:
-    """Return the projection of a block whose shape changes."""
-    return nn.Sequential(
-        nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-    )
+        y = functional.relu(self.conv1(x))
+        return functional.relu(self.conv2(y) + self.downsample(x))
 
 
 class Backbone(nn.Module):
@@ -121,8 +111,7 @@ class Backbone(nn.Module):
         super().__init__()
         shape = BACKBONES[name]
         self.features = shape.features
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = 64
         block = Bottleneck if shape.bottleneck else Basic
@@ -138,33 +127,53 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (n, features, h/32, w/32) of normalised (n, 3, h, w)."""
-        x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(functional.relu(self.conv1(x)))
         for stage in range(1, 5):
             x = self.get_submodule(f"layer{stage}")(x)
         return x
 
 
+BATCH_NORM_EPSILON = 1e-5
+
+
 def load_backbone(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
     """Fill a backbone from torchvision-named weights (any float type).
+
+    Batch normalisation is folded into the convolutions.
 
     Raises:
         EngineError: a weight is missing or has another shape.
     """
     wanted = backbone.state_dict()
-    missing = sorted(set(wanted) - set(weights))
-    if missing:
-        raise EngineError(
-            f"the start weights lack {missing[0]} and {len(missing) - 1} more; "
-            "give --init a file of this backbone"
-        )
+    names = [key.removesuffix(".weight") for key in wanted if key.endswith(".weight")]
     try:
-        backbone.load_state_dict(
-            {key: weights[key].to(value.dtype) for key, value in wanted.items()}
-        )
+        folded = {key: one for name in names for key, one in fold(name, weights)}
+    except KeyError as error:
+        raise EngineError(
+            f"the start weights lack {error}; give --init a file of this backbone"
+        ) from error
+    try:
+        backbone.load_state_dict(folded)
     except RuntimeError as error:
         raise EngineError(
             f"the start weights do not fit the backbone: {error}"
         ) from error
+
+
+def fold(name: str, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yield weight and bias of a convolution with its batch normalisation in it."""
+    if name.endswith("downsample"):
+        conv, norm = f"{name}.0", f"{name}.1"
+    else:
+        conv, norm = name, "bn".join(name.rsplit("conv", 1))
+    parts = "weight", "bias", "running_mean", "running_var"
+    gain, offset, mean, variance = (weights[f"{norm}.{one}"].float() for one in parts)
+    gain = gain / torch.sqrt(variance + BATCH_NORM_EPSILON)
+    yield (
+        f"{name}.weight",
+        weights[f"{conv}.weight"].float() * gain[:, None, None, None],
+    )
+    yield f"{name}.bias", offset - mean * gain
 
 
 # ---------------------------------------------------------------------------
@@ -253,7 +262,13 @@ class DilatedBlock(nn.Module):
             nn.BatchNorm2d(width),
         )
         same = channels == width
-        self.skip = nn.Identity() if same else shortcut(channels, width, 1)
+        self.skip = (
+            nn.Identity()
+            if same
+            else nn.Sequential(
+                nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width)
+            )
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (n, width, h, w)."""

@@ -46,11 +46,11 @@ STAGES = {
         TrainingStage(
             2000,
             TilePlan(160, HR_UM_PER_PX, 6.0),
-            frozen=3,
+            frozen=2,
             hard_share=0.3,
             without=(FOUND,),
         ),
-        TrainingStage(1500, TilePlan(160, HR_UM_PER_PX, 4.0), frozen=3, hard_share=0.5),
+        TrainingStage(1500, TilePlan(160, HR_UM_PER_PX, 4.0), frozen=2, hard_share=0.5),
     ),
 }
 SEEDS = {"hr": 20211, "lr": 20212}

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from armicro.cascade.screen import Choice
+from armicro.cascade.screen import Choice, confirming
 from armicro.console import add_json, add_kind, show
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError, one_line
@@ -195,7 +195,7 @@ def run_crops(args: argparse.Namespace) -> dict[str, Any]:
             "one at least; give the --held-out-percent of training, or leave it out"
         )
     with open_networks(args) as networks:
-        looked = look_at_crops(networks.hr, crops, um_per_px)
+        looked = look_at_crops(confirming(networks), crops, um_per_px)
         return write_cells(looked, args, networks)
 
 
@@ -203,14 +203,14 @@ def run_cells(args: argparse.Namespace) -> dict[str, Any]:
     """Judge nuclei of fields."""
     annotated = read_annotated(args.fields, args.cells, split=args.split)
     with open_networks(args) as networks:
-        looked = look_at_cells(networks.hr, annotated)
+        looked = look_at_cells(confirming(networks), annotated)
         return write_cells(looked, args, networks)
 
 
 def run_sources(args: argparse.Namespace) -> dict[str, Any]:
     """Judge the held-out cells of every source of a data folder."""
     with open_networks(args) as networks:
-        sources = look_at_sources(networks.hr, args)
+        sources = look_at_sources(confirming(networks), args)
         looked = join(sources)
         figures = judge(looked.judged, OF_CELLS) | {"by_source": source_tables(sources)}
         metrics = write_looked(looked, args, networks, figures)

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from armicro import verdict
-from armicro.cascade.screen import Choice, Screen
+from armicro.cascade.screen import Choice, Screen, SeveralViews, confirming
 from armicro.engine import Array
 from armicro.engine.manifest import HrTable, LrTable, Manifest, RnnTable, Tolerance
 from armicro.engine.registry import NetworkSet
@@ -118,6 +118,45 @@ def field_with(
 
 def run(screen: Screen, seen: Field) -> tuple[FieldReport, list[Observation]]:
     return screen.analyse(screen.prepare(seen))
+
+
+@dataclass
+class SidedHr:
+    """Sure of what it sees in a tile's first pixel, but for its colour."""
+
+    given: list[int] = field(default_factory=list)
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        first = inputs["tiles"][:, 0, 0, 0].astype(np.float32)
+        self.given.append(len(first))
+        return {"probability": first / 100, "features": first[:, None]}
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_may_be_a_lesion_is_looked_at_from_more_sides() -> None:
+    hr, tiles = SidedHr(), np.full((3, 4, 4, 3), 90, np.uint8)
+    tiles[:, 0, 0], tiles[:, -1, 0] = [[5] * 3, [50] * 3, [100] * 3], 90
+    said = SeveralViews(hr, ("upside_down", "mirrored")).infer({"tiles": tiles})
+    # What is surely none is looked at once; of the others the mean logit counts.
+    assert hr.given == [3, 2, 2]
+    assert said["probability"][0] == np.float32(0.05)
+    odds = np.array([50 / 50, 90 / 10, 90 / 10])
+    mean = odds.prod() ** (1 / 3)
+    assert said["probability"][1] == pytest.approx(mean / (1 + mean), rel=1e-5)
+    assert 0.9 < said["probability"][2] < 1.0
+    assert said["features"][:, 0].tolist() == [5, 50, 100]
+
+
+def test_a_set_says_how_its_hr_network_is_asked() -> None:
+    plain = networks()
+    assert confirming(plain) is plain.hr
+    table = structs.replace(MANIFEST.hr, more_views=("grey",))
+    several = replace(plain, manifest=structs.replace(MANIFEST, hr=table))
+    report, _ = run(Screen(several, Choice()), field_with((306.0, 256.0)))
+    hr = cast("FakeHr", several.hr)
+    assert len(hr.tiles) > report.hr_tiles > 0
 
 
 PLACES_UM = [(40.0, 40.0), (306.0, 256.0), (580.0, 480.0), (306.0, 310.0)]

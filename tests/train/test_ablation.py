@@ -77,7 +77,7 @@ def test_the_table_is_taken_up_where_it_stopped(
     monkeypatch.setattr(
         experiment,
         "ROWS",
-        {"plain": Row("plain", 32), "all": Row("all", 32, all_sources=True)},
+        {"plain": Row("plain", 32, all_sources=False), "all": Row("all", 32)},
     )
     monkeypatch.setattr(experiment, "RESAMPLES", 20)
     starts = []
@@ -92,6 +92,7 @@ def test_the_table_is_taken_up_where_it_stopped(
         )
 
     first = run("crops")
+    assert {each["views"] for each in first} == {"plain", "all"}
     assert {(each["row"], each["group"]) for each in first} == {
         ("plain", "crops"),
         ("all", "crops"),

@@ -30,8 +30,8 @@ from armicro.verdict import HR_UM_PER_PX
 def settings(steps: int) -> FitSettings:
     plan = TilePlan(32, HR_UM_PER_PX, 2.0)
     stages = (
-        TrainingStage(2, plan, batch=2, frozen=3, hard_share=1.0),
-        TrainingStage(6, plan, batch=2, frozen=4, hard_share=1.0),
+        TrainingStage(2, plan, batch=2, frozen=2, hard_share=1.0),
+        TrainingStage(6, plan, batch=2, frozen=3, hard_share=1.0),
     )
     return FitSettings(
         stages, mine_every=2, checkpoint_every=3, validate_every=100, stop_at=steps
@@ -175,7 +175,7 @@ def test_training_stops_early_and_returns_the_best(
     )
     scores = iter([0.7, 0.9, 0.8, 0.85, 0.99])
     monkeypatch.setattr(training, "validate", lambda *_, **__: {"lab": next(scores)})
-    stage = TrainingStage(9, TilePlan(32, HR_UM_PER_PX, 2.0), batch=2, frozen=6)
+    stage = TrainingStage(9, TilePlan(32, HR_UM_PER_PX, 2.0), batch=2, frozen=5)
     settings = FitSettings((stage,), validate_every=1, patience=2)
     val = list_samples(dataset.split("val"), areas=False)[:2]
     folder = tmp_path / "early"
