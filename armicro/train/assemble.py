@@ -18,10 +18,12 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from armicro.engine.manifest import Manifest
+from armicro.engine.manifest import INPUTS, OUTPUTS, Manifest
 from armicro.engine.openvino import OpenVinoEngine, place
+from armicro.engine.registry import read_set
 from armicro.errors import EngineError
 from armicro.field import Pixels
+from armicro.train.checkpoint import Checkpoint
 from armicro.train.construct import (
     SlideSettings,
     calibrate_hr,
@@ -176,6 +178,32 @@ def finish_lr(
     return replace(done, figures={**figures, **whole})
 
 
+def take_lr(name: Path) -> tuple[Finished, Checkpoint]:
+    """Return the LR network of a set, and what its manifest says of its training.
+
+    Raises:
+        EngineError: there is no such set, or its files are not those of its manifest.
+    """
+    opening = read_set(name)
+    manifest = opening.manifest
+    graph = onnx.load_from_string(opening.contents["lr.onnx"])
+    said = [array for array, (network, _) in OUTPUTS.items() if network == "lr"]
+    golden = {array: opening.golden[array] for array in (INPUTS["lr"][1], *said)}
+    figures = {
+        key: value
+        for key, value in manifest.metrics.items()
+        if key.startswith(("lr_", "peak_", "whole_"))
+    }
+    told = manifest.training
+    facts = {
+        "step": told["steps_done"]["lr"],
+        "origin": told["start_weights"]["lr"],
+        "bfloat16": told["bfloat16"]["lr"],
+        "stages": [*told["stages"]["lr"], f"{manifest.name} {manifest.version}"],
+    }
+    return Finished(graph, graph, figures, golden), Checkpoint({}, facts)
+
+
 def search(
     lr: Finished, pictures: Sequence[AnnotatedField], settings: AssembleSettings
 ) -> Finds:
@@ -283,6 +311,7 @@ def finish_set(
 
     The fp32 graphs are written beside an INT8 set, as ``FOLDER-fp32``, so that the two
     can be measured side by side; only an INT8 set is ever small enough to be committed.
+    With an LR network of another set there is no fp32 one.
 
     Raises:
         EngineError: a network was finished with ``--fp32`` and the others were not.
@@ -298,12 +327,15 @@ def finish_set(
     plain = {name: one.fp32 for name, one in networks.items()}
     shipped = {name: one.shipped for name, one in networks.items()}
     golden = golden_arrays(plain)
+    for one in networks.values():
+        golden |= one.golden
     metrics = {key: v for one in networks.values() for key, v in one.figures.items()}
     facts = {"training": dict(training), "metrics": metrics}
     beside = folder.with_name(f"{folder.name}-fp32") if settings.int8 else folder
     tables = set_tables(metrics, "fp32") | facts
     write = partial(write_set, name=settings.name, version=settings.version)
-    write(beside, plain, golden, tables=tables)
+    if not (settings.int8 and networks["lr"].golden):
+        write(beside, plain, golden, tables=tables)
     if settings.int8:
         write(folder, shipped, golden, tables=set_tables(metrics, "int8") | facts)
 

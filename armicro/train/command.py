@@ -35,8 +35,15 @@ from armicro.train.assemble import (
     gather,
     real_fields,
     search,
+    take_lr,
 )
-from armicro.train.checkpoint import BEST, CHECKPOINT, fill, read_checkpoint
+from armicro.train.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    fill,
+    read_checkpoint,
+    write_checkpoint,
+)
 from armicro.train.construct import SlideSettings
 from armicro.train.data import Dataset, draw_fields, read_dataset
 from armicro.train.experiment import (
@@ -46,7 +53,13 @@ from armicro.train.experiment import (
     measure_fovea,
     run_ablation,
 )
-from armicro.train.export import FIGURES, is_finished, keep_finished, read_finished
+from armicro.train.export import (
+    FIGURES,
+    Finished,
+    is_finished,
+    keep_finished,
+    read_finished,
+)
 from armicro.train.finds import read_found, samples_of, write_found
 from armicro.train.fit import TileNetwork, fit
 from armicro.train.locate import NO_LESION, LocationSettings, collect_maps, fit_location
@@ -97,6 +110,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="checkpoints, logs, set"
     )
     parser.add_argument("--init", type=Path, help="start weights of the backbone")
+    parser.add_argument(
+        "--lr-of", type=Path, metavar="SET", help="take LR from a set: train HR alone"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from checkpoints")
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet50")
     parser.add_argument("--sources", default="", help="names, with commas; default all")
@@ -230,26 +246,39 @@ def train_lr(dataset: Dataset, args: argparse.Namespace) -> None:
         digest_of(args.init)
     if not args.resume:
         remove_later(args.out)
-    train_network("lr", training_sampler(dataset), dataset, args)
     settings, folder = assembly_of(args), args.out / "done" / "lr"
     trained = args.out / "lr" / CHECKPOINT
+    if not args.lr_of:
+        train_network("lr", training_sampler(dataset), dataset, args)
     if args.resume and is_finished(folder, trained):
         if found.exists():
             return
         lr = read_finished(folder)
     else:
-        network = trained_network("lr", args)
-        location = QUICK_LOCATION if args.quick else LocationSettings()
-        bfloat16 = bool(read_checkpoint(trained).facts["bfloat16"])
-        sampler = training_sampler(dataset)
-        maps, targets = collect_maps(network, sampler, location, bfloat16=bfloat16)
-        fit_location(network, maps, targets, location)
-        lr = finish_lr(network, dataset, settings)
+        lr = take(args) if args.lr_of else locate(dataset, args)
         found.unlink(missing_ok=True)
         keep_finished(folder, lr)
     pictures = dataset.split("train").fields
     finds = search(lr, pictures, settings)
     write_found(found, samples_of(finds, pictures))
+
+
+def locate(dataset: Dataset, args: argparse.Namespace) -> Finished:
+    """Train the location branch of a trained LR; set its gate, export it."""
+    network = trained_network("lr", args)
+    location = QUICK_LOCATION if args.quick else LocationSettings()
+    facts = read_checkpoint(args.out / "lr" / CHECKPOINT).facts
+    sampler, bfloat16 = training_sampler(dataset), bool(facts["bfloat16"])
+    maps, targets = collect_maps(network, sampler, location, bfloat16=bfloat16)
+    fit_location(network, maps, targets, location)
+    return finish_lr(network, dataset, assembly_of(args))
+
+
+def take(args: argparse.Namespace) -> Finished:
+    """Take LR from another set, with what is known of its training."""
+    lr, told = take_lr(args.lr_of)
+    write_checkpoint(args.out / "lr" / CHECKPOINT, told)
+    return lr
 
 
 def remove_later(out: Path) -> None:
@@ -350,6 +379,7 @@ def command_of(args: argparse.Namespace) -> str:
     """Return the command that makes such a set, without anybody's paths."""
     options = {
         "init": "WEIGHTS" if args.init is not None else "",
+        "lr-of": "SET" if args.lr_of is not None else "",
         "steps": args.steps,
         "backbone": args.backbone if args.backbone != "resnet50" else "",
         "sources": args.sources,

@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,16 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import nn
 
-from armicro.engine.manifest import INPUTS, OUTPUTS
+from armicro.engine.manifest import (
+    GOLDEN_NAME,
+    INPUTS,
+    MOST_GOLDEN_BYTES,
+    OUTPUTS,
+    read_arrays,
+)
 from armicro.errors import EngineError
 from armicro.field import Pixels
-from armicro.file import write_whole
+from armicro.file import write_whole, written
 from armicro.phantom import UM_PER_PX, paint_field
 from armicro.train.networks import HighResolution, LowResolution, SlideRnn
 from armicro.verdict import HR_TILE_PX
@@ -289,6 +295,9 @@ class Finished:
     fp32: onnx.ModelProto
     shipped: onnx.ModelProto
     figures: Mapping[str, float]
+    golden: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """What its fp32 graph said, of a network that another set ships: there
+    ``fp32`` is the shipped graph too."""
 
 
 def keep_finished(folder: Path, done: Finished) -> None:
@@ -297,6 +306,9 @@ def keep_finished(folder: Path, done: Finished) -> None:
     (folder / FIGURES).unlink(missing_ok=True)
     write_whole(folder / "fp32.onnx", done.fp32.SerializeToString())
     write_whole(folder / "shipped.onnx", done.shipped.SerializeToString())
+    (folder / GOLDEN_NAME).unlink(missing_ok=True)
+    if done.golden:
+        write_arrays(folder / GOLDEN_NAME, done.golden)
     write_whole(folder / FIGURES, json.dumps(dict(done.figures)).encode())
 
 
@@ -320,4 +332,14 @@ def read_finished(folder: Path) -> Finished:
             f"{folder}: no finished network ({error.strerror}); run armicro train "
             "lr, hr and rnn first"
         ) from error
-    return Finished(graphs[0], graphs[1], figures)
+    taken = folder / GOLDEN_NAME
+    golden = (
+        read_arrays(taken.read_bytes(), MOST_GOLDEN_BYTES) if taken.exists() else {}
+    )
+    return Finished(graphs[0], graphs[1], figures, golden)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as a compressed NPZ, in one step."""
+    with written(path) as file:
+        np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]

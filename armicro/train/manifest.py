@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from armicro.engine.manifest import sha256_of
 from armicro.errors import EngineError
-from armicro.file import write_whole, written
+from armicro.file import write_whole
 from armicro.train.checkpoint import Checkpoint
 from armicro.train.data import Dataset
+from armicro.train.export import write_arrays
 from armicro.train.locate import LocationSettings
 from armicro.train.recipe import FOVEA_PX, SEEDS
 from armicro.train.sample import list_samples
@@ -50,9 +51,7 @@ def write_set(
     files = [f"{network}.onnx" for network in models]
     for network, model in models.items():
         write_whole(folder / f"{network}.onnx", model.SerializeToString())
-    arrays: dict[str, Any] = dict(golden)
-    with written(folder / "golden.npz") as file:
-        np.savez_compressed(file, **arrays)
+    write_arrays(folder / "golden.npz", golden)
     files.append("golden.npz")
     size = sum((folder / file).stat().st_size for file in files)
     # Only an INT8 set is ever committed, so only it has to be small.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from armicro.__main__ import main
-from armicro.engine.registry import open_set
+from armicro.engine.registry import open_set, read_set
 from armicro.errors import EngineError
 from armicro.train.command import remove_later
 from armicro.train.manifest import record_folder
@@ -33,6 +33,15 @@ def test_train_all_leaves_a_set_that_opens(
     with open_set(tmp_path / "set", threads=1) as networks:
         outputs = networks.hr.infer({"tiles": np.zeros((1, 256, 256, 3), np.uint8)})
     assert outputs["features"].shape == (1, 2048)
+    # Another set may take its LR, and says so; what LR's fp32 graph said stays.
+    second = ["--data", str(lab_folder), "--out", str(tmp_path / "second")]
+    taken = ["--lr-of", str(tmp_path / "set"), *QUICK, "--steps", "1", "--fp32"]
+    assert main(["train", "all", *second, *taken]) == 0
+    sets = [read_set(at / "set") for at in (tmp_path, tmp_path / "second")]
+    assert sets[0].contents["lr.onnx"] == sets[1].contents["lr.onnx"]
+    assert (sets[0].golden["lr_location"] == sets[1].golden["lr_location"]).all()
+    assert sets[1].manifest.training["stages"]["lr"][-1] == "cervical-r50 1"
+    assert "--lr-of SET" in sets[1].manifest.training["command"]
     # HR began with these finds: a resumed training keeps them, a fresh one does not.
     found = tmp_path / "found.csv"
     before = found.stat().st_mtime_ns
