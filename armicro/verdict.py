@@ -13,7 +13,8 @@ from armicro.field import Place, PlaceOrigin
 from armicro.report import FieldState, SlideScore
 
 SCALES_UM_PER_PX = (0.1, 0.6)
-"""Accepted scales of a field (Cheng et al. 2021); outside, no boxes."""
+"""Accepted scales of a field, around the 0.180-0.293 of the paper's scanners (Cheng et
+al. 2021); outside, no boxes."""
 HR_UM_PER_PX = 0.243
 """Scale of the HR network's input (Cheng et al. 2021), in which areas are counted."""
 HR_TILE_PX = 256

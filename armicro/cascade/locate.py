@@ -145,7 +145,8 @@ def keep_apart(
 TOP_COUNT = 30
 """Findings that the slide's score and the gallery look at (Cheng et al. 2021)."""
 TOP_APART_UM = 200.0
-"""A finding nearer than this to a higher one is not in the top list (release)."""
+"""A finding nearer than this to a higher one is not in the top list. Not in the paper,
+nor in the release's Python."""
 
 MOST_CANDIDATES = 1200
 """Findings that a slide keeps, and all that reached ``SUSPICIOUS`` beside them. The
