@@ -33,15 +33,7 @@ def test_train_all_leaves_a_set_that_opens(
     with open_set(tmp_path / "set", threads=1) as networks:
         outputs = networks.hr.infer({"tiles": np.zeros((1, 256, 256, 3), np.uint8)})
     assert outputs["features"].shape == (1, 2048)
-    # Another set may take its LR, and says so; what LR's fp32 graph said stays.
-    second = ["--data", str(lab_folder), "--out", str(tmp_path / "second")]
-    taken = ["--lr-of", str(tmp_path / "set"), *QUICK, "--steps", "1", "--fp32"]
-    assert main(["train", "all", *second, *taken]) == 0
-    sets = [read_set(at / "set") for at in (tmp_path, tmp_path / "second")]
-    assert sets[0].contents["lr.onnx"] == sets[1].contents["lr.onnx"]
-    assert (sets[0].golden["lr_location"] == sets[1].golden["lr_location"]).all()
-    assert sets[1].manifest.training["stages"]["lr"][-1] == "cervical-r50 1"
-    assert "--lr-of SET" in sets[1].manifest.training["command"]
+    check_lr_of(lab_folder, tmp_path)
     # HR began with these finds: a resumed training keeps them, a fresh one does not.
     found = tmp_path / "found.csv"
     before = found.stat().st_mtime_ns
@@ -55,6 +47,18 @@ def test_train_all_leaves_a_set_that_opens(
     assert not list(tmp_path.glob("hr/*.safetensors"))
     assert not list(tmp_path.glob("done/*/figures.json"))
     assert list(tmp_path.glob("lr/*.safetensors"))
+
+
+def check_lr_of(lab_folder: Path, out: Path) -> None:
+    """Another set may take its LR, and says so; what LR's fp32 graph said stays."""
+    second = ["--data", str(lab_folder), "--out", str(out / "second")]
+    taken = ["--lr-of", str(out / "set"), *QUICK, "--steps", "1", "--fp32"]
+    assert main(["train", "all", *second, *taken]) == 0
+    sets = [read_set(at / "set") for at in (out, out / "second")]
+    assert sets[0].contents["lr.onnx"] == sets[1].contents["lr.onnx"]
+    assert (sets[0].golden["lr_location"] == sets[1].golden["lr_location"]).all()
+    assert sets[1].manifest.training["stages"]["lr"][-1] == "cervical-r50 1"
+    assert "--lr-of SET" in sets[1].manifest.training["command"]
 
 
 @pytest.mark.parametrize(
