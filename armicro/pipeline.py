@@ -8,6 +8,7 @@ what a journal kept of a session that is resumed. All else asks what is known.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from armicro.cascade.locate import FUSIONS, scores_of
 from armicro.cascade.screen import Choice, Screen
 from armicro.cascade.tile import Prepared, find_cells, pack_cells
 from armicro.engine.registry import NetworkSet
@@ -26,7 +27,7 @@ from armicro.slide.coverage import Coverage, Ground
 from armicro.slide.focus import with_focus
 from armicro.slide.increment import Increment
 from armicro.slide.revisit import find_revisits
-from armicro.slide.track import FindingSet, score_slide, top
+from armicro.slide.track import FindingSet, at_size, score_slide, top
 from armicro.verdict import HR_UM_PER_PX, why_withheld
 
 SEEN: frozenset[FieldState] = frozenset({"analysed", "blank"})
@@ -83,7 +84,7 @@ class Pipeline:
         self._unplaced: dict[int, int] = {}
         """Fields shown without a place, by the life of capture that tells it."""
         self._scored: tuple[Finding, ...] | None = None
-        self._score: tuple[float, dict[str, tuple[float, float]]] = (0.0, {})
+        self._score: list[float] = []
 
     def prepare(self, field: Field) -> Prepared:
         """Make a field ready for ``step``; any thread may, while another one steps.
@@ -170,7 +171,8 @@ class Pipeline:
         # A slide of which hardly a cell was looked at has no score, not a low one.
         withheld = why_withheld(cell_um2)
         if not withheld:
-            score, scores = self._fused(merged)
+            scores = self._scores(merged, cell_um2)
+            score = FUSIONS[self._choice.fusion](scores)
         return SlideScore(
             score=score,
             scores=scores,
@@ -186,19 +188,17 @@ class Pipeline:
     def _kept(self, account: Account) -> Account:
         return Account(account.report, self.keep(*account))
 
-    def _fused(
-        self, merged: Sequence[Observation]
-    ) -> tuple[float, dict[str, tuple[float, float]]]:
-        tops = self._networks.manifest.rnn.top
-        best = top(merged, max(tops))
+    def _scores(
+        self, merged: Sequence[Observation], cell_um2: float
+    ) -> dict[str, tuple[float, float]]:
+        table = self._networks.manifest.rnn
+        best = top(merged, max(table.top))
         key = tuple(seen.finding for seen in best)
         # The networks run again only when the top list has changed.
         if key != self._scored:
-            self._score = score_slide(
-                self._networks.rnn, best, tops=tops, fusion=self._choice.fusion
-            )
+            self._score = score_slide(self._networks.rnn, best)
             self._scored = key
-        return self._score
+        return scores_of(at_size(self._score, cell_um2, table), table.top)
 
 
 def is_incremental(choice: Choice, *, live: bool) -> bool:

@@ -158,6 +158,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 UmPerPx = Annotated[float, Meta(ge=0.001, le=100.0)]
 Side = Annotated[int, Meta(gt=0, le=8192, multiple_of=32)]
 Count = Annotated[int, Meta(gt=0, le=1000)]
+Slope = Annotated[float, Meta(ge=0, le=20)]
 Difference = Annotated[float, Meta(gt=0, le=1)]
 Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
@@ -205,7 +206,19 @@ class RnnTable(_Table, frozen=True):
     """The slide networks: two each over so many of the top findings."""
 
     top: tuple[Count, ...] = (10, 20, 30)
+    size_slopes: tuple[Slope, ...] = ()
+    """Of each network: how far its logit falls when ten times the cell area was
+    analysed, since the most suspicious of more normal cells look worse; empty: not."""
+    size_mm2: Annotated[float, Meta(gt=0)] = 1.0
+    """Cell area at which nothing is taken off."""
     precision: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.size_slopes) not in {0, 2 * len(self.top)}:
+            raise ValueError(
+                f"rnn.size_slopes has {len(self.size_slopes)} numbers, expected one a "
+                f"network, {2 * len(self.top)}, or none"
+            )
 
 
 class Tolerance(_Table, frozen=True):

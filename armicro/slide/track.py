@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.special import expit, logit
 
 from armicro.cascade.locate import (
-    FUSIONS,
     LEAST_CANDIDATES,
     MOST_CANDIDATES,
     TOP_APART_UM,
@@ -30,9 +30,9 @@ from armicro.cascade.locate import (
     keep_apart,
     kept_of,
     order,
-    scores_of,
 )
 from armicro.engine import Engine, Features
+from armicro.engine.manifest import RnnTable
 from armicro.picture import check_header
 from armicro.report import Observation
 from armicro.slide.focus import is_sharp
@@ -263,14 +263,26 @@ def top_features(top: Sequence[Observation]) -> Features:
     return features
 
 
-def score_slide(
-    rnn: Engine, top: Sequence[Observation], *, tops: Sequence[int], fusion: str
-) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Score the top list: the fused score and the six that it is made of.
+def score_slide(rnn: Engine, top: Sequence[Observation]) -> list[float]:
+    """Return what the six networks say of the top list.
 
     Raises:
         EngineError: the network failed.
     """
     row = rnn.infer({"features": top_features(top)})["scores"][0]
-    scores = scores_of([float(value) for value in row], tops)
-    return FUSIONS[fusion](scores), scores
+    return [float(value) for value in row]
+
+
+def at_size(scores: Sequence[float], cell_um2: float, table: RnnTable) -> list[float]:
+    """Return scores less what so many normal cells would give them by chance.
+
+    >>> table = RnnTable(top=(10,), size_slopes=(1.0, 0.0))
+    >>> [round(score, 3) for score in at_size([0.5, 0.5], 10e6, table)]
+    [0.269, 0.5]
+    """
+    if not table.size_slopes or cell_um2 <= 0:
+        return list(scores)
+    decades = math.log10(cell_um2 / 1e6 / table.size_mm2)
+    bounded = np.clip(scores, 1e-7, 1 - 1e-7)
+    taken = decades * np.array(table.size_slopes)
+    return [float(score) for score in expit(logit(bounded) - taken)]

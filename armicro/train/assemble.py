@@ -40,6 +40,7 @@ from armicro.train.export import (
     store_weights_int8,
 )
 from armicro.train.finds import (
+    TURNS,
     Candidates,
     Finds,
     Look,
@@ -113,6 +114,8 @@ class AssembleSettings:
     """Slides from each half of the fields that the RNNs are judged on."""
     whole_stride: int = 4
     """Every so many validation fields is looked at whole and tile by tile."""
+    turns: int = len(TURNS)
+    """Ways in which finds lie, for slides as large as a specimen's."""
     int8: bool = True
     slides: SlideSettings = SlideSettings()  # noqa: RUF009 (frozen)
     mine: MineSettings = MineSettings()  # noqa: RUF009 (frozen)
@@ -289,10 +292,10 @@ def finish_rnn(
     hr: onnx.ModelProto, material: Material, settings: AssembleSettings
 ) -> Finished:
     """Train the slide RNNs on the shipped HR network's features, export."""
-    look = look_through(hr)
-    parts = [look_at(material.train, look), look_at(material.crops, look)]
+    look, ways = look_through(hr), TURNS[: settings.turns]
+    parts = [look_at(material.train, look, ways), look_at(material.crops, look)]
     rnn = fit_rnn(join(parts), settings.slides)
-    unseen = look_at(material.val, look)
+    unseen = look_at(material.val, look, ways)
     figures = calibrate_rnn(rnn, unseen, settings.constructed, settings.slides)
     plain = export_onnx(rnn)
     if not settings.int8:
@@ -346,7 +349,7 @@ def real_fields(val: Dataset) -> list[AnnotatedField]:
 
 
 def set_tables(
-    lr_figures: Mapping[str, float], precision: str
+    figures: Mapping[str, float], precision: str
 ) -> dict[str, dict[str, Any]]:
     """Return the tables that engines and the cascade read."""
     normalisation = "in graph: RGB / 255, ImageNet mean and std"
@@ -356,8 +359,8 @@ def set_tables(
             "tile_px": 512,
             "overlap": 0.25,
             "gate": 0.5,
-            "peak_threshold": lr_figures["peak_threshold"],
-            "whole_field_max_difference": lr_figures["whole_max"],
+            "peak_threshold": figures["peak_threshold"],
+            "whole_field_max_difference": figures["whole_max"],
             "normalisation": normalisation,
             "precision": precision,
         },
@@ -367,7 +370,15 @@ def set_tables(
             "normalisation": normalisation,
             "precision": precision,
         },
-        "rnn": {"top": [10, 20, 30], "precision": RNN_PRECISIONS[precision]},
+        "rnn": {
+            "top": [10, 20, 30],
+            "size_slopes": [
+                value
+                for key, value in figures.items()
+                if key.startswith("rnn_size_slope_")
+            ],
+            "precision": RNN_PRECISIONS[precision],
+        },
         "tolerance": TOLERANCE,
         "gpu": {"run_on_gpu": False},
     }

@@ -161,6 +161,7 @@ QUICK_ASSEMBLY = AssembleSettings(
     pool_crops=24,
     mined_cells=24,
     constructed=20,
+    turns=2,
     slides=SlideSettings(steps=3, batch=4),
 )
 ABLATION_STEPS = 300

@@ -34,7 +34,7 @@ from armicro.metrics import (
 from armicro.train.finds import Pool
 from armicro.train.networks import Head, HighResolution, SlideRnn
 from armicro.train.sample import Sample, TilePlan, cut_tile
-from armicro.verdict import HR_UM_PER_PX
+from armicro.verdict import HR_UM_PER_PX, SUSPICIOUS
 
 # ---------------------------------------------------------------------------
 # Making probabilities mean what they say: temperature and offset on validation data.
@@ -75,26 +75,36 @@ def fit_platt(
     >>> temperature > 1, abs(offset) < 0.01
     (True, True)
     """
-    x, y = torch.from_numpy(logits), torch.from_numpy(wanted.astype(np.float64))
+    (gain,), offset = fit_logistic(logits[None], wanted, miss_cost=miss_cost)
+    return 1 / max(gain, 0.05), offset
+
+
+def fit_logistic(
+    columns: Values, wanted: NDArray[np.bool_], *, miss_cost: float = 1.0
+) -> tuple[list[float], float]:
+    """Return the gains of (k, n) columns and the offset of a logistic fit."""
+    x, y = torch.from_numpy(columns), torch.from_numpy(wanted.astype(np.float64))
     share = float(wanted.mean())
     high, low = miss_cost / (1 + miss_cost), 1 / (1 + miss_cost)
     weight = torch.where(y > 0, high / max(share, 1e-9), low / max(1 - share, 1e-9))
-    gain = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    gains = torch.zeros(len(columns), dtype=torch.float64)
+    gains[0] = 1.0
+    gains.requires_grad_(True)
     offset = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([gain, offset], max_iter=100)
+    optimiser = torch.optim.LBFGS([gains, offset], max_iter=100)
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
         # The small penalty keeps the gain finite when the classes part completely.
         loss = functional.binary_cross_entropy_with_logits(
-            x * gain + offset, y, weight=weight
+            gains @ x + offset, y, weight=weight
         )
-        loss = loss + 1e-3 * (gain.square() + offset.square()).sum()
+        loss = loss + 1e-3 * (gains.square().sum() + offset.square().sum())
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return 1 / max(float(gain.detach()), 0.05), float(offset.detach())
+    return [float(gain) for gain in gains.detach()], float(offset.detach())
 
 
 def recall_offset(
@@ -167,19 +177,24 @@ class Slides:
     positive: NDArray[np.bool_]
     plain: NDArray[np.float64]
     """(n,) mean logit of the five most suspicious: a score that nothing trained."""
+    decades: NDArray[np.float64]
+    """(n,) log10 of the cell area in mm²."""
 
 
 def construct_slide(
     pool: Pool, group: str, *, positive: bool, settings: SlideSettings, rng: Generator
-) -> NDArray[np.int64]:
-    """Return the finds (at most 30) of a constructed slide, most suspicious first.
+) -> tuple[NDArray[np.int64], float]:
+    """Return a constructed slide: its finds, most suspicious first, and cell area.
 
-    The rank of near equals is shaken by a little noise on the logit (rearrangement).
+    There are at most 30 finds, and the area is in mm². The rank of near equals is
+    shaken by a little noise on the logit (rearrangement).
     """
     own = pool.group == group
-    spots = np.unique(pool.spot[own])
+    spots, first = np.unique(np.where(own, pool.spot, -1), return_index=True)
+    spots, first = spots[spots >= 0], first[spots >= 0]
     count = min(draw_count((settings.fewest_spots, len(spots)), rng), len(spots))
-    seen = np.isin(pool.spot, rng.choice(spots, count, replace=False))
+    drawn = rng.choice(len(spots), count, replace=False)
+    seen = np.isin(pool.spot, spots[drawn])
     chosen = np.flatnonzero(own & seen & ~pool.lesion)
     if positive:
         lesions = np.flatnonzero(own & pool.lesion)
@@ -190,7 +205,7 @@ def construct_slide(
     places = pool.xy_um[ranked]
     places[:, 0] += pool.spot[ranked] * SPOT_UM
     apart = keep_apart(places.tolist(), apart_um=TOP_APART_UM, count=TOP_COUNT)
-    return np.asarray(ranked[apart], np.int64)
+    return np.asarray(ranked[apart], np.int64), float(pool.cell_mm2[first[drawn]].sum())
 
 
 def draw_count(bounds: tuple[int, int], rng: Generator) -> int:
@@ -221,9 +236,9 @@ def construct_slides(
         )
     positive = np.arange(count) % 2 == 0
     features = np.zeros((count, TOP_COUNT, pool.features.shape[1]), np.float32)
-    plain = np.zeros(count)
+    plain, decades = np.zeros(count), np.zeros(count)
     for number in range(count):
-        rows = construct_slide(
+        rows, cell_mm2 = construct_slide(
             pool,
             groups[int(rng.integers(len(groups)))],
             positive=bool(positive[number]),
@@ -233,7 +248,8 @@ def construct_slides(
         features[number, : len(rows)] = pool.features[rows]
         top = pool.probability[rows[:PLAIN_TOP]] if len(rows) else NO_FIND
         plain[number] = logit_of(top).mean()
-    return Slides(features, positive, plain)
+        decades[number] = np.log10(cell_mm2)
+    return Slides(features, positive, plain, decades)
 
 
 def fit_rnn(pool: Pool, settings: SlideSettings) -> SlideRnn:
@@ -280,19 +296,32 @@ def member_logits(
 
 
 def fit_members(
-    logits: NDArray[np.float64], labels: NDArray[np.bool_]
+    logits: NDArray[np.float64], slides: Sequence[Slides]
 ) -> NDArray[np.float64]:
-    """Return temperature and offset (2, 6) so that each RNN's score fits the labels."""
-    pairs = [fit_platt(column, labels) for column in logits.T]
-    return np.array(pairs).T
+    """Return temperature, offset and slope (3, 6) so that each RNN's score fits.
+
+    The slope is what ten times the cell area takes off; it is never below nothing.
+    """
+    labels = np.concatenate([one.positive for one in slides])
+    decades = np.concatenate([one.decades for one in slides])
+    members = []
+    for column in logits.T:
+        (gain, more), offset = fit_logistic(np.stack([column, decades]), labels)
+        if more > 0:
+            temperature, offset = fit_platt(column, labels)
+            members.append((temperature, offset, 0.0))
+        else:
+            members.append((1 / max(gain, 0.05), offset, -more))
+    return np.array(members).T
 
 
 def fused(
-    logits: NDArray[np.float64], members: NDArray[np.float64]
+    logits: NDArray[np.float64], slides: Slides, members: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the mean score (n,) of calibrated members."""
-    scores = 1 / (1 + np.exp(-(logits / members[0] + members[1])))
-    return np.asarray(scores.mean(axis=1), np.float64)
+    """Return the mean score (n,) of calibrated members, less what size gives."""
+    temperature, offset, slope = members
+    shown = logits / temperature + offset - slope * slides.decades[:, None]
+    return np.asarray((1 / (1 + np.exp(-shown))).mean(axis=1), np.float64)
 
 
 def calibrate_rnn(
@@ -321,8 +350,8 @@ def calibrate_rnn(
         one, other = (construct_slides(part, count, settings, rng) for part in parts)
         pair = [(half, member_logits(network, half.features)) for half in (one, other)]
         for (slides, logits), (others, known) in (pair, pair[::-1]):
-            members = fit_members(known, others.positive)
-            told.append(score_figures(slides, fused(logits, members)))
+            members = fit_members(known, [others])
+            told.append(score_figures(slides, fused(logits, slides, members)))
         seen += pair
     if not told:
         raise SourceError(
@@ -330,14 +359,14 @@ def calibrate_rnn(
             "and normal cells; the slide RNNs are calibrated on such halves: give "
             "--data more fields whose split column says val"
         )
-    temperature, offset = fit_members(
-        np.concatenate([logits for _, logits in seen]),
-        np.concatenate([slides.positive for slides, _ in seen]),
+    temperature, offset, slopes = fit_members(
+        np.concatenate([logits for _, logits in seen]), [slides for slides, _ in seen]
     )
     network.temperature.copy_(torch.from_numpy(temperature))
     network.offset.copy_(torch.from_numpy(offset))
     fields = basis_of(unseen.picture.astype(str), unseen.lesion, ~unseen.lesion)
-    return {"constructed_slides": count * len(told), **sum_up(told, fields)}
+    taken = {f"rnn_size_slope_{n}": float(one) for n, one in enumerate(slopes)}
+    return {"constructed_slides": count * len(told), **taken, **sum_up(told, fields)}
 
 
 def sum_up(told: Sequence[Mapping[str, float]], fields: Basis) -> dict[str, float]:
@@ -365,8 +394,16 @@ def sum_up(told: Sequence[Mapping[str, float]], fields: Basis) -> dict[str, floa
 
 
 def score_figures(slides: Slides, scores: NDArray[np.float64]) -> dict[str, float]:
-    """Return what scores (n,) of slides are worth, beside the plain score."""
+    """Return what scores (n,) of slides are worth, beside the plain score.
+
+    Small and large slides are the thirds with the least and the most cell area: the
+    scores of negative ones should be alike.
+    """
     labels = slides.positive
+    negative, positive = (
+        np.array_split(scores[kind][np.argsort(slides.decades[kind])], 3)
+        for kind in (~labels, labels)
+    )
     area, plain = auc(scores, labels), auc(slides.plain, labels)
     return {
         "auc": area,
@@ -375,4 +412,8 @@ def score_figures(slides: Slides, scores: NDArray[np.float64]) -> dict[str, floa
         "sensitivity": sensitivity(scores, labels),
         "specificity": specificity(scores, labels),
         "specificity_at_full_sensitivity": full_specificity(scores, labels),
+        "negative_score_small": float(negative[0].mean()),
+        "negative_score_large": float(negative[-1].mean()),
+        "sensitivity_small": float((positive[0] >= SUSPICIOUS).mean()),
+        "sensitivity_large": float((positive[-1] >= SUSPICIOUS).mean()),
     }

@@ -11,6 +11,8 @@ import csv
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,9 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from armicro.cascade.screen import Choice, Screen
+from armicro.cascade.tile import Prepared, view_of
 from armicro.engine import Array, Engine
-from armicro.engine.manifest import Manifest
+from armicro.engine.manifest import Manifest, View
 from armicro.errors import EngineError
 from armicro.field import Field, Pixels, Place
 from armicro.file import csv_text, write_whole
@@ -38,6 +41,8 @@ Look = Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32]]]
 HELD_UM = 20.0
 """A find whose centre has a lesion nearer than this (in x and y) is a lesion: it lies
 in the part of the tile that the HR network looks at."""
+CELL_MM2 = 0.001
+"""Area of a squamous cell of 36 µm: of a spot that is a single cell."""
 CLEAR_UM = 31.0
 """One without any lesion nearer than this is none; those between are left out."""
 _BATCH = 16
@@ -56,6 +61,8 @@ class Labels:
     """(n,) the field or crop, whatever its stain."""
     xy_um: NDArray[np.float64]
     """(n, 2) place in its spot."""
+    cell_mm2: NDArray[np.float64]
+    """(n,) cell area of its spot."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,12 +146,14 @@ def find_in_fields(
             pixels=recolour(picture.pixels, group, turn, seed),
         )
         lesions = picture.points_px[picture.lesion] * picture.um_per_px
-        for one in screen.analyse(screen.prepare(field)).observations:
+        prepared = screen.prepare(field)
+        cell_mm2 = cell_area_mm2(prepared)
+        for one in screen.analyse(prepared).observations:
             centre = one.finding.x_um, one.finding.y_um
             gap = np.abs(lesions - centre).max(axis=1).min(initial=np.inf)
             if gap < HELD_UM or gap > CLEAR_UM:
                 lesion = bool(gap < HELD_UM)
-                rows.append((one.crop, lesion, group, spot, number, centre))
+                rows.append((one.crop, lesion, group, spot, number, centre, cell_mm2))
     if len({row[1] for row in rows}) < 2:
         annotated = list_samples(Dataset(tuple(pictures), ()), areas=False)
         return cut_samples(annotated, rounds=rounds, seed=seed, pictures=pictures)
@@ -172,23 +181,52 @@ def cut_samples(
             tile = cut_tile(sample, plan, np.random.default_rng((seed, turn, number)))
             tile = recolour(tile, group, turn, seed)
             place = len(rows), numbers[id(sample.picture)], _centre_um(sample)
-            rows.append((tile, sample.lesion, group, *place))
+            rows.append((tile, sample.lesion, group, *place, CELL_MM2))
     return _finds_of(rows)
 
 
-def look_at(finds: Finds, look: Look) -> Pool:
-    """Look at finds through the HR network.
+def cell_area_mm2(prepared: Prepared) -> float:
+    """Return how much of a field is cell, in mm²."""
+    width_um, height_um = prepared.field.size_um
+    share = prepared.cells.share if prepared.cells else 0.0
+    return share * width_um * height_um / 1e6
+
+
+AS_IT_LIES: tuple[View, ...] = ()
+TURNS: tuple[tuple[View, ...], ...] = tuple(
+    (*mirror, *side, *quarter)
+    for mirror in (AS_IT_LIES, ("mirrored",))
+    for side in (AS_IT_LIES, ("upside_down",))
+    for quarter in (AS_IT_LIES, ("turned",))
+)
+"""The eight ways in which a square lies."""
+
+
+def look_at(
+    finds: Finds, look: Look, ways: Sequence[tuple[View, ...]] = (AS_IT_LIES,)
+) -> Pool:
+    """Look at finds through the HR network, in one or several ways that a tile lies.
+
+    Each way is on spots of its own, as if a field had been seen so often: slides as
+    large as a specimen's are laid out of them, but there are no more cells.
 
     Raises:
         EngineError: the engine failed.
     """
     starts = range(0, len(finds.tiles), _BATCH)
+    bar = tqdm(list(product(ways, starts)), desc="look", mininterval=10)
     parts = [
-        look(finds.tiles[first : first + _BATCH])
-        for first in tqdm(starts, desc="look", mininterval=10)
+        look(reduce(view_of, way, finds.tiles[first : first + _BATCH]))
+        for way, first in bar
     ]
+    labels = {
+        one.name: np.concatenate([getattr(finds, one.name)] * len(ways))
+        for one in fields(Labels)
+    }
+    spots = int(finds.spot.max(initial=-1)) + 1
+    labels["spot"] += np.repeat(np.arange(len(ways)) * spots, len(finds.tiles))
     return Pool(
-        **{one.name: getattr(finds, one.name) for one in fields(Labels)},
+        **labels,
         features=np.concatenate([features for _, features in parts]),
         probability=np.concatenate([probability for probability, _ in parts]),
     )
@@ -215,7 +253,7 @@ def recolour(pixels: Pixels, group: str, turn: int, seed: int) -> Pixels:
     return augment(pixels, stain) if turn else pixels
 
 
-_Row = tuple[Pixels, bool, str, int, int, tuple[float, float]]
+_Row = tuple[Pixels, bool, str, int, int, tuple[float, float], float]
 
 
 def _centre_um(sample: Sample) -> tuple[float, float]:
@@ -234,6 +272,7 @@ def _finds_of(rows: Sequence[_Row]) -> Finds:
         spot=np.array([row[3] for row in rows], np.int64),
         picture=np.array([row[4] for row in rows], np.int64),
         xy_um=np.array([row[5] for row in rows], np.float64).reshape(-1, 2),
+        cell_mm2=np.array([row[6] for row in rows], np.float64),
         tiles=np.stack(tiles) if tiles else np.zeros((0, 256, 256, 3), np.uint8),
     )
 

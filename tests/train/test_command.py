@@ -59,6 +59,7 @@ def check_lr_of(lab_folder: Path, out: Path) -> None:
     assert (sets[0].golden["lr_location"] == sets[1].golden["lr_location"]).all()
     assert sets[1].manifest.training["stages"]["lr"][-1] == "cervical-r50 1"
     assert "--lr-of SET" in sets[1].manifest.training["command"]
+    assert len(sets[1].manifest.rnn.size_slopes) == 6
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def pool_of(count: int, seed: int = 0, *, shift: float = 2.0) -> Pool:
     xy_um = np.column_stack([np.arange(count) % 2 * 300.0, np.zeros(count)])
     chance = np.where(lesion, 0.9, 0.2).astype(np.float32)
     group = np.full(count, "lab/0")
-    return Pool(lesion, group, spot, spot, xy_um, features, chance)
+    area = np.full(count, 0.1)
+    return Pool(lesion, group, spot, spot, xy_um, area, features, chance)
 
 
 def test_the_rnns_tell_slides_of_unseen_fields_apart_at_one_half() -> None:
@@ -73,7 +74,7 @@ def test_a_slide_holds_no_find_within_200_um_of_a_higher_one_of_its_field() -> N
     rng = np.random.default_rng(0)
     settings = replace(SETTINGS, fewest_spots=20)
     shown = [
-        construct_slide(one, "lab/0", positive=False, settings=settings, rng=rng)
+        construct_slide(one, "lab/0", positive=False, settings=settings, rng=rng)[0]
         for one in (pool, near)
     ]
     # 26 normal cells in 20 fields; those that share one lie 300 or 100 um apart.
