@@ -44,9 +44,11 @@ def read_certificate(path: Path) -> Certificate:
     try:
         file = decode_toml(read_bounded(path, MOST_TOML_BYTES), _File)
     except OSError as error:
+        remedy = "make one with `armicro calibrate scale ... --certificate FILE`"
+        if path.exists():
+            remedy = "expected what armicro calibrate wrote; name another file"
         raise CalibrationError(
-            f"certificate {path}: {error.strerror or error}; make one with "
-            "`armicro calibrate scale ... --certificate FILE`"
+            f"certificate {path}: {error.strerror or error}; {remedy}"
         ) from error
     except msgspec.DecodeError as error:
         raise CalibrationError(
@@ -59,8 +61,8 @@ def read_certificate(path: Path) -> Certificate:
         )
     if file.digest != file.certificate.digest:
         raise CalibrationError(
-            f"certificate {path}: was edited after it was made (its digest does not "
-            "fit); measure the instrument again"
+            f"certificate {path}: was edited or cut short after it was made (its "
+            "digest does not fit); measure the instrument again"
         )
     if _moment(file.certificate.expires_at) is None:
         raise CalibrationError(
@@ -88,6 +90,15 @@ def write_certificate(path: Path, certificate: Certificate) -> None:
         ) from error
 
 
+def read_begun(path: Path) -> Certificate:
+    """Read a certificate that is to hold a further measurement; raises as reading."""
+    try:
+        return read_certificate(path)
+    except CalibrationError as error:
+        where = ", into another file" if str(error).endswith("again") else ""
+        raise CalibrationError(f"{error}{where}") from error
+
+
 def begun_for(path: Path, instrument: Instrument) -> Certificate:
     """The certificate at ``path``, or an empty one where there is none.
 
@@ -96,10 +107,7 @@ def begun_for(path: Path, instrument: Instrument) -> Certificate:
     """
     if not path.exists():
         return Certificate(instrument=instrument, made_at="", expires_at="")
-    try:
-        before = read_certificate(path)
-    except CalibrationError as error:
-        raise CalibrationError(f"{error}, into another file") from error
+    before = read_begun(path)
     if before.instrument != instrument:
         raise CalibrationError(
             f"certificate {path}: is for {describe(before.instrument)}, measured "

@@ -52,6 +52,20 @@ def number(
     return read
 
 
+def name_up_to(longest: int) -> Callable[[str], str]:
+    """Return the type of an argument: a name of 1 to ``longest`` printable letters."""
+
+    def read(text: str) -> str:
+        name = text.strip()
+        if not name or len(name) > longest or not name.isprintable():
+            raise argparse.ArgumentTypeError(
+                f"{text!r:.80} is no name; expected 1 to {longest} printable letters"
+            )
+        return name
+
+    return read
+
+
 def show(answer: object, words: str, *, as_json: bool) -> None:
     """Print a result: all of it as JSON, or what a person reads of it."""
     sys.stdout.write(json_text(answer) if as_json else f"{words}\n")

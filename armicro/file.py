@@ -72,8 +72,10 @@ def decode_toml(content: bytes, kind: type[Kind], *, free: Container[str] = ()) 
         table = tomllib.loads(content.decode())
     except RecursionError:
         raise msgspec.DecodeError(_too_deep()) from None
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError("no text in UTF-8, expected TOML") from error
     except ValueError as error:
-        # Also a number of more digits than Python reads, and text that is no UTF-8.
+        # Also a number of more digits than Python reads.
         raise msgspec.DecodeError(str(error)) from error
     fault = next(filter(None, _faults(table, free)), "")
     if fault:
@@ -153,6 +155,28 @@ def make_own_folder(path: Path) -> None:
     """
     refuse_link(path)
     path.mkdir(exist_ok=True)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names are of one file, also where there is none yet."""
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def why_no_folder(path: Path, *, made: bool = True) -> str:
+    """Why nothing can be written into a folder; empty where it can.
+
+    Args:
+        path: the folder.
+        made: it is made where it is not there, and the folders above it.
+    """
+    above = (path, *path.absolute().parents)
+    there = next(f for f in above if f.exists()) if made else path
+    if there.is_dir():
+        may = os.access(there, os.W_OK | os.X_OK)
+        return "" if may else f"{there}: {os.strerror(errno.EACCES)}"
+    return f"{there}: {os.strerror(errno.ENOTDIR if there.exists() else errno.ENOENT)}"
 
 
 def refuse_link(path: Path) -> None:

@@ -19,6 +19,13 @@ Floats = NDArray[np.float64]
 
 FEWEST_CHANGES = 20
 LONGEST_MS = 1000.0
+_FARTHEST_MS, _TRIED_MS = 3000.0, 10.0
+"""So late a light is still known to be too late."""
+_FOLLOWS = 0.8
+"""Share of the pictures that are lit as they should be; by chance it is a half."""
+_SHORTEST_MS = 260.0
+"""Between changes: more than a display's own delay scatters."""
+_NEAR_MS = _SHORTEST_MS / 2
 _GRID_MS = 0.5
 _ROUNDS = 400
 _SMOOTH = np.array([0.25, 0.5, 0.25])
@@ -37,7 +44,7 @@ class Delay:
     """Changes that no picture showed, or that were seen out of their order."""
 
 
-def blink_times(seed: int, count: int, *, shortest_ms: int = 260) -> Floats:
+def blink_times(seed: int, count: int, *, shortest_ms: float = _SHORTEST_MS) -> Floats:
     """Times in ms between changes: longer than the delay may be, never a rhythm."""
     rng = np.random.default_rng(seed)
     return np.asarray(rng.uniform(shortest_ms, 2 * shortest_ms, count), np.float64)
@@ -64,8 +71,8 @@ def find_blink(pictures_cells: Floats) -> NDArray[np.bool_]:
     if not blinks.any():
         raise CalibrationError(
             "latency: nothing in the field blinks; expected the display's light to "
-            "reach the camera: dim the lamp, raise the display's brightness, or "
-            "measure without it (--session)"
+            "reach the camera: dim the lamp, raise the display's brightness, take 8 "
+            "fields a second or more, or measure without it (--session)"
         )
     best = blinks & (swing >= 0.5 * swing[blinks].max())
     level = ((pictures_cells[:, best] - low[best]) / swing[best]).mean(axis=1)
@@ -91,29 +98,61 @@ def solve_delay(
         CalibrationError: too few changes were seen.
     """
     taken = np.asarray(taken_ns, np.float64) - exposure_ms / 2 * 1e6
-    intervals, dropped = [], 0
+    about_ns = _rough_delay_ms(changes_ns, lit, taken) * 1e6
+    if about_ns > LONGEST_MS * 1e6:
+        raise CalibrationError(
+            f"latency: the light comes about {about_ns / 1e6:.0f} ms late, expected at "
+            f"most {LONGEST_MS:.0f}; take a camera that does not send over a network, "
+            "and turn the display's picture improvement off"
+        )
+    period = float(np.median(np.diff(taken))) if len(taken) > 1 else 0.0
+    intervals = []
     for number, ordered in enumerate(changes_ns):
+        # Wide enough for scatter, too narrow for the change before or after.
+        since = max(float(ordered), ordered + about_ns - _NEAR_MS * 1e6)
+        until = ordered + about_ns + _NEAR_MS * 1e6 + period
         becomes = number % 2 == 0
-        ends = changes_ns[number + 1] if number + 1 < len(changes_ns) else np.inf
-        until = min(ends + LONGEST_MS * 1e6, ordered + LONGEST_MS * 1e6)
-        shows = (lit == becomes) & (taken > ordered) & (taken <= until)
-        if not shows.any():
-            dropped += 1
-            continue
+        shows = (lit == becomes) & (taken > since) & (taken <= until)
         first = int(np.argmax(shows))
         # A picture that already showed it when it was ordered shows the change before.
-        if first == 0 or lit[first - 1] == becomes:
-            dropped += 1
-            continue
-        intervals.append((taken[first - 1] - ordered, taken[first] - ordered))
+        if first and shows[first] and lit[first - 1] != becomes:
+            intervals.append((taken[first - 1] - ordered, taken[first] - ordered))
+    dropped = len(changes_ns) - len(intervals)
     if len(intervals) < FEWEST_CHANGES:
         raise CalibrationError(
             f"latency: {len(intervals)} of {len(changes_ns)} changes were seen, "
-            f"expected at least {FEWEST_CHANGES}; is the delay above "
-            f"{LONGEST_MS:.0f} ms, or does another program cover the display?"
+            f"expected at least {FEWEST_CHANGES}; does another program cover the "
+            "display, or its screen saver?"
         )
     median, p95 = _likeliest(np.asarray(intervals) / 1e6)
     return Delay(median, p95, len(intervals), dropped)
+
+
+def _rough_delay_ms(
+    changes_ns: Sequence[int], lit: NDArray[np.bool_], taken: Floats
+) -> float:
+    """The delay at which most pictures are lit as they should be.
+
+    The rhythm never repeats, so that no other change can be taken for the one.
+
+    Raises:
+        CalibrationError: at none they are.
+    """
+    tried = np.arange(0.0, _FARTHEST_MS, _TRIED_MS)
+    ordered = np.sort(np.asarray(changes_ns, np.float64))
+    share = np.array(
+        [
+            ((np.searchsorted(ordered, taken - ms * 1e6) % 2 == 1) == lit).mean()
+            for ms in tried
+        ]
+    )
+    if share.max() < _FOLLOWS:
+        raise CalibrationError(
+            f"latency: {share.max():.0%} of the pictures follow the display, expected "
+            f"{_FOLLOWS:.0%}; something else blinks: does another program cover the "
+            "display, or its screen saver, or does the lamp flicker?"
+        )
+    return float(tried[share >= share.max() - 1e-9].mean())
 
 
 def delay_of(spans_ms: Sequence[float]) -> Delay:
@@ -213,5 +252,5 @@ def simulate_blinks(
 def _share_lit(light: Floats, taken: Floats, exposure_ms: float) -> NDArray[np.float64]:
     """Share of each exposure that was lit; the first change lights."""
     moments = taken[:, None] - np.linspace(0, exposure_ms, 16)[None]
-    changes = (moments[..., None] >= light).sum(axis=-1)
+    changes = np.searchsorted(np.sort(light), moments, side="right")
     return np.asarray((changes % 2 == 1).mean(axis=1))

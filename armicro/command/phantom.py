@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from armicro.console import add_json, show
 from armicro.errors import SourceError
+from armicro.file import same_file
 from armicro.phantom import (
     STAINS,
     UM_PER_PX,
@@ -152,7 +153,8 @@ def _check_use(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other.
 
     Raises:
-        SourceError: half of a constructed slide's material, or its options alone.
+        SourceError: half of a constructed slide's material, its options alone, or a
+            table that would be written over.
     """
     if bool(args.fields) != bool(args.cells):
         raise SourceError(
@@ -169,6 +171,12 @@ def _check_use(args: argparse.Namespace) -> None:
             "--stain on a constructed slide: expected none, it has the stain of its "
             "fields; use --group to choose among them"
         )
+    for table in filter(None, (args.fields, args.cells)):
+        if any(same_file(out, table) for out in (args.out, *truth_paths(args.out))):
+            raise SourceError(
+                f"{args.out}: {table} would be written over, which is read; choose "
+                "another name"
+            )
 
 
 def _draw(

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from armicro.console import add_json, json_text, number
+from armicro.console import add_json, json_text, name_up_to, number
 from armicro.errors import ArmicroError, SourceError, one_line
 from armicro.overlay import why_no_screen
 from armicro.processes.job import Display, Job, folder_names, set_aside
@@ -169,24 +169,10 @@ def add_reader(parser: argparse.ArgumentParser) -> None:
     """Declare ``--reader``."""
     parser.add_argument(
         "--reader",
-        type=reader_name,
+        type=name_up_to(LONGEST_NAME),
         metavar="NAME",
         help="who decides on cells in the window (default: the user)",
     )
-
-
-def reader_name(text: str) -> str:
-    """A reader's name as it stands beside each decision.
-
-    Raises:
-        argparse.ArgumentTypeError: it is empty, too long, or holds what is no letter.
-    """
-    name = text.strip()
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise argparse.ArgumentTypeError(
-            f"{text!r:.80} is no name; expected 1 to {LONGEST_NAME} printable letters"
-        )
-    return name
 
 
 def choose_display(*, headless: bool) -> Display:

@@ -16,6 +16,7 @@ from armicro.cascade.screen import Choice, confirming
 from armicro.console import add_json, add_kind, show
 from armicro.engine.registry import DEFAULT_SET, NetworkSet, open_set
 from armicro.errors import SourceError, one_line
+from armicro.file import why_no_folder
 from armicro.metrics import (
     OF_CELLS,
     by_category,
@@ -129,6 +130,13 @@ def run(args: argparse.Namespace) -> int:
     tsne = getattr(args, "tsne", args.kind == "sources" and plots)
     if plots or tsne:
         require_plots(features=tsne)
+    fault = why_no_folder(args.out)
+    if fault:
+        # Before the work: it may take hours.
+        raise SourceError(
+            f"--out {args.out}: {fault}; expected a folder to write into; choose "
+            "another"
+        )
     metrics = KINDS[args.kind][2](args)
     show(metrics, summary(metrics), as_json=args.json)
     return 1 if metrics.get("n_not_scored") else 0

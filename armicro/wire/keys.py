@@ -77,7 +77,10 @@ def make_keys(folder: Path, names: tuple[str, ...], new_pair: PairMaker) -> list
             written.append(_write(folder / f"{name}.secret", secret))
             written.append(_write(folder / f"{name}.public", public))
     except OSError as error:
-        raise RigError(f"keys in {folder}: {error.strerror or error}") from error
+        raise RigError(
+            f"keys in {folder}: {error.strerror or error}; expected a folder of your "
+            "own; choose another"
+        ) from error
     return written
 
 

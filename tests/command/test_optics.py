@@ -157,7 +157,7 @@ def test_pretended_display_gives_its_delay(capsys: pytest.CaptureFixture[str]) -
     ("options", "message"),
     [
         (["display", "--display", "big"], "WIDTHxHEIGHT"),
-        (["display"], "scale is not known"),
+        (["display"], "give --rig"),
         (["display", "--um-per-px", "1"], "give --rig"),
         (["flatfield"], "no picture"),
         (["flatfield", "nowhere.png"], "nowhere.png"),

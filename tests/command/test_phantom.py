@@ -59,3 +59,15 @@ def test_wrong_use_is_one_line_and_status_2(
     assert words in said
     assert len(said.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_is_read_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "slide.truth.csv"
+    table.write_text("image\n")
+    given = ["--fields", str(tmp_path / "f.csv"), "--cells", str(table)]
+    out = tmp_path / "slide.tif"
+    assert main(["phantom", str(out), "--megapixels", "1", *given]) == 2
+    assert "would be written over, which is read" in capsys.readouterr().err
+    assert table.read_text() == "image\n"

@@ -146,6 +146,27 @@ def test_plots_that_cannot_be_drawn_are_told_before_the_work(
     assert f"plots: {blocked} is not installed; expected the extra train" in said
 
 
+@pytest.mark.parametrize("kind", ["cells", "fields", "drawn", "sources"])
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(
+    kind: str, inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cells.csv"
+    file.write_text("kept")
+    tables = {
+        "drawn": [],
+        "sources": ["absent"],
+        "cells": ["absent.csv", "--fields", "absent.csv"],
+    }
+    given = tables.get(kind, tables["cells"])
+    out = str(file / inside)
+    assert main(["validate", kind, *given, "--out", out, "--no-plots"]) == 2
+    said = capsys.readouterr().err
+    assert f"--out {out}: {file}: Not a directory; expected a folder" in said
+    assert said.count("\n") == 1
+    assert file.read_text() == "kept"
+
+
 @pytest.mark.parametrize("kind", ["cells", "fields"])
 def test_a_field_that_nobody_annotated_counts_neither_way(
     kind: str, drawn: Path, tiny_set: Path, tmp_path: Path

@@ -5,6 +5,7 @@ import importlib
 from typing import Any
 
 from armicro.calibrate.latency import FEWEST_CHANGES
+from armicro.command.calibrate.picture import check_files
 from armicro.console import add_kind
 from armicro.errors import CalibrationError
 
@@ -65,4 +66,18 @@ def run(args: argparse.Namespace) -> int:
             raise CalibrationError(
                 f"--{name.replace('_', '-')} {value:g}: expected {least:g} to {most:g}"
             )
+    _refuse_pretended(args)
+    check_files(args)
     return int(_module(args.kind).run(args))
+
+
+def _refuse_pretended(args: argparse.Namespace) -> None:
+    """Keep what was measured on a pretended instrument off real ones."""
+    if getattr(args, "simulated", None) is None:
+        return
+    for name in ("certificate", "rig", "session", "pictures", "pattern_out"):
+        if getattr(args, name, None) is not None:
+            raise CalibrationError(
+                "--simulated is a try on a pretended instrument, not of yours; leave "
+                f"--{name.replace('_', '-')} away, or --simulated"
+            )

@@ -20,7 +20,7 @@ from armicro.calibrate.colour import (
 )
 from armicro.calibrate.guide import Outcome
 from armicro.calibrate.procedure import GLASS_FIELDS, ColourTarget, measure_colour
-from armicro.certificate import now
+from armicro.certificate import begun_for, now
 from armicro.command.calibrate.picture import (
     add_result_arguments,
     conclude,
@@ -109,9 +109,12 @@ def run(args: argparse.Namespace) -> int:
         target = ColourTarget(chart, corners, grid, colours, linear=args.linear)
     outcome = measure_colour(glass, now(), target=target)
     status = 0
-    if args.slide:
-        outcome, status = _with_stain(args, outcome)
     instrument = instrument_for(args, glass[0], card)
+    if args.slide:
+        if args.certificate:
+            # Asked first: no stain is stored of what is then refused.
+            begun_for(args.certificate, instrument)
+        outcome, status = _with_stain(args, outcome)
     conclude(args, outcome, instrument, shown=args.before_after)
     return status
 

@@ -98,9 +98,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Solve and verify; the pattern must be found, and the mapping be good enough."""
-    if args.pattern_out and not (args.pictures or args.rig):
+    if args.pattern_out:
+        if args.pictures or args.rig:
+            raise CalibrationError(
+                "display: --pattern-out writes the patterns and measures nothing; give "
+                "it without --pictures and --rig"
+            )
         _write_patterns(args, _display_wh(args))
         return 0
+    if not (args.pictures or args.rig or args.simulated is not None):
+        raise CalibrationError("display: give --rig, --pictures or --simulated")
     um_per_px = _um_per_px(args)
     views = _views(args)
     outcome = measure_display(
@@ -118,8 +125,9 @@ def run(args: argparse.Namespace) -> int:
 def _write_patterns(args: argparse.Namespace, size: tuple[int, int]) -> None:
     path: Path = args.pattern_out
     second = path.with_name(f"{path.stem}-verify{path.suffix}")
-    write_picture(path, draw_pattern(*size))
+    # The second first: where it cannot be written, there is not one without the other.
     write_picture(second, draw_pattern(*size, verify=True))
+    write_picture(path, draw_pattern(*size))
     tell(
         args,
         {"pattern": str(path), "verify": str(second)},
@@ -135,8 +143,6 @@ def _views(args: argparse.Namespace) -> Views:
     if args.pictures:
         background = read_one(args.background) if args.background else None
         return Views(read_pictures(args.pictures), background, _display_wh(args))
-    if not args.rig:
-        raise CalibrationError("display: give --rig, --pictures or --simulated")
     # Qt is loaded only where a window opens.
     from armicro.overlay.application import FullScreen
 
@@ -191,6 +197,11 @@ def _um_per_px(args: argparse.Namespace) -> float:
         scale = read_certificate(args.certificate).scale
         if scale is not None:
             return scale.um_per_px
+    if args.rig:
+        rig = read_rig(args.rig)
+        held = None if rig.calibration_fault else rig.calibration
+        if held is not None and held.scale is not None:
+            return held.scale.um_per_px
     if args.simulated is not None:
         return HR_UM_PER_PX
     raise CalibrationError(

@@ -25,7 +25,7 @@ from armicro.calibrate.display import draw_pattern
 from armicro.calibrate.guide import Guide, GuideStep, Outcome
 from armicro.calibrate.procedure import DIVISION_UM, ProcedureSettings, judge_walk
 from armicro.certificate import now, read_certificate
-from armicro.command.calibrate.picture import camera_of, keep
+from armicro.command.calibrate.picture import add_by, camera_of, keep
 from armicro.command.calibrate.show import text_of
 from armicro.command.calibrate.stage import plan_of
 from armicro.errors import CalibrationError, RigError
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--screen", type=int, metavar="N", help="number of the eyepiece's display"
     )
-    parser.add_argument("--by", default="", help="who measures (default: the user)")
+    add_by(parser)
     parser.add_argument("--text", action="store_true", help="in the terminal")
     parser.add_argument(
         "--yes",
@@ -87,7 +87,7 @@ ROOM = {"cells": 2.5}
 class GuideHost:
     """Camera, specimens and certificate: the guide's host."""
 
-    def __init__(self, rig: Rig, path: Path, *, by: str) -> None:
+    def __init__(self, rig: Rig, path: Path, *, by: str | None) -> None:
         self._rig, self._path, self._by = rig, path, by
         self._folder = tempfile.TemporaryDirectory(prefix="armicro-specimen-")
         self._reader: Reader | None = None

@@ -25,7 +25,7 @@ from armicro.calibrate.latency import (
     solve_delay,
 )
 from armicro.calibrate.procedure import measure_latency
-from armicro.certificate import now, read_certificate
+from armicro.certificate import begun_for, now, read_certificate
 from armicro.command.calibrate.picture import (
     add_result_arguments,
     camera_of,
@@ -79,14 +79,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what there is to measure."""
-    software, legs = _read_session(args.session) if args.session else (None, [])
-    light, card = _measure_light(args)
-    outcome = measure_latency(software, light, now())
-    if args.certificate and software is None:
+    if args.certificate and not args.session:
         raise CalibrationError(
             "latency: a certificate needs the software's part too; run armicro live "
             "with a window, then give its folder as --session"
         )
+    if args.certificate and not args.rig:
+        read_certificate(args.certificate)
+    software, legs = _read_session(args.session) if args.session else (None, [])
+    light, card = _measure_light(args)
+    outcome = measure_latency(software, light, now())
     if args.certificate:
         keep(args.certificate, _instrument(args, card), outcome, by=args.by)
     stations = [
@@ -160,6 +162,8 @@ def _measure_light(args: argparse.Namespace) -> tuple[Delay | None, SourceCard |
         return None, None
     rig = read_rig(args.rig)
     with camera_of(rig) as (card, fields):
+        if args.certificate:
+            begun_for(args.certificate, instrument_of(rig, card))
         blinks = _blink(args, fields)
     return _solve(blinks, exposure_ms=(rig.camera.exposure_us or 0.0) / 1000), card
 

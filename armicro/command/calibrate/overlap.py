@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 
 from armicro.command.calibrate.picture import read_one
-from armicro.console import add_json, show
+from armicro.console import add_json, number, show
 from armicro.place.overlap import find_overlap
+
+_MOST_PX = 100_000
 
 EXAMPLE = """\
 examples:
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expect-px",
         nargs=2,
-        type=float,
+        type=number(-_MOST_PX, _MOST_PX, "place in pixels", of=float),
         metavar=("X", "Y"),
         help="about where B's corner lies in A, for pictures that repeat",
     )

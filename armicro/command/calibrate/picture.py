@@ -13,18 +13,27 @@ from tqdm import tqdm
 
 from armicro.calibrate.certificate import Instrument, Light
 from armicro.calibrate.guide import Outcome
-from armicro.certificate import begun_for, describe, read_certificate, record
-from armicro.console import add_json, show
+from armicro.certificate import (
+    begun_for,
+    describe,
+    read_begun,
+    read_certificate,
+    record,
+)
+from armicro.console import add_json, name_up_to, show
 from armicro.errors import CalibrationError
 from armicro.field import Field, Pixels
-from armicro.file import write_whole
+from armicro.file import same_file, why_no_folder, write_whole
 from armicro.flat import write_flat
 from armicro.picture import read_picture
 from armicro.rig import Rig, read_rig
+from armicro.slide.decision import LONGEST_NAME
 from armicro.source import SourceCard
 from armicro.source.identity import instrument_of
 from armicro.source.open import open_source
 
+DRAWINGS = ("picture", "before_after", "found", "pattern_out")
+"""Arguments that name a PNG to be written."""
 LEAST_PX = 64
 """A side of a picture that can be measured."""
 _STALE_FIELDS = 5
@@ -47,8 +56,18 @@ def add_result_arguments(
         metavar="FILE",
         help=f"write the result here{default}",
     )
-    parser.add_argument("--by", default="", help="who measures (default: the user)")
+    add_by(parser)
     add_json(parser)
+
+
+def add_by(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--by``."""
+    parser.add_argument(
+        "--by",
+        type=name_up_to(LONGEST_NAME),
+        metavar="NAME",
+        help="who measures (default: the user)",
+    )
 
 
 def read_pictures(files: Iterable[Path], *, one_size: bool = True) -> list[Pixels]:
@@ -78,6 +97,13 @@ def read_pictures(files: Iterable[Path], *, one_size: bool = True) -> list[Pixel
             )
         pictures.append(pixels)
     return pictures
+
+
+def picture_names(paths: Sequence[Path], count: int) -> list[str]:
+    """A name for each picture; those of a folder or a camera are numbered."""
+    if len(paths) == count:
+        return [path.name for path in paths]
+    return [f"{'picture' if paths else 'field'} {i + 1}" for i in range(count)]
 
 
 def read_one(path: Path) -> Pixels:
@@ -112,7 +138,6 @@ def pictures_of(
     Raises:
         CalibrationError: a picture cannot be used, or there is none.
     """
-    _keep_apart(args, files)
     if files:
         return read_pictures(tqdm(files, disable=args.json or len(files) < 10)), None
     if not args.rig:
@@ -121,15 +146,61 @@ def pictures_of(
         return photograph(fields, count), card
 
 
-def _keep_apart(args: argparse.Namespace, files: Sequence[Path]) -> None:
-    """Refuse to write a drawing over a picture that is measured."""
-    for name in ("picture", "before_after"):
-        out: Path | None = getattr(args, name, None)
-        if out is not None and out.resolve() in {file.resolve() for file in files}:
+def check_files(args: argparse.Namespace) -> None:
+    """Refuse files that cannot be written, or would be written over what is read.
+
+    Asked before anything is measured: a walk of the stage takes minutes.
+
+    Raises:
+        CalibrationError: one is such a file.
+    """
+    named = [
+        (name, path)
+        for name, value in vars(args).items()
+        for path in (value if isinstance(value, list) else [value])
+        if isinstance(path, Path)
+    ]
+    written = () if args.kind == "show" else (*DRAWINGS, "certificate", "stain")
+    for name, out in named:
+        if name not in written:
+            continue
+        said = f"--{name.replace('_', '-')} {out}"
+        if any(other != name and is_among(out, path) for other, path in named):
             raise CalibrationError(
-                f"--{name.replace('_', '-')} {out}: is the picture that is measured; "
-                "name another file for the drawing"
+                f"{said}: is the picture that is measured, or another file that this "
+                "command takes; name another file to write"
             )
+        if name in DRAWINGS:
+            _check_drawing(out, said)
+        elif out.is_dir():
+            raise CalibrationError(f"{said}: Is a directory; name a file in it")
+        elif name == "certificate" and out.exists():
+            read_begun(out)
+        # The stage's drawing lies beside its certificate, whose folder is made.
+        made = name == "certificate" or args.kind == "stage"
+        fault = "" if name == "stain" else why_no_folder(out.parent, made=made)
+        if fault:
+            raise CalibrationError(
+                f"{said}: {fault}; choose a folder that may be written"
+            )
+
+
+def is_among(out: Path, read: Path) -> bool:
+    """Whether a file to be written is one that is read.
+
+    Or a picture in a folder that is read: it would be one of those, next time.
+    """
+    inside = read.is_dir() and out.suffix.lower() == ".png"
+    return same_file(out, read) or (inside and same_file(out.parent, read))
+
+
+def _check_drawing(out: Path, said: str) -> None:
+    if out.is_dir():
+        raise CalibrationError(f"{said}: Is a directory; name the picture's file in it")
+    if out.suffix.lower() != ".png":
+        raise CalibrationError(
+            f"{said}: a PNG is written; name a file that ends in .png"
+        )
 
 
 def photograph(fields: Iterator[Field], count: int) -> list[Pixels]:
@@ -186,7 +257,9 @@ def check_size(certificate: Path | str, held: Instrument, picture: Pixels) -> No
         )
 
 
-def keep(path: Path, instrument: Instrument, outcome: Outcome, *, by: str) -> None:
+def keep(
+    path: Path, instrument: Instrument, outcome: Outcome, *, by: str | None
+) -> None:
     """Put what was measured into a certificate, and the map of the light beside it.
 
     Raises:
@@ -197,7 +270,7 @@ def keep(path: Path, instrument: Instrument, outcome: Outcome, *, by: str) -> No
         if isinstance(table, Light) and outcome.flat is not None:
             name, digest = write_flat(path, outcome.flat)
             table = msgspec.structs.replace(table, flat=name, flat_sha256=digest)
-        record(path, instrument, table, by=by)
+        record(path, instrument, table, by=by or "")
 
 
 def conclude(
@@ -218,6 +291,9 @@ def conclude(
     Raises:
         CalibrationError: it is refused, or a file cannot be written.
     """
+    if args.certificate:
+        # Asked first: nothing is drawn of what is then refused for its instrument.
+        begun_for(args.certificate, instrument)
     if shown:
         write_picture(shown, outcome.picture)
     if outcome.refusal:
@@ -242,8 +318,6 @@ def write_picture(path: Path, picture: Pixels | None) -> None:
     """
     if picture is None:
         return
-    if path.is_dir():
-        raise CalibrationError(f"{path}: Is a directory; name the picture's file in it")
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     try:
         write_whole(path, encoded.tobytes())

@@ -1,7 +1,6 @@
 """``armicro calibrate scale``: micrometres a pixel, from pictures of a known target."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +17,19 @@ from armicro.command.calibrate.picture import (
     add_result_arguments,
     conclude,
     instrument_for,
+    is_among,
+    picture_names,
     pictures_of,
     write_picture,
 )
+from armicro.console import name_up_to
 from armicro.errors import CalibrationError
 from armicro.field import Pixels
 from armicro.rig import Rig, read_rig
 from armicro.source import SourceCard
 
 CAMERA_FIELDS = 5
+_LONGEST_OBJECTIVE = 200
 
 EXAMPLE = """\
 examples:
@@ -62,7 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pattern", choices=TARGETS, default="ruler", help="what is seen (ruler)"
     )
-    parser.add_argument("--objective", default="", help='such as "20x/0.45"')
+    parser.add_argument(
+        "--objective",
+        type=name_up_to(_LONGEST_OBJECTIVE),
+        help='such as "20x/0.45"',
+    )
     parser.add_argument(
         "--pixel-um", type=float, metavar="UM", help="side of a pixel of the sensor"
     )
@@ -85,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         "its camera",
     )
     rig = read_rig(args.rig) if args.rig else None
-    names = _names(args.images, len(pictures))
+    names = picture_names(args.images, len(pictures))
     setting = ProcedureSettings(_expected(args, rig, card), args.division_um, now())
     outcome = measure_scale(pictures, setting, target=args.pattern, names=names)
     drawn = _draw(args, names[0], outcome.picture)
@@ -98,13 +105,6 @@ def run(args: argparse.Namespace) -> int:
         instrument = msgspec.structs.replace(instrument, objective=args.objective)
     conclude(args, replace(outcome, numbers=numbers, account=account), instrument)
     return 0
-
-
-def _names(paths: Sequence[Path], count: int) -> list[str]:
-    """A name for each picture; those of a folder or a camera are numbered."""
-    if len(paths) == count:
-        return [path.name for path in paths]
-    return [f"{'picture' if paths else 'field'} {i + 1}" for i in range(count)]
 
 
 def _expected(
@@ -130,6 +130,8 @@ def _expected(
 def _draw(args: argparse.Namespace, name: str, shown: Pixels | None) -> Path | None:
     """Write the picture with the ticks; None where nobody asked and it cannot be."""
     path: Path = args.picture or Path(f"{Path(name).stem.replace(' ', '-')}.ticks.png")
+    if args.picture is None and any(is_among(path, one) for one in args.images):
+        return None
     try:
         write_picture(path, shown)
     except CalibrationError:

@@ -89,10 +89,10 @@ def run(args: argparse.Namespace) -> int:
             return 0
         walked = _measure(instrument, plan, settle_s=rig.stage.settle_s, args=args)
     outcome = judge_walk(walked, um_per_px=um_per_px, measured_at=now())
-    if args.certificate:
-        keep(args.certificate, this, outcome, by=args.by)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     write_picture(args.picture, outcome.picture)
+    if args.certificate:
+        keep(args.certificate, this, outcome, by=args.by)
     answer = outcome.numbers | {"picture": str(args.picture)}
     show(answer, _text(answer, args.certificate), as_json=args.json)
     return 0

@@ -19,6 +19,7 @@ from armicro.command.calibrate.picture import (
     camera_of,
     check_size,
     photograph,
+    picture_names,
     read_pictures,
 )
 from armicro.console import add_json, show
@@ -57,18 +58,24 @@ def run(args: argparse.Namespace) -> int:
             f"rig {args.rig}: {rig.calibration_fault or 'names no certificate'}; make "
             "one with armicro calibrate guide"
         )
-    reason = rig.calibration_fault
+    reason, fits_if = rig.calibration_fault, "yes"
     if args.pictures:
         seen = [[pixels] for pixels in read_pictures(args.pictures)]
-        for (pixels,) in seen:
-            check_size(rig.certificate, held.instrument, pixels)
+        check_size(rig.certificate, held.instrument, seen[0][0])
+        # Of which camera a file is, it does not say.
+        fits_if = f"yes, if of {held.instrument.camera or 'that camera'}"
     else:
         with camera_of(rig) as (card, fields):
             seen = [photograph(fields, GLASS_FIELDS)]
             reason = why_void(rig, card, now()) or reason
     expected = rig.expected_um_per_px(held.instrument.binning)
     setting = ProcedureSettings(expected, args.division_um, now())
-    fresh = [table for pictures in seen for table in _measure(pictures, setting)]
+    names = picture_names(args.pictures, len(seen)) if len(seen) > 1 else [""]
+    fresh = [
+        table
+        for name, pictures in zip(names, seen, strict=True)
+        for table in _measure(pictures, setting, name)
+    ]
     compared = compare(held, fresh)
     if not compared:
         kinds = " and ".join(type(table).__name__.lower() for table in fresh)
@@ -77,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             "holds nothing; look at the other target, or measure it first"
         )
     until = f"until {held.expires_at[:10]}"
-    in_force = Comparison("in force", until, reason or "yes", "", "", not reason)
+    in_force = Comparison("in force", until, reason or fits_if, "", "", not reason)
     lines = [in_force, *compared]
     fits = all(line.fits for line in lines)
     answer = {"fits": fits, "lines": [line._asdict() for line in lines]}
@@ -86,9 +93,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(
-    pictures: list[Pixels], setting: ProcedureSettings
+    pictures: list[Pixels], setting: ProcedureSettings, name: str
 ) -> tuple[Measurement, ...]:
-    """Measure what is seen, whatever it is of the two."""
+    """Measure what is seen, whatever it is of the two; refusals begin with a name."""
+    whose = f"{name}: " if name else ""
     field = Field(setting.nominal_um_per_px or 1.0, 0, 0, pixels=pictures[-1])
     if check_ticks(field).ok:
         outcome = measure_scale(pictures[-1:], setting)
@@ -96,11 +104,11 @@ def _measure(
         outcome = measure_glass(pictures, setting.measured_at)
     else:
         raise CalibrationError(
-            "neither a micrometer nor empty glass is seen; put one of them under the "
-            "objective and focus"
+            f"{whose}neither a micrometer nor empty glass is seen; put one of them "
+            "under the objective and focus"
         )
     if outcome.refusal:
-        raise CalibrationError(outcome.refusal)
+        raise CalibrationError(f"{whose}{outcome.refusal}")
     return outcome.tables
 
 

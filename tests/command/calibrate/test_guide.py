@@ -77,6 +77,8 @@ def _verify(rig: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(folder / "dim.png"), (0.8 * glass[..., ::-1]).round())
     given = ["calibrate", "verify", "--rig", str(rig)]
     assert main([*given, str(folder / "same.png")]) == 0
+    # A file does not say of which camera it is.
+    assert "yes, if of simulated microscope" in capsys.readouterr().out
     assert main([*given, str(folder / "other.png"), "--json"]) == 1
     said = capsys.readouterr().out
     lines = json.loads(said[said.index("{\n") :])["lines"]

@@ -212,7 +212,8 @@ WRONG: dict[str, str] = {
     f"{TARGET[:-28]} 9,9 x 9,9 9,9 --reference 24.csv": "expected four of X,Y",
     "colour glass.png --target grey.png --corners 9,9 150,9 150,110 9,110 "
     "--reference 24.csv": "all look alike",
-    "display": "scale is not known",
+    "display": "give --rig, --pictures or --simulated",
+    SEEN: "scale is not known",
     "display --um-per-px 0.3": "give --rig, --pictures or --simulated",
     f"{SEEN} --um-per-px nan": "expected 0.001",
     f"{SEEN} --um-per-px 0": "expected 0.001",
@@ -224,6 +225,31 @@ WRONG: dict[str, str] = {
     "display --pattern-out empty --display 320x200": "director",
     "display --pictures black.png --display 320x200 --um-per-px 1": "0 corners",
     "display --simulated -1": "expected 0",
+    f"{SEEN} --um-per-px 0.3 --pattern-out p.png": "give it without --pictures",
+    f"{SEEN} --um-per-px 0.3 --found pattern.png": "is the picture that is measured",
+    f"{SEEN} --um-per-px 0.3 --background glass.png --found ./glass.png": "is the pic",
+    "display --pictures two --um-per-px 0.3 --found two/cells.png": "is the picture",
+    "display --pictures two --um-per-px 0.3 --found two/new.png": "is the picture",
+    f"{SEEN} --um-per-px 0.3 --found found.jpg": "a PNG is written",
+    f"{SEEN} --um-per-px 0.3 --found empty": "Is a directory; name the picture",
+    f"{SEEN} --um-per-px 0.3 --found no/found.png": "No such file",
+    f"{SEEN} --um-per-px 0.3 --certificate glass.png --background glass.png": "is the",
+    f"{SEEN} --um-per-px 0.3 --certificate glass.png": "no text in UTF-8",
+    "display --pattern-out p --display 640x400": "a PNG is written",
+    "display --pattern-out no/p.png --display 640x400": "No such file",
+    "display --simulated 1 --certificate new.toml": "leave --certificate away",
+    "display --simulated 1 --pictures pattern.png": "leave --pictures away",
+    "flatfield glass.png --dark black.png --before-after black.png": "is the picture",
+    "flatfield two --before-after two/out.png": "is the picture that is measured",
+    "colour glass.png --slide cells.png --stain cells.png": "is the picture",
+    "colour glass.png --slide cells.png --stain s.json --before-after s.json": "is the",
+    "scale dots.png --pattern dots --rig rig.toml --picture rig.toml": "is the picture",
+    "scale dots.png --pattern dots --certificate c.toml --picture c.toml": "is the pic",
+    "scale dots.png --pattern dots --rig rig.toml --certificate rig.toml": "is the pic",
+    "stage --rig rig.toml --picture rig.toml": "is the picture",
+    "stage --rig rig.toml --picture empty": "Is a directory",
+    "stage --rig rig.toml --picture text.png/s.png": "Not a directory",
+    "stage --rig rig.toml --certificate empty": "Is a directory",
     "latency": "give --session",
     "latency --session missing": "No such file",
     "latency --session text.png": "Not a directory",
@@ -239,8 +265,12 @@ WRONG: dict[str, str] = {
     "latency --session good --certificate empty": "Is a directory",
     "latency --simulated 7 --changes 0": "expected 20",
     "latency --simulated -1": "expected 0",
+    "latency --simulated 1 --session good": "leave --session away",
+    "latency --simulated 1 --certificate held.toml": "leave --certificate away",
+    "latency --rig rig.toml --certificate held.toml": "needs the software's part",
     "overlap two cells.png": "name one",
     "verify --rig missing.toml": "No such file",
+    "verify --rig rig.toml glass.png cells.png": "cells.png: neither a micrometer",
     "verify --rig none.toml": "no certificate missing.toml yet",
     "verify --rig rig.toml other.png": "pictures are 100x80",
     "verify --rig rig.toml glass.png": "holds nothing",
@@ -258,6 +288,14 @@ WRONG: dict[str, str] = {
     "show edited.toml": "was edited",
     "show rig.toml": "certificate rig.toml",
 }
+
+NO_NUMBER = (
+    "overlap cells.png cells.png --expect-px nan 0",
+    "overlap cells.png cells.png --expect-px 0 inf",
+    "overlap cells.png cells.png --expect-px 1e9 0",
+)
+NO_NAME = ("", "  ", "a\nb", "x\udcff", "n" * 65)
+"""Who nobody is; the bytes of a name may be no text."""
 
 
 @pytest.fixture
@@ -303,6 +341,57 @@ def test_wrong_input_is_refused_in_one_line_that_says_why(
     calibrate: Call, words: str
 ) -> None:
     _is_refused(calibrate, words, WRONG[words])
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files}
+
+
+def test_nothing_was_written_by_all_that_was_refused(
+    calibrate: Call, drawn: Path
+) -> None:
+    before = _contents(drawn)
+    for words in WRONG:
+        if words.startswith(("display", "stage", "colour", "latency")):
+            calibrate(words)
+    assert _contents(drawn) == before
+
+
+@pytest.mark.parametrize("words", NO_NUMBER)
+def test_a_place_is_a_number_of_pixels(calibrate: Call, words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        calibrate(words)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("option", ["--by", "--objective"])
+@pytest.mark.parametrize("name", NO_NAME)
+def test_a_name_is_printable_and_short(
+    drawn: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    name: str,
+) -> None:
+    monkeypatch.chdir(drawn)
+    if option == "--objective" and name.isalpha():
+        name *= 4
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", "scale", "dots.png", f"{option}={name}"])
+    assert ended.value.code == 2
+    assert "is no name" in capsys.readouterr().err
+
+
+def test_a_drawing_that_nobody_named_takes_no_picture_s_place(
+    calibrate: Call, drawn: Path
+) -> None:
+    for name in ("d.png", "d.ticks.png"):
+        shutil.copy(drawn / "dots.png", drawn / name)
+    status, _, _ = calibrate("scale d.png d.ticks.png --pattern dots")
+    assert status == 0
+    dots = (drawn / "dots.png").read_bytes()
+    assert (drawn / "d.ticks.png").read_bytes() == dots
 
 
 def test_a_stretch_that_one_field_went_has_no_percentile(calibrate: Call) -> None:
