@@ -8,6 +8,8 @@ what a journal kept of a session that is resumed. All else asks what is known.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from armicro.cascade.locate import FUSIONS, scores_of
 from armicro.cascade.screen import Choice, Screen
 from armicro.cascade.tile import Prepared, find_cells, pack_cells
@@ -28,7 +30,7 @@ from armicro.slide.focus import with_focus
 from armicro.slide.increment import Increment
 from armicro.slide.revisit import find_revisits
 from armicro.slide.track import FindingSet, at_size, score_slide, top
-from armicro.verdict import HR_UM_PER_PX, why_withheld
+from armicro.verdict import FEWEST_JUDGED, HR_UM_PER_PX, strange_text, why_withheld
 
 SEEN: frozenset[FieldState] = frozenset({"analysed", "blank"})
 
@@ -169,9 +171,10 @@ class Pipeline:
         scores: dict[str, tuple[float, float]] = {}
         share, cell_um2 = self._coverage.seen_cells()
         # A slide of which hardly a cell was looked at has no score, not a low one.
-        withheld = why_withheld(cell_um2)
+        best = top(merged, max(self._networks.manifest.rnn.top))
+        withheld = why_withheld(cell_um2) or self._why_strange(best)
         if not withheld:
-            scores = self._scores(merged, cell_um2)
+            scores = self._scores(best, cell_um2)
             score = FUSIONS[self._choice.fusion](scores)
         return SlideScore(
             score=score,
@@ -188,11 +191,17 @@ class Pipeline:
     def _kept(self, account: Account) -> Account:
         return Account(account.report, self.keep(*account))
 
+    def _why_strange(self, best: Sequence[Observation]) -> str:
+        familiar = self._networks.familiar
+        if familiar is None or len(best) < FEWEST_JUDGED:
+            return ""
+        distance = familiar.distance(np.stack([seen.features for seen in best]))
+        return strange_text(distance, familiar.farthest)
+
     def _scores(
-        self, merged: Sequence[Observation], cell_um2: float
+        self, best: Sequence[Observation], cell_um2: float
     ) -> dict[str, tuple[float, float]]:
         table = self._networks.manifest.rnn
-        best = top(merged, max(table.top))
         key = tuple(seen.finding for seen in best)
         # The networks run again only when the top list has changed.
         if key != self._scored:

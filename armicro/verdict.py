@@ -52,6 +52,26 @@ PICTURES_APART = (
 """Of photographs: a folder, a stack of pages, a film that does not hang together."""
 
 
+FEWEST_JUDGED = 10
+"""Findings from which on their look tells whether the networks know such a slide."""
+
+
+def strange_text(distance: float, farthest: float) -> str:
+    """Why a slide whose cells are like none that the networks know has no score.
+
+    >>> strange_text(2.21, 1.9)
+    'its cells look like none that the networks know (2.2, known are up to 1.9)'
+    >>> strange_text(1.9, 1.9)
+    ''
+    """
+    if not distance > farthest:
+        return ""
+    return (
+        f"its cells look like none that the networks know ({distance:.1f}, known are "
+        f"up to {farthest:.1f})"
+    )
+
+
 def why_withheld(analysed_cell_um2: float) -> str:
     """Why there is no score; empty where enough was analysed.
 

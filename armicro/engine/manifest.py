@@ -450,6 +450,65 @@ def read_golden(data: bytes) -> dict[str, Array]:
     return golden
 
 
+# ---------------------------------------------------------------------------
+# What a set's networks know: cells unlike all that HR learned from have no score.
+
+FAMILIAR_NAME = "familiar.npz"
+_MOST_FAMILIAR_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Familiar:
+    """What the HR network's features of the cells that it learned from have in common.
+
+    They lie near a plane of few dimensions (principal components). How far cells of a
+    slide lie off it tells a stain or a tissue that the networks never saw (after the
+    reconstruction error of Hawkins et al. 1974, "Q statistic").
+    """
+
+    mean: Array
+    """(2048,)"""
+    axes: Array
+    """(k, 2048), of length 1 and at right angles."""
+    usual: float
+    """Mean squared distance of the known cells from their plane."""
+    farthest: float
+    """The largest mean distance that a laboratory had when it was left out."""
+
+    def distance(self, features: Array) -> float:
+        """Return the mean squared distance of (n, 2048); 1 is that of known cells."""
+        off = features - self.mean
+        squared = (off**2).sum(axis=1) - ((off @ self.axes.T) ** 2).sum(axis=1)
+        return float(squared.mean() / self.usual)
+
+
+def read_familiar(contents: Mapping[str, bytes]) -> Familiar | None:
+    """Read what a set's networks know, from its proven files; None: it does not say.
+
+    Raises:
+        EngineError: the file holds something else.
+    """
+    if FAMILIAR_NAME not in contents:
+        return None
+    try:
+        arrays = read_arrays(contents[FAMILIAR_NAME], _MOST_FAMILIAR_BYTES)
+        mean, axes = (arrays[name].astype(np.float32) for name in ("mean", "axes"))
+        usual, farthest = (float(arrays[name]) for name in ("usual", "farthest"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise EngineError(
+            f"{FAMILIAR_NAME}: {error}; expected mean, axes, usual and farthest; run "
+            "armicro train familiar again"
+        ) from error
+    fits = mean.ndim == 1 and axes.ndim == 2 and axes.shape[1:] == mean.shape
+    if not (fits and usual > 0 and farthest > 0 and np.isfinite(axes).all()):
+        raise EngineError(
+            f"{FAMILIAR_NAME}: {axes.shape} axes and {mean.shape} mean, usual {usual:g}"
+            f" and farthest {farthest:g} fit no features; run armicro train familiar "
+            "again"
+        )
+    return Familiar(mean, axes, usual, farthest)
+
+
 def read_arrays(data: bytes, most_bytes: int) -> dict[str, Array]:
     """Read an NPZ of numbers; nothing is unpacked before its size is known.
 

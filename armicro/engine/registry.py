@@ -19,10 +19,12 @@ from armicro.engine.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
     Agreement,
+    Familiar,
     Manifest,
     Opening,
     agreements,
     manifest_bytes,
+    read_familiar,
     read_golden,
     read_manifest,
     require_agreement,
@@ -56,6 +58,8 @@ class NetworkSet:
     """Distances from the golden outputs, measured when it was opened."""
     rnn_shape: tuple[int, ...] = (30, 2048)
     """Findings and features of one slide."""
+    familiar: Familiar | None = None
+    """What its networks know; None: the set does not say."""
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -179,7 +183,7 @@ def open_set(
             backend is not there, or an output lies outside the golden tolerance.
     """
     opening = read_set(name, precision=precision, threads=threads, latency=latency)
-    manifest = opening.manifest
+    manifest, familiar = opening.manifest, read_familiar(opening.contents)
     chosen, engines = open_engines(opening, backend)
     try:
         outputs = run_golden(opening.golden, engines)
@@ -196,6 +200,7 @@ def open_set(
         sha256=opening.sha256,
         agreement=rows,
         rnn_shape=opening.samples["rnn"],
+        familiar=familiar,
         **engines,
     )
 

@@ -18,7 +18,8 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from armicro.engine.manifest import INPUTS, OUTPUTS, Manifest
+from armicro.engine import Engine
+from armicro.engine.manifest import INPUTS, OUTPUTS, Familiar, Manifest
 from armicro.engine.openvino import OpenVinoEngine, place
 from armicro.engine.registry import read_set
 from armicro.errors import EngineError
@@ -28,7 +29,9 @@ from armicro.train.construct import (
     SlideSettings,
     calibrate_hr,
     calibrate_rnn,
+    fit_familiar,
     fit_rnn,
+    still_tiles,
 )
 from armicro.train.data import SOURCE as DRAWN
 from armicro.train.data import AnnotatedField, Crop, Dataset
@@ -57,10 +60,13 @@ from armicro.train.networks import HighResolution, LowResolution
 from armicro.train.sample import (
     LR_UM_PER_PX,
     BalancedSampler,
+    Sample,
     TilePlan,
     cut_tile,
     even_part,
+    groups_of,
     list_samples,
+    spread,
 )
 from armicro.verdict import HR_UM_PER_PX
 
@@ -88,6 +94,9 @@ TOLERANCE = {
 }
 """INT8 on any CPU or GPU against fp32, on drawn pictures; see the card for the figures
 that it costs on real cells, which are what matters."""
+
+KNOWN_CELLS = 80
+"""Of each laboratory or slide group and class, among what the networks know."""
 
 Outputs = Mapping[str, NDArray[Any]]
 """What a graph says of tiles, by output."""
@@ -156,13 +165,13 @@ def open_graph(name: str, model: onnx.ModelProto) -> OpenVinoEngine:
 
 def look_through(model: onnx.ModelProto) -> Look:
     """Return the HR graph as a function of tiles."""
-    engine = open_graph("hr", model)
+    return partial(look_with, open_graph("hr", model))
 
-    def look(tiles: Pixels) -> tuple[Any, Any]:
-        outputs = engine.infer({"tiles": tiles})
-        return outputs["probability"], outputs["features"]
 
-    return look
+def look_with(hr: Engine, tiles: Pixels) -> tuple[Any, Any]:
+    """Return an HR engine's probability and features of tiles."""
+    outputs = hr.infer({"tiles": tiles})
+    return outputs["probability"], outputs["features"]
 
 
 def finish_lr(
@@ -341,6 +350,29 @@ def finish_set(
         write(beside, plain, golden, tables=tables)
     if settings.int8:
         write(folder, shipped, golden, tables=set_tables(metrics, "int8") | facts)
+
+
+def know(look: Look, dataset: Dataset) -> Familiar | None:
+    """Return what HR's features of the training cells have in common, None of few.
+
+    Drawn cells are known too, but are no laboratory.
+
+    Raises:
+        EngineError: the engine failed.
+    """
+    kinds: dict[tuple[str, bool], list[Sample]] = {}
+    for one in list_samples(dataset.split("train"), areas=False):
+        name = one.source if one.source == DRAWN else groups_of(one)[-1]
+        kinds.setdefault((name, one.lesion), []).append(one)
+    chosen = {kind: spread(own, KNOWN_CELLS) for kind, own in sorted(kinds.items())}
+    cells = [cell for own in chosen.values() for cell in own]
+    tiles = still_tiles(cells, 16, "known cells")
+    return fit_familiar(
+        np.concatenate([look(part)[1] for part in tiles]),
+        np.array([name for (name, _), own in chosen.items() for _ in own]),
+        np.array([cell.lesion for cell in cells]),
+        left_out=sorted({name for name, _ in kinds} - {DRAWN}),
+    )
 
 
 def real_fields(val: Dataset) -> list[AnnotatedField]:

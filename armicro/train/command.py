@@ -6,7 +6,8 @@
 ``lr`` trains LR and then its location branch, sets the gate, exports it, and lets it
 search the training fields. ``hr`` trains HR on annotated cells and on what was found.
 ``rnn`` fits HR's head again, calibrates and exports it, and trains the slide RNNs on
-its features of what was found. ``set`` writes the set; ``all`` is the four in turn.
+its features of what was found. ``set`` writes the set, and ``familiar`` into it what
+HR knows, so that other stains and tissues get no score; ``all`` is the five in turn.
 ``baseline``, ``ablation`` and ``fovea`` make tables of the model card; ``record``
 writes OUT/val/*/metrics.json (of ``armicro validate``) into the set.
 """
@@ -25,6 +26,7 @@ import torch
 from armicro import file
 from armicro.console import json_text
 from armicro.engine.manifest import sha256_of
+from armicro.engine.registry import open_set
 from armicro.errors import EngineError, SourceError
 from armicro.train.assemble import (
     AssembleSettings,
@@ -33,6 +35,8 @@ from armicro.train.assemble import (
     finish_rnn,
     finish_set,
     gather,
+    know,
+    look_with,
     real_fields,
     search,
     take_lr,
@@ -63,7 +67,7 @@ from armicro.train.export import (
 from armicro.train.finds import read_found, samples_of, write_found
 from armicro.train.fit import TileNetwork, fit
 from armicro.train.locate import NO_LESION, LocationSettings, collect_maps, fit_location
-from armicro.train.manifest import describe, record_folder
+from armicro.train.manifest import add_familiar, describe, record_folder
 from armicro.train.networks import (
     BACKBONES,
     HighResolution,
@@ -376,6 +380,20 @@ def write_whole(dataset: Dataset, args: argparse.Namespace) -> None:
     finish_set(args.out / "set", networks, assembly_of(args), told)
 
 
+def write_familiar(dataset: Dataset, args: argparse.Namespace) -> None:
+    """Write into the set what its HR network knows."""
+    folder = args.out / "set"
+    with open_set(folder, threads=args.threads) as networks:
+        known = know(partial(look_with, networks.hr), dataset)
+    if known is None:
+        sys.stderr.write(
+            "armicro train: too few cells to say what the networks know; slides of any "
+            "kind get a score from this set\n"
+        )
+        return
+    add_familiar(folder, known)
+
+
 def command_of(args: argparse.Namespace) -> str:
     """Return the command that makes such a set, without anybody's paths."""
     options = {
@@ -413,7 +431,8 @@ STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {
     "hr": (train_hr,),
     "rnn": (finish,),
     "set": (write_whole,),
-    "all": (train_lr, train_hr, finish, write_whole),
+    "familiar": (write_familiar,),
+    "all": (train_lr, train_hr, finish, write_whole, write_familiar),
     "baseline": (write_baseline,),
     "ablation": (write_ablation,),
     "fovea": (write_fovea,),

@@ -8,8 +8,9 @@ a slide change places, so that the order of near equals means little. Every figu
 these slides says "constructed".
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from armicro.cascade.locate import TOP_APART_UM, TOP_COUNT, keep_apart
+from armicro.engine.manifest import Familiar
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.metrics import (
@@ -417,3 +419,45 @@ def score_figures(slides: Slides, scores: NDArray[np.float64]) -> dict[str, floa
         "sensitivity_small": float((positive[0] >= SUSPICIOUS).mean()),
         "sensitivity_large": float((positive[-1] >= SUSPICIOUS).mean()),
     }
+
+
+# ---------------------------------------------------------------------------
+# What HR knows: the plane near which the features of its cells lie.
+
+KNOWN_AXES = 16
+FEWEST_KNOWN = 10 * KNOWN_AXES
+"""Cells that a plane needs."""
+FEWEST_OF_A_KIND = 20
+"""Cells of a laboratory whose mean distance counts."""
+
+
+def fit_familiar(
+    features: NDArray[np.float32],
+    laboratory: NDArray[np.str_],
+    lesion: NDArray[np.bool_],
+    *,
+    left_out: Sequence[str],
+) -> Familiar | None:
+    """Return what (n, 2048) features of known cells have in common.
+
+    Laboratories or slide groups are left out in turn: the farthest that the lesions or
+    the normal cells of one then lie, in the mean, is still known. So another laboratory
+    is as a rule let pass, and what lies farther than any is something else. None:
+    there are too few cells to say.
+    """
+    distances = []
+    for name in left_out:
+        own = laboratory == name
+        kinds = [features[own & (lesion == one)] for one in (False, True)]
+        judged = [kind for kind in kinds if len(kind) >= FEWEST_OF_A_KIND]
+        if judged and (~own).sum() >= FEWEST_KNOWN:
+            others = _plane_of(features[~own], math.inf)
+            distances += [others.distance(kind) for kind in judged]
+    return _plane_of(features, max(distances)) if distances else None
+
+
+def _plane_of(features: NDArray[np.float32], farthest: float) -> Familiar:
+    mean = features.mean(axis=0)
+    axes = np.linalg.svd(features - mean, full_matrices=False)[2][:KNOWN_AXES]
+    plane = Familiar(mean, axes, 1.0, farthest)
+    return replace(plane, usual=plane.distance(features))

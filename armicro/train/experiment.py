@@ -24,7 +24,7 @@ from armicro.metrics import Judged, auc, interval, judge, sensitivity_at
 from armicro.train.assemble import look_through
 from armicro.train.checkpoint import CHECKPOINT, read_checkpoint
 from armicro.train.construct import still_tiles
-from armicro.train.data import AnnotatedField, Dataset
+from armicro.train.data import Dataset
 from armicro.train.export import export_onnx
 from armicro.train.finds import Look
 from armicro.train.fit import (
@@ -43,7 +43,9 @@ from armicro.train.sample import (
     BalancedSampler,
     Sample,
     TilePlan,
+    groups_of,
     list_samples,
+    spread,
 )
 from armicro.verdict import HR_UM_PER_PX
 
@@ -116,14 +118,6 @@ ROWS: Mapping[str, Row] = {
 }
 
 
-def groups_of(sample: Sample) -> tuple[str, ...]:
-    """Return what can be left out with a sample: its laboratory, its slide group."""
-    picture = sample.picture
-    if isinstance(picture, AnnotatedField):
-        return sample.source, picture.group
-    return (sample.source,)
-
-
 def run_ablation(
     dataset: Dataset,
     start: Callable[[], TileNetwork],
@@ -175,18 +169,12 @@ def unseen(
             # The narrowest group: a laboratory is the sum of its slide groups.
             held.setdefault(groups_of(one)[-1], []).append(one)
     chosen = {
-        group: judged(own)
+        group: spread(own, JUDGED)
         for group, own in held.items()
         if not any(id(one.picture) in seen for one in own)
     }
     both = {False, True}
     return {g: own for g, own in chosen.items() if {s.lesion for s in own} == both}
-
-
-def judged(own: Sequence[Sample]) -> list[Sample]:
-    """Return the cells of a group that are scored."""
-    rows = np.linspace(0, len(own) - 1, min(len(own), JUDGED)).round().astype(int)
-    return [own[row] for row in rows]
 
 
 def key_of(samples: Sequence[Sample], settings: FitSettings) -> str:

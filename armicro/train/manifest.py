@@ -12,7 +12,7 @@ import onnx
 import tomli_w
 from numpy.typing import NDArray
 
-from armicro.engine.manifest import sha256_of
+from armicro.engine.manifest import FAMILIAR_NAME, Familiar, sha256_of
 from armicro.errors import EngineError
 from armicro.file import write_whole
 from armicro.train.checkpoint import Checkpoint
@@ -105,6 +105,29 @@ def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> No
             for key, value in figures.items()
             if isinstance(value, int | float) or key == "command"
         }
+    write_whole(path, to_toml(table).encode())
+
+
+def add_familiar(folder: Path, known: Familiar) -> None:
+    """Write what a set's HR network knows into its folder and manifest.
+
+    Raises:
+        EngineError: there is no set.
+    """
+    path = folder / "manifest.toml"
+    if not path.exists():
+        raise EngineError(f"{folder}: holds no set; run armicro train set first")
+    arrays = {
+        "mean": known.mean.astype(np.float16),
+        "axes": known.axes.astype(np.float16),
+        "usual": np.array(known.usual),
+        "farthest": np.array(known.farthest),
+    }
+    write_arrays(folder / FAMILIAR_NAME, arrays)
+    table = tomllib.loads(path.read_text("utf-8"))
+    data = (folder / FAMILIAR_NAME).read_bytes()
+    table["files"][FAMILIAR_NAME] = sha256_of(data)
+    table["metrics"]["farthest_laboratory"] = known.farthest
     write_whole(path, to_toml(table).encode())
 
 

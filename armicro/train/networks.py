@@ -137,9 +137,9 @@ BATCH_NORM_EPSILON = 1e-5
 
 
 def load_backbone(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
-    """Fill a backbone from torchvision-named weights (any float type).
+    """Fill a backbone from weights of its own or with torchvision's names.
 
-    Batch normalisation is folded into the convolutions.
+    Batch normalisation is folded into the convolutions. Any float type will do.
 
     Raises:
         EngineError: a weight is missing or has another shape.
@@ -161,7 +161,14 @@ def load_backbone(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
 
 
 def fold(name: str, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield weight and bias of a convolution with its batch normalisation in it."""
+    """Yield weight and bias of a convolution with its batch normalisation in it.
+
+    A convolution that has a bias has no batch normalisation beside it any more.
+    """
+    if f"{name}.bias" in weights:
+        for part in ("weight", "bias"):
+            yield f"{name}.{part}", weights[f"{name}.{part}"]
+        return
     if name.endswith("downsample"):
         conv, norm = f"{name}.0", f"{name}.1"
     else:

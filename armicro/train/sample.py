@@ -77,15 +77,28 @@ def list_samples(dataset: Dataset, *, areas: bool = True) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
+def groups_of(sample: Sample) -> tuple[str, ...]:
+    """Return what can be left out with a sample: its laboratory, its slide group."""
+    picture = sample.picture
+    if isinstance(picture, AnnotatedField):
+        return sample.source, picture.group
+    return (sample.source,)
+
+
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Return at most so many of the samples, evenly spread over them."""
+    size = min(len(samples), most)
+    rows = np.linspace(0, len(samples) - 1, size).round().astype(int)
+    return [samples[row] for row in rows]
+
+
 def even_part(samples: Sequence[Sample], count: int) -> list[Sample]:
     """Return about ``count`` samples, each source a like share, evenly spread."""
     sources = sorted({sample.source for sample in samples})
     chosen = []
     for source in sources:
         own = [sample for sample in samples if sample.source == source]
-        size = min(len(own), max(1, count // len(sources)))
-        rows = np.linspace(0, len(own) - 1, size).round().astype(int)
-        chosen += [own[row] for row in rows]
+        chosen += spread(own, max(1, count // len(sources)))
     return chosen
 
 

@@ -8,11 +8,19 @@ import cv2
 import numpy as np
 import pytest
 from msgspec import structs
+from scipy.special import logit
 
 from armicro import verdict
 from armicro.cascade.screen import Choice, Screen, SeveralViews, confirming
 from armicro.engine import Array
-from armicro.engine.manifest import HrTable, LrTable, Manifest, RnnTable, Tolerance
+from armicro.engine.manifest import (
+    Familiar,
+    HrTable,
+    LrTable,
+    Manifest,
+    RnnTable,
+    Tolerance,
+)
 from armicro.engine.registry import NetworkSet
 from armicro.errors import EngineError
 from armicro.field import Field, Place, Sight
@@ -391,6 +399,52 @@ def test_resumed_pipeline_knows_what_the_journal_kept() -> None:
         resumed.step(seen)
     assert resumed.findings() == whole.findings()
     assert resumed.score() == whole.score()
+
+
+@pytest.mark.usefixtures("few_cells_score")
+@pytest.mark.parametrize(
+    ("axes", "cells", "said"),
+    [
+        (0, 12, "look like none that the networks know"),
+        (1, 12, ""),
+        # Too few to say what the slide is.
+        (0, 4, ""),
+    ],
+)
+def test_a_slide_that_looks_like_none_that_the_networks_know_has_no_score(
+    axes: int, cells: int, said: str
+) -> None:
+    # The 2,048 features of a finding of these networks are all the same number.
+    plane = np.full((axes, 2048), 2048**-0.5, np.float32)
+    known = Familiar(np.zeros(2048, np.float32), plane, 1.0, 5.0)
+    pipeline = Pipeline(replace(networks(), familiar=known), Choice())
+    places = [Place(5000.0 * seq, 0.0, 0.1, "slide_file") for seq in range(cells)]
+    score = [
+        pipeline.step(field_with((306.0, 256.0), place=place, seq=seq)).score
+        for seq, place in enumerate(places)
+    ][-1]
+    assert said in score.withheld
+    assert bool(score.withheld) == bool(said)
+    assert (score.score is None) == bool(said)
+    assert score.findings >= cells
+
+
+@pytest.mark.usefixtures("few_cells_score")
+def test_more_cells_take_from_the_score_what_chance_gives_them() -> None:
+    table = RnnTable(size_slopes=(1.0,) * 6)
+    made = replace(networks(), manifest=structs.replace(MANIFEST, rnn=table))
+    plain, sized = Pipeline(networks(), Choice()), Pipeline(made, Choice())
+    gaps = []
+    for seq in range(3):
+        place = Place(5000.0 * seq, 0.0, 0.1, "slide_file")
+        seen = field_with((306.0, 256.0), place=place, seq=seq)
+        one, other = plain.step(seen).score.score, sized.step(seen).score.score
+        assert one is not None
+        assert other is not None
+        gaps.append(float(logit(one) - logit(other)))
+    # One cell is far less than the square millimetre at which nothing is taken off.
+    assert gaps[0] < 0
+    assert gaps[0] < gaps[1] < gaps[2]
 
 
 def test_slide_of_empty_glass_has_no_score() -> None:

@@ -1,10 +1,18 @@
+import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from armicro.engine.manifest import MANIFEST_NAME, read_manifest, verify
+from armicro.engine.manifest import (
+    FAMILIAR_NAME,
+    MANIFEST_NAME,
+    read_familiar,
+    read_manifest,
+    verify,
+)
 from armicro.errors import EngineError
 from tests.engine.test_external import EXTERNAL
 from tests.tiny import MANIFEST, write_manifest
@@ -126,3 +134,47 @@ def test_free_tables_take_any_key(set_copy: Path) -> None:
     manifest = read_manifest(set_copy)
     assert manifest.training == {"seed": 1}
     assert manifest.gpu == {"x": 2}
+
+
+KNOWN = {
+    "mean": np.ones(8, np.float16),
+    "axes": np.eye(2, 8, dtype=np.float16),
+    "usual": np.array(2.0),
+    "farthest": np.array(1.9),
+}
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
+    return {FAMILIAR_NAME: stream.getvalue()}
+
+
+def test_what_lies_on_the_plane_of_known_cells_is_familiar() -> None:
+    assert read_familiar({}) is None
+    known = read_familiar(packed(KNOWN))
+    assert known is not None
+    along, off = np.ones((2, 2, 8), np.float32)
+    along[:, 0] = 50.0
+    off[:, 7] = 1.0 + 4.0
+    assert known.distance(along) == pytest.approx(0.0)
+    assert known.distance(off) == pytest.approx(16.0 / 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("axes", np.eye(2, 7), r"\(2, 7\) axes and \(8,\) mean"),
+        ("axes", np.full((2, 8), np.nan), "fit no features"),
+        ("usual", np.array(0.0), "usual 0"),
+        ("farthest", np.array(np.nan), "farthest nan"),
+        ("usual", np.ones(3), "expected mean, axes, usual and farthest"),
+    ],
+)
+def test_a_file_that_says_nothing_of_features_is_refused(
+    name: str, value: np.ndarray, said: str
+) -> None:
+    with pytest.raises(EngineError, match=said):
+        read_familiar(packed({**KNOWN, name: value}))
+    with pytest.raises(EngineError, match="run armicro train familiar"):
+        read_familiar({FAMILIAR_NAME: b"no archive"})

@@ -12,13 +12,12 @@ from armicro.train.experiment import (
     ROWS,
     Row,
     Study,
-    groups_of,
     judge_row,
     run_ablation,
     unseen,
 )
 from armicro.train.networks import HighResolution
-from armicro.train.sample import AREA_CATEGORY, Sample, list_samples
+from armicro.train.sample import AREA_CATEGORY, Sample, groups_of, list_samples
 
 CROP = Crop(
     "a", "crops", "case", "val", np.zeros((8, 8, 3), np.uint8), (0.2, 0.2), "", False

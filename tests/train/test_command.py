@@ -20,7 +20,9 @@ def test_train_all_leaves_a_set_that_opens(
 ) -> None:
     where = ["--data", str(lab_folder), "--out", str(tmp_path)]
     assert main(["train", "all", *where, *QUICK, "--steps", "1", "--fp32"]) == 0
-    assert "no --init" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no --init" in said
+    assert "too few cells to say what the networks know" in said
     manifest = tomllib.loads((tmp_path / "set" / "manifest.toml").read_text())
     assert manifest["training"]["data"]["lab"]["val_lesions"] == 4
     told = manifest["training"]

@@ -14,6 +14,7 @@ from armicro.train.construct import (
     calibrate_rnn,
     construct_slide,
     construct_slides,
+    fit_familiar,
     fit_rnn,
     logit_of,
 )
@@ -173,3 +174,29 @@ def test_each_class_and_source_gets_its_share_of_the_draws() -> None:
 
 def test_logits_of_certain_finds_are_finite() -> None:
     assert np.isfinite(logit_of(np.array([0.0, 1.0], np.float32))).all()
+
+
+def test_a_laboratory_is_let_pass_and_what_lies_farther_is_not() -> None:
+    rng = np.random.default_rng(0)
+    laboratory = np.repeat(list("abcd"), 80)
+    lesion = np.arange(320) % 2 == 0
+    features = rng.normal(0, 0.3, (320, 64)).astype(np.float32)
+    for number, name in enumerate("abcd"):
+        # Each has a look of its own beside what lesions have in common.
+        features[laboratory == name, 40 + number] += 2.0
+    features[lesion, :4] += 3.0
+    known = fit_familiar(features, laboratory, lesion, left_out="abcd")
+    assert known is not None
+    assert known.distance(features) == pytest.approx(1.0)
+    few = slice(0, 100)
+    left_out = "abcd"
+    assert (
+        fit_familiar(features[few], laboratory[few], lesion[few], left_out=left_out)
+        is None
+    )
+    fifth = rng.normal(0, 0.3, (30, 64)).astype(np.float32)
+    fifth[:, 50] += 2.0
+    tissue = fifth.copy()
+    tissue[:, 51:60] += 2.0
+    assert known.distance(fifth) < known.farthest * 1.1
+    assert known.distance(tissue) > 2 * known.farthest

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from armicro.errors import EngineError, SourceError
 from armicro.train import fit as training
@@ -16,7 +17,12 @@ from armicro.train.data import read_dataset
 from armicro.train.fit import FitSettings, TrainingStage, fit
 from armicro.train.locate import location_target
 from armicro.train.manifest import record_folder, to_toml, write_manifest
-from armicro.train.networks import HighResolution, LowResolution, load_backbone
+from armicro.train.networks import (
+    HighResolution,
+    LowResolution,
+    fold,
+    load_backbone,
+)
 from armicro.train.sample import (
     BalancedSampler,
     Batch,
@@ -211,6 +217,23 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x04pickle")
     with pytest.raises(EngineError, match="not a checkpoint"):
         read_checkpoint(path)
+
+
+def test_batch_normalisation_of_start_weights_is_folded_into_the_convolutions() -> None:
+    torch.manual_seed(3)
+    conv = nn.Conv2d(4, 6, 3, bias=False)
+    norm = nn.BatchNorm2d(6).eval()
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        getattr(norm, name).data = torch.rand(6) + 0.5
+    parts = {f"layer1.0.bn2.{key}": value for key, value in norm.state_dict().items()}
+    weights = {"layer1.0.conv2.weight": conv.weight.detach()} | parts
+    folded = nn.Conv2d(4, 6, 3)
+    told = dict(fold("layer1.0.conv2", weights))
+    folded.load_state_dict({key.rsplit(".", 1)[1]: one for key, one in told.items()})
+    tiles = torch.randn(2, 4, 8, 8)
+    assert torch.allclose(folded(tiles), norm(conv(tiles)), atol=1e-5)
+    # What was folded once comes back as it is.
+    assert dict(fold("layer1.0.conv2", told)) == told
 
 
 def test_start_weights_of_another_backbone_are_refused() -> None:

@@ -29,6 +29,7 @@ def finds(rows: list[tuple[bool, int, tuple[float, float]]]) -> Finds:
         np.array([row[1] for row in rows]),
         np.array([row[1] % 2 for row in rows]),
         np.array([row[2] for row in rows]),
+        np.full(len(rows), 0.1),
         tiles=np.zeros((len(rows), 256, 256, 3), np.uint8),
     )
 
