@@ -202,6 +202,7 @@ StateName = Literal[
     "out_of_focus",
     "no_light",
     "eyepiece_blind",
+    "other_display",
     "motion_unknown",
     "too_fast",
     "slow",
@@ -270,6 +271,10 @@ STATES: Mapping[StateName, State] = {
     ),
     "no_light": State("no light", "check the lamp, the shutter and the exposure"),
     "eyepiece_blind": State("no picture", "wait, or check the camera and its cable"),
+    "other_display": State(
+        "display of {seen} px, measured was {made_for}",
+        f"use that one, or {MEASURE_AGAIN}",
+    ),
     "motion_unknown": State("motion unknown", "hold the stage still"),
     "too_fast": State(
         "moving fast, boxes would be off by {error_um:.0f} µm", "move slower"

@@ -408,6 +408,10 @@ class Eyepiece(Canvas):
             self._take(self._field)
             self._arrange()
 
+    def use(self, setting: OverlaySettings) -> None:
+        """Go by other limits from now on."""
+        self._setting = setting
+
     def _matrix(self, field: LiveField) -> Matrix:
         if self._setting.optics is None:
             return fitted((field.width_px, field.height_px), self._screen_px())

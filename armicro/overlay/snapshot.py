@@ -66,6 +66,8 @@ class OverlaySettings:
     """Only boxes, on black, for a display that is mixed into the eyepiece."""
     optics: DisplayOptics | None = None
     """Of that display; None: the field fills it."""
+    shown_px: tuple[int, int] | None = None
+    """Pixels of a display on which boxes are drawn; None: not known yet."""
     latency_ms: float = 0.0
     """Of an optical display alone, from painting to light."""
     glass_to_glass_ms: float = 0.0

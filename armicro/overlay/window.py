@@ -226,7 +226,7 @@ class Window(QWidget):
         return path
 
     def _show_canvas(self, newer: LiveField | None, now_ns: int) -> None:
-        snapshot, setting = self._snapshot, self._setting
+        snapshot, setting = self._snapshot, self._setting_here()
         # What is said belongs to the picture that will stand there.
         shown = self.canvas.field if self.canvas.frozen else newer or self.canvas.field
         trail = self._known.trail
@@ -250,6 +250,16 @@ class Window(QWidget):
             help_on=self._help_on,
         )
         self.canvas.show_scene(scene, newer)
+
+    def _setting_here(self) -> OverlaySettings:
+        """The limits, and on how much of which display boxes are drawn."""
+        if isinstance(self.canvas, Eyepiece) and self._setting.optics is not None:
+            size = self.canvas.size() * self.canvas.devicePixelRatioF()
+            shown_px = size.width(), size.height()
+            if shown_px != self._setting.shown_px:
+                self._setting = replace(self._setting, shown_px=shown_px)
+                self.canvas.use(self._setting)
+        return self._setting
 
     def _badge(self, shown: LiveField | None) -> str:
         if self._snapshot.finished and self._notebook is not None:

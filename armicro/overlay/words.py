@@ -144,12 +144,30 @@ def why_no_boxes(
     return _why_not_in_the_eyepiece(field, now_ns, setting) if setting.optical else ""
 
 
+_ROUNDED_PX = 2
+"""By so much a display's size may differ, where its scaling is no whole number."""
+
+
+def size_text(wh_px: tuple[int, int]) -> str:
+    """Width and height, as displays are named.
+
+    >>> size_text((1920, 1080))
+    '1920x1080'
+    """
+    return f"{wh_px[0]}x{wh_px[1]}"
+
+
 def _why_not_in_the_eyepiece(
     field: LiveField, now_ns: int, setting: OverlaySettings
 ) -> str:
     if (now_ns - field.taken_ns) / _NS_PER_MS > setting.blind_after_ms:
         # No old picture stands there: the operator sees the slide itself.
         return boxes_off_text("eyepiece_blind")
+    if setting.optics is not None and setting.shown_px is not None:
+        made_for, seen = setting.optics.size_px, setting.shown_px
+        if any(abs(made_for[i] - seen[i]) > _ROUNDED_PX for i in (0, 1)):
+            sizes = {"seen": size_text(seen), "made_for": size_text(made_for)}
+            return boxes_off_text("other_display", **sizes)
     aim = aim_of(field, now_ns, setting)
     if aim is None or math.isinf(aim.error_um):
         return boxes_off_text("motion_unknown")

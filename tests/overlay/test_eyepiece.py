@@ -103,6 +103,24 @@ def test_boxes_vanish_when_no_newer_field_comes(stage: Stage) -> None:
     assert not stage.window.canvas.shown_layout.boxes
 
 
+@pytest.mark.parametrize("size_px", [(900, 650), (1000, 650), (1280, 700)])
+def test_a_display_of_another_size_than_was_measured_gets_no_boxes(
+    stage: Stage, size_px: tuple[int, int]
+) -> None:
+    stage.window.resize(*size_px)
+    QApplication.processEvents()
+    stage.play(snapshot_of(still()), after_ms=10)
+    assert not stage.window.canvas.shown_layout.boxes
+    banner = stage.window.canvas.scene.banner
+    assert banner is not None
+    assert banner.text.startswith(f"display of {size_px[0]}x{size_px[1]} px")
+    assert "measured was 1000x700: use that one" in banner.text
+    stage.window.resize(1000, 700)
+    QApplication.processEvents()
+    stage.play(snapshot_of(still()), after_ms=10)
+    assert stage.window.canvas.shown_layout.boxes
+
+
 def test_zooming_and_freezing_do_nothing(stage: Stage) -> None:
     stage.play(snapshot_of(still()), after_ms=10)
     before = stage.pixels()
