@@ -77,18 +77,20 @@ def run(args: argparse.Namespace) -> int:
         for table in _measure(pictures, setting, name)
     ]
     compared = compare(held, fresh)
+    kinds = [type(table).__name__.lower() for table in fresh]
+    missing = [kind for kind in kinds if getattr(held, kind) is None]
     if not compared:
-        kinds = " and ".join(type(table).__name__.lower() for table in fresh)
         raise CalibrationError(
-            f"rig {args.rig}: what is seen gives {kinds}, of which its certificate "
-            "holds nothing; look at the other target, or measure it first"
+            f"rig {args.rig}: what is seen gives {' and '.join(kinds)}, of which its "
+            "certificate holds nothing; look at the other target, or measure it first"
         )
     until = f"until {held.expires_at[:10]}"
     in_force = Comparison("in force", until, reason or fits_if, "", "", not reason)
     lines = [in_force, *compared]
     fits = all(line.fits for line in lines)
-    answer = {"fits": fits, "lines": [line._asdict() for line in lines]}
-    show(answer, _text(lines), as_json=args.json)
+    rows = [line._asdict() for line in lines]
+    answer = {"fits": fits, "lines": rows, "not_held": missing}
+    show(answer, _text(lines, missing), as_json=args.json)
     return 0 if fits else 1
 
 
@@ -112,11 +114,14 @@ def _measure(
     return outcome.tables
 
 
-def _text(lines: Sequence[Comparison]) -> str:
+def _text(lines: Sequence[Comparison], missing: Sequence[str]) -> str:
     rows = [
         ("", "", "certificate", "now", "off by", "allowed"),
         *(("ok" if line.fits else "!!", *line[:5]) for line in lines),
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = (map(str.ljust, row, widths) for row in rows)
-    return "\n".join("  ".join(row).rstrip() for row in cells)
+    said = ["  ".join(row).rstrip() for row in cells]
+    if missing:
+        said.append(f"not compared, since not measured before: {', '.join(missing)}")
+    return "\n".join(said)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import cv2
 import pytest
+from msgspec import structs
 from pytestqt.qtbot import QtBot
 
 from armicro.__main__ import main
 from armicro.calibrate.course import course
 from armicro.calibrate.guide import Guide
 from armicro.calibrate.procedure import ProcedureSettings
-from armicro.certificate import now, read_certificate
+from armicro.certificate import now, read_certificate, write_certificate
 from armicro.command.calibrate.guide import TRUE_SHARE, GuideHost
 from armicro.overlay.procedure import ProcedureWindow
 from armicro.rig import read_rig
@@ -83,6 +84,13 @@ def _verify(rig: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     lines = json.loads(said[said.index("{\n") :])["lines"]
     assert [line["name"] for line in lines if not line["fits"]] == ["scale"]
+    # What the certificate lacks is not passed over.
+    held = read_certificate(folder / "made" / "20x.toml")
+    less = structs.replace(held, light=None)
+    write_certificate(folder / "made" / "20x.toml", less)
+    assert main([*given, str(folder / "same.png")]) == 0
+    assert "not measured before: light\n" in capsys.readouterr().out
+    write_certificate(folder / "made" / "20x.toml", held)
     assert main([*given, str(folder / "dim.png")]) == 1
     assert "!!  light" in capsys.readouterr().out
 
