@@ -9,8 +9,9 @@ Coordinates inside are micrometres from the field's corner; ``_Candidate`` holds
 and only a ``Finding`` is in slide coordinates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -155,6 +156,26 @@ def confirming(networks: Networks) -> Engine:
     """Return the HR network as its set wants it asked."""
     views = networks.manifest.hr.more_views
     return SeveralViews(networks.hr, views) if views else networks.hr
+
+
+HR_BATCH = 16
+
+
+def look_at(
+    hr: Engine, tiles: Iterable[Pixels]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Run HR over a stream of tiles; return probabilities (n,), features (n, 2048).
+
+    Raises:
+        EngineError: the engine failed.
+    """
+    left, scores = iter(tiles), [np.zeros(0)]
+    features = [np.zeros((0, 2048), np.float32)]
+    while batch := list(islice(left, HR_BATCH)):
+        outputs = hr.infer({"tiles": np.stack(batch)})
+        scores.append(outputs["probability"])
+        features.append(outputs["features"])
+    return np.concatenate(scores), np.concatenate(features)
 
 
 class _Candidate(NamedTuple):

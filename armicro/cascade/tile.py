@@ -18,7 +18,7 @@ from armicro.engine.manifest import LrTable, View
 from armicro.field import Field, Pixels
 from armicro.picture import DARK, dark_from_border
 from armicro.report import Area, CellBits, FieldState
-from armicro.verdict import SCALES_UM_PER_PX, state_text
+from armicro.verdict import HR_TILE_PX, HR_UM_PER_PX, SCALES_UM_PER_PX, state_text
 
 _PROBE_UM = 4.0
 """Distance of the pixels that the cell test looks at: two or more on any nucleus."""
@@ -295,6 +295,18 @@ class LrTileCutter:
 
 # ---------------------------------------------------------------------------
 # Views of an HR tile: what a cell is does not change with its turn or its dye.
+
+
+def tile_of_crop(pixels: Pixels, um_per_px: float) -> Pixels:
+    """Return the (256, 256, 3) HR tile of a single cell's picture.
+
+    It is brought to 0.243 µm/px and laid on its own ground; a larger one loses its rim.
+    """
+    scaled = resample(pixels, from_um_per_px=um_per_px, to_um_per_px=HR_UM_PER_PX)
+    height, width = scaled.shape[:2]
+    red, green, blue = ground_colour(scaled).astype(int).tolist()
+    centre = (width / 2, height / 2)
+    return cut_centred(scaled, centre, HR_TILE_PX, (red, green, blue))
 
 
 def view_of(tiles: Pixels, view: View) -> Pixels:

@@ -244,7 +244,7 @@ def read_session(journal: Journal) -> Session:
     """
     settings = journal.get("settings", Facts) or {}
     spent = journal.get("spent", _Spent) or _Spent()
-    found = FindingSet(merge_um=_merge_um(settings))
+    found = FindingSet(merge_um=merge_um_of(settings))
     # One by one: those of a large slide do not fit into memory together.
     found.update(journal.observations(crops=False))
     findings = found.merged()
@@ -307,7 +307,12 @@ def _coverage(
     return coverage
 
 
-def _merge_um(settings: Facts) -> float:
+def merge_um_of(settings: Facts) -> float:
+    """How near findings of a session are one cell, by its settings.
+
+    Raises:
+        SourceError: they hold what no rig may say.
+    """
     cascade = settings.get("cascade")
     found = (cascade if isinstance(cascade, dict) else settings).get("merge_um")
     if found is None:

@@ -9,7 +9,8 @@ search the training fields. ``hr`` trains HR on annotated cells and on what was 
 its features of what was found. ``set`` writes the set, and ``familiar`` into it what
 HR knows, so that other stains and tissues get no score; ``all`` is the five in turn.
 ``baseline``, ``ablation`` and ``fovea`` make tables of the model card; ``record``
-writes OUT/val/*/metrics.json (of ``armicro validate``) into the set.
+writes OUT/val/*/metrics.json (of ``armicro validate``) into the set. ``site`` makes
+another set of a finished one (``armicro/train/site.py``).
 """
 
 import argparse
@@ -24,10 +25,11 @@ import cv2
 import torch
 
 from armicro import file
-from armicro.console import json_text
+from armicro.console import add_kind, json_text
 from armicro.engine.manifest import sha256_of
 from armicro.engine.registry import open_set
 from armicro.errors import EngineError, SourceError
+from armicro.train import site
 from armicro.train.assemble import (
     AssembleSettings,
     finish_hr,
@@ -107,8 +109,16 @@ def names(text: str) -> list[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``armicro train``."""
-    parser.epilog = EXAMPLES
-    parser.add_argument("network", choices=(*STEPS, "record"))
+    parser.epilog = EXAMPLES + site.EXAMPLE.removeprefix("examples:\n")
+    kinds = parser.add_subparsers(dest="network", required=True, metavar="KIND")
+    for name in (*STEPS, "record"):
+        add_training(add_kind(kinds, name, SUMMARIES[name], epilog=EXAMPLES))
+    text = "the end of HR again, on what a laboratory decided of its cells"
+    site.add_arguments(add_kind(kinds, "site", text, epilog=site.EXAMPLE))
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of every kind that learns from a data folder."""
     parser.add_argument("--data", type=Path, required=True, help="folder of sources")
     parser.add_argument(
         "--out", type=Path, required=True, help="checkpoints, logs, set"
@@ -177,9 +187,11 @@ def run(args: argparse.Namespace) -> int:
     """Train what was asked for; return 0.
 
     Raises:
-        SourceError: the data folder cannot be used.
+        SourceError: the data folder or what a laboratory decided cannot be used.
         EngineError: start weights or a checkpoint cannot be used.
     """
+    if args.network == "site":
+        return site.run(args)
     if args.threads:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
@@ -436,4 +448,16 @@ STEPS: Mapping[str, Sequence[Callable[[Dataset, argparse.Namespace], None]]] = {
     "baseline": (write_baseline,),
     "ablation": (write_ablation,),
     "fovea": (write_fovea,),
+}
+SUMMARIES: Mapping[str, str] = {
+    "lr": "LR and its location branch; lets LR search the training fields",
+    "hr": "HR on annotated cells and on what LR found",
+    "rnn": "HR's head again, its calibration, and the slide RNNs",
+    "set": "write the set of what is finished",
+    "familiar": "write into the set what HR knows",
+    "all": "the above in turn",
+    "baseline": "a table of the card: ImageNet features and a logistic regression",
+    "ablation": "a table of the card: what each part of the recipe is worth",
+    "fovea": "a table of the card: how much of a tile HR should look at",
+    "record": "write figures of `armicro validate` into the set",
 }

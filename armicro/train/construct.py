@@ -65,6 +65,17 @@ def still_tiles(samples: Sequence[Sample], count: int, name: str) -> Iterator[Pi
         yield np.stack([cut_tile(sample, STILL, rng) for sample in part])
 
 
+def class_weights(wanted: NDArray[np.bool_], miss_cost: float) -> Values:
+    """Return weights (n,), of mean 1, by which positives weigh ``miss_cost`` to 1.
+
+    >>> class_weights(np.array([True, False, False, False]), 1.0).round(2).tolist()
+    [2.0, 0.67, 0.67, 0.67]
+    """
+    share = float(wanted.mean())
+    high, low = miss_cost / (1 + miss_cost), 1 / (1 + miss_cost)
+    return np.where(wanted, high / max(share, 1e-9), low / max(1 - share, 1e-9))
+
+
 def fit_platt(
     logits: Values, wanted: NDArray[np.bool_], *, miss_cost: float = 1.0
 ) -> tuple[float, float]:
@@ -86,9 +97,7 @@ def fit_logistic(
 ) -> tuple[list[float], float]:
     """Return the gains of (k, n) columns and the offset of a logistic fit."""
     x, y = torch.from_numpy(columns), torch.from_numpy(wanted.astype(np.float64))
-    share = float(wanted.mean())
-    high, low = miss_cost / (1 + miss_cost), 1 / (1 + miss_cost)
-    weight = torch.where(y > 0, high / max(share, 1e-9), low / max(1 - share, 1e-9))
+    weight = torch.from_numpy(class_weights(wanted, miss_cost))
     gains = torch.zeros(len(columns), dtype=torch.float64)
     gains[0] = 1.0
     gains.requires_grad_(True)

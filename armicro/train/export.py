@@ -212,6 +212,94 @@ def store_weights_int8(model: onnx.ModelProto, *, least: int = 4096) -> onnx.Mod
     return model
 
 
+# Ops between HR's Sigmoid and its output that change no value.
+SHAPE_ONLY = frozenset({"Flatten", "Identity", "Reshape", "Squeeze"})
+
+
+def correct_logit(
+    model: onnx.ModelProto,
+    *,
+    gain: float,
+    offset: float,
+    weight: NDArray[np.float64],
+    centre: NDArray[np.float64],
+) -> onnx.ModelProto:
+    """Return an HR graph whose logit is ``gain`` times it, with an offset and features.
+
+    The features are centred first: what is left is small, so that the sum bears
+    half-precision floats too.
+
+    Raises:
+        EngineError: its probability is not made by a Sigmoid.
+    """
+    model = onnx.load_from_string(model.SerializeToString())
+    graph = model.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    last = maker = makers["probability"]
+    while maker.op_type in SHAPE_ONLY and maker.input[0] in makers:
+        maker = makers[maker.input[0]]
+    if maker.op_type != "Sigmoid":
+        raise EngineError(
+            f"hr.onnx: its probability comes of {maker.op_type}, expected a Sigmoid; "
+            "export the set again"
+        )
+    # A set may be corrected again, and names are unique.
+    name = f"site{sum(item.name.endswith('.gain') for item in graph.initializer)}"
+    _rename(graph, last, "probability", f"{name}.before")
+    flat = np.array([-1], np.int64)
+    for part, value in (
+        ("gain", np.float32(gain)),
+        ("offset", np.float32(offset)),
+        ("weight", weight.astype(np.float32)[:, None]),
+        ("centre", centre.astype(np.float32)),
+        ("flat", flat),
+    ):
+        array = numpy_helper.from_array(np.asarray(value), f"{name}.{part}")
+        graph.initializer.append(array)
+    steps = (
+        ("Reshape", maker.input[0], "flat", "logit"),
+        ("Mul", ".logit", "gain", "scaled"),
+        ("Sub", "features", "centre", "centred"),
+        ("MatMul", ".centred", "weight", "column"),
+        ("Reshape", ".column", "flat", "said"),
+        ("Add", ".scaled", "offset", "moved"),
+        ("Add", ".moved", "said", "corrected"),
+    )
+    for kind, given, other, made in steps:
+        first = f"{name}{given}" if given.startswith(".") else given
+        inputs = [first, f"{name}.{other}"]
+        graph.node.append(helper.make_node(kind, inputs, [f"{name}.{made}"]))
+    graph.node.append(
+        helper.make_node("Sigmoid", [f"{name}.corrected"], ["probability"])
+    )
+    drop_dead(graph)
+    drop_unused(graph)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _rename(
+    graph: onnx.GraphProto, maker: onnx.NodeProto, name: str, other: str
+) -> None:
+    maker.output[list(maker.output).index(name)] = other
+    for node in graph.node:
+        for place, given in enumerate(node.input):
+            if given == name:
+                node.input[place] = other
+
+
+def drop_dead(graph: onnx.GraphProto) -> None:
+    """Remove nodes that nothing reads."""
+    while True:
+        read = {name for node in graph.node for name in node.input}
+        read |= {output.name for output in graph.output}
+        kept = [node for node in graph.node if read.intersection(node.output)]
+        if len(kept) == len(graph.node):
+            return
+        del graph.node[:]
+        graph.node.extend(kept)
+
+
 def run_onnx(
     model: onnx.ModelProto, inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:

@@ -30,7 +30,8 @@ DESCRIPTION = (
     "research use only"
 )
 
-Tables = Mapping[str, Mapping[str, Any]]
+Tables = Mapping[str, Any]
+"""By name; a text replaces that of the head."""
 
 
 def write_set(
@@ -64,7 +65,12 @@ def write_set(
 
 
 def write_manifest(
-    folder: Path, *, name: str, files: list[str], tables: Tables, version: int = 1
+    folder: Path,
+    *,
+    name: str,
+    files: list[str],
+    tables: Tables,
+    version: int | str = 1,
 ) -> None:
     """Write ``manifest.toml`` with the digest of each file."""
     digests = {file: sha256_of((folder / file).read_bytes()) for file in files}

@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from armicro.cascade.tile import cut_centred, find_cells, ground_colour, resample
+from armicro.cascade.screen import look_at
+from armicro.cascade.tile import cut_centred, find_cells, tile_of_crop
 from armicro.engine import Engine
 from armicro.errors import SourceError
 from armicro.field import Pixels
@@ -35,18 +35,6 @@ from armicro.verdict import HR_TILE_PX, HR_UM_PER_PX
 # HR tiles as the cascade would cut them, for cells whose place is given.
 
 
-def tile_of_crop(pixels: Pixels, um_per_px: float) -> Pixels:
-    """Return the (256, 256, 3) tile of a single cell's picture.
-
-    It is brought to 0.243 µm/px and laid on its own ground; a larger one loses its rim.
-    """
-    scaled = resample(pixels, from_um_per_px=um_per_px, to_um_per_px=HR_UM_PER_PX)
-    height, width = scaled.shape[:2]
-    red, green, blue = ground_colour(scaled).astype(int).tolist()
-    centre = (width / 2, height / 2)
-    return cut_centred(scaled, centre, HR_TILE_PX, (red, green, blue))
-
-
 def tiles_of_points(
     pixels: Pixels, um_per_px: float, points_px: list[tuple[float, float]]
 ) -> Pixels:
@@ -63,8 +51,6 @@ def tiles_of_points(
 
 # ---------------------------------------------------------------------------
 # Single cells.
-
-BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,20 +113,15 @@ def _look(
     groups: Sequence[str],
     names: Sequence[str],
 ) -> HrJudgement:
-    """Run the network on a stream of tiles, in batches; a row each."""
-    left, scores = iter(tiles), [np.zeros(0)]
-    features = [np.zeros((0, 2048), np.float32)]
-    while batch := list(islice(left, BATCH)):
-        outputs = hr.infer({"tiles": np.stack(batch)})
-        scores.append(outputs["probability"])
-        features.append(outputs["features"])
+    """Run the network on a stream of tiles; a row each."""
+    scores, features = look_at(hr, tiles)
     judged = Judged(
-        np.concatenate(scores),
+        scores,
         np.array([row.lesion for row in rows], bool),
         np.array(groups),
         np.array([row.category for row in rows]),
     )
-    return HrJudgement(judged, np.concatenate(features), tuple(names))
+    return HrJudgement(judged, features, tuple(names))
 
 
 # ---------------------------------------------------------------------------

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from armicro.cascade.tile import tile_of_crop
 from armicro.errors import SourceError
 from armicro.metrics import Judged, judge
 from armicro.table import CellRow, CropRow, FieldRow, read_crops, read_fields
 from armicro.validate.cells import (
     look_at_cells,
     look_at_crops,
-    tile_of_crop,
     tiles_of_points,
 )
 from armicro.validate.fields import SeenField, field_figures, judge_fields
