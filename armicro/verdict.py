@@ -202,6 +202,7 @@ StateName = Literal[
     "out_of_focus",
     "no_light",
     "eyepiece_blind",
+    "display_not_measured",
     "other_display",
     "motion_unknown",
     "too_fast",
@@ -271,6 +272,9 @@ STATES: Mapping[StateName, State] = {
     ),
     "no_light": State("no light", "check the lamp, the shutter and the exposure"),
     "eyepiece_blind": State("no picture", "wait, or check the camera and its cable"),
+    "display_not_measured": State(
+        "nobody measured where the display lies", "run armicro calibrate display"
+    ),
     "other_display": State(
         "display of {seen} px, measured was {made_for}",
         f"use that one, or {MEASURE_AGAIN}",

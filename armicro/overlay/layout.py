@@ -305,7 +305,7 @@ Matrix = NDArray[np.float64]
 
 
 def fitted(field_px: tuple[float, float], screen_px: tuple[float, float]) -> Matrix:
-    """The field as large as the screen allows, where nothing was measured.
+    """The field as large as the screen allows, for words where nothing was measured.
 
     >>> fitted((200, 100), (100, 100)).tolist()
     [[0.5, 0.0, 0.0], [0.0, 0.5, 25.0], [0.0, 0.0, 1.0]]

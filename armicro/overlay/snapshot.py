@@ -65,7 +65,7 @@ class OverlaySettings:
     optical: bool = False
     """Only boxes, on black, for a display that is mixed into the eyepiece."""
     optics: DisplayOptics | None = None
-    """Of that display; None: the field fills it."""
+    """Of that display; None: it was not measured, and shows no box."""
     shown_px: tuple[int, int] | None = None
     """Pixels of a display on which boxes are drawn; None: not known yet."""
     latency_ms: float = 0.0

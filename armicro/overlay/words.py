@@ -163,7 +163,9 @@ def _why_not_in_the_eyepiece(
     if (now_ns - field.taken_ns) / _NS_PER_MS > setting.blind_after_ms:
         # No old picture stands there: the operator sees the slide itself.
         return boxes_off_text("eyepiece_blind")
-    if setting.optics is not None and setting.shown_px is not None:
+    if setting.optics is None:
+        return boxes_off_text("display_not_measured")
+    if setting.shown_px is not None:
         made_for, seen = setting.optics.size_px, setting.shown_px
         if any(abs(made_for[i] - seen[i]) > _ROUNDED_PX for i in (0, 1)):
             sizes = {"seen": size_text(seen), "made_for": size_text(made_for)}

@@ -7,13 +7,14 @@ from msgspec import structs
 
 from armicro.field import Sight as Seeing
 from armicro.overlay.layout import BoxLayout, CanvasView, FindingIndex, lay_out
-from armicro.overlay.snapshot import LiveField, OverlaySettings
-from armicro.overlay.words import aim_of, motion_words
+from armicro.overlay.snapshot import DisplayOptics, LiveField, OverlaySettings
+from armicro.overlay.words import aim_of, motion_words, why_no_boxes
 from armicro.verdict import badge_text
 from tests.overlay.scene import SECOND_NS, field_at, finding_at, place_at, slide_with
 
 MONITOR = OverlaySettings()
-EYEPIECE = OverlaySettings(optical=True, latency_ms=20.0)
+STRAIGHT = DisplayOptics(((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)), size_px=(400, 300))
+EYEPIECE = OverlaySettings(optical=True, latency_ms=20.0, optics=STRAIGHT)
 WHOLE = CanvasView((0.0, 0.0, 400.0, 300.0), (30.0, 12.0))
 
 
@@ -40,6 +41,16 @@ def middle_um(layout: BoxLayout, field: LiveField) -> tuple[float, float]:
     (box,) = layout.boxes
     x0, y0, x1, y1 = box.box_xyxy_px
     return (x0 + x1) / 2 * field.um_per_px, (y0 + y1) / 2 * field.um_per_px
+
+
+def test_a_display_that_nobody_measured_shows_no_box_and_says_what_to_do() -> None:
+    layout = boxes_on(moving(0.0), replace(EYEPIECE, optics=None))
+    assert not layout.boxes
+    said = why_no_boxes(moving(0.0), None, SECOND_NS, replace(EYEPIECE, optics=None))
+    assert "nobody measured where the display lies" in said
+    assert "armicro calibrate display" in said
+    # A monitor shows the picture itself: there is nothing to measure.
+    assert boxes_on(moving(0.0), MONITOR).boxes
 
 
 def test_in_the_eyepiece_a_box_stands_where_its_cell_will_be() -> None:
