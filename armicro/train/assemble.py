@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from armicro.engine import Engine
-from armicro.engine.manifest import INPUTS, OUTPUTS, Familiar, Manifest
+from armicro.engine.manifest import INPUTS, OUTPUTS, VIEWS, Familiar, Manifest, View
 from armicro.engine.openvino import OpenVinoEngine, place
 from armicro.engine.registry import read_set
 from armicro.errors import EngineError
@@ -123,6 +123,8 @@ class AssembleSettings:
     """Slides from each half of the fields that the RNNs are judged on."""
     whole_stride: int = 4
     """Every so many validation fields is looked at whole and tile by tile."""
+    more_views: tuple[View, ...] = VIEWS
+    """What HR is shown of a tile that may be a lesion, besides the tile as it is."""
     turns: int = len(TURNS)
     """Ways in which finds lie, for slides as large as a specimen's."""
     int8: bool = True
@@ -253,7 +255,8 @@ def finish_hr(
     fit_head(hr.head, finds, look_at(material.cells, look), settings.mine)
     cells = list_samples(dataset.split("val"), areas=False)
     real = [cell for cell in cells if cell.source != DRAWN]
-    figures = calibrate_hr(hr, even_part(real, settings.hr_cells))
+    part = even_part(real, settings.hr_cells)
+    figures = calibrate_hr(hr, part, settings.more_views)
     return ship("hr", export_onnx(hr), figures, dataset, settings)
 
 
@@ -344,12 +347,12 @@ def finish_set(
     metrics = {key: v for one in networks.values() for key, v in one.figures.items()}
     facts = {"training": dict(training), "metrics": metrics}
     beside = folder.with_name(f"{folder.name}-fp32") if settings.int8 else folder
-    tables = set_tables(metrics, "fp32") | facts
+    tables = partial(set_tables, metrics, more_views=settings.more_views)
     write = partial(write_set, name=settings.name, version=settings.version)
     if not (settings.int8 and networks["lr"].golden):
-        write(beside, plain, golden, tables=tables)
+        write(beside, plain, golden, tables=tables("fp32") | facts)
     if settings.int8:
-        write(folder, shipped, golden, tables=set_tables(metrics, "int8") | facts)
+        write(folder, shipped, golden, tables=tables("int8") | facts)
 
 
 def know(look: Look, dataset: Dataset) -> Familiar | None:
@@ -381,7 +384,7 @@ def real_fields(val: Dataset) -> list[AnnotatedField]:
 
 
 def set_tables(
-    figures: Mapping[str, float], precision: str
+    figures: Mapping[str, float], precision: str, more_views: Sequence[View] = ()
 ) -> dict[str, dict[str, Any]]:
     """Return the tables that engines and the cascade read."""
     normalisation = "in graph: RGB / 255, ImageNet mean and std"
@@ -399,6 +402,7 @@ def set_tables(
         "hr": {
             "um_per_px": HR_UM_PER_PX,
             "tile_px": 256,
+            "more_views": list(more_views),
             "normalisation": normalisation,
             "precision": precision,
         },

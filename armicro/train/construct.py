@@ -20,7 +20,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from armicro.cascade.locate import TOP_APART_UM, TOP_COUNT, keep_apart
-from armicro.engine.manifest import Familiar
+from armicro.cascade.tile import view_of
+from armicro.engine.manifest import Familiar, View
 from armicro.errors import SourceError
 from armicro.field import Pixels
 from armicro.metrics import (
@@ -133,15 +134,19 @@ def set_calibration(head: Head, temperature: float, offset: float) -> None:
 
 @torch.no_grad()
 def calibrate_hr(
-    network: HighResolution, samples: Sequence[Sample]
+    network: HighResolution, samples: Sequence[Sample], views: Sequence[View] = ()
 ) -> dict[str, float]:
-    """Fit and bake the HR head's temperature and offset; return them."""
+    """Fit and bake the HR head's temperature and offset; return them.
+
+    They are of the mean logit of a tile as it is and in ``views``, as the cascade asks.
+    """
     set_calibration(network.head, 1.0, 0.0)
     network.eval()
-    logits = [
-        network.logits(network.middle(torch.from_numpy(tiles)))[0].double().numpy()
-        for tiles in still_tiles(samples, 8, "HR calibration")
-    ]
+    logits = []
+    for tiles in still_tiles(samples, 8, "HR calibration"):
+        shown = (tiles, *(view_of(tiles, one) for one in views))
+        said = [network.logits(network.middle(torch.from_numpy(t)))[0] for t in shown]
+        logits.append(torch.stack(said).mean(dim=0).double().numpy())
     wanted, values = np.array([one.lesion for one in samples]), np.concatenate(logits)
     with torch.enable_grad():
         temperature, offset = fit_platt(values, wanted, miss_cost=MISS_COST)

@@ -348,7 +348,7 @@ def start_run(network: TileNetwork, settings: FitSettings) -> Run:
     run = Run(network, copy.deepcopy(network), make_optimiser(network))
     run.stages = [stage.text for stage in settings.stages]
     run.patience.limit = settings.patience
-    if settings.steps >= WORTH_COMPILING and shutil.which("c++"):
+    if settings.last >= WORTH_COMPILING and shutil.which("c++"):
         network.backbone.compile()
     return run
 

@@ -42,15 +42,12 @@ STAGES = {
             hard_share=0.15,
         ),
     ),
+    # All layers move and nothing is mined: better on a slide group left out (card).
     "hr": (
         TrainingStage(
-            2000,
-            TilePlan(160, HR_UM_PER_PX, 6.0),
-            frozen=2,
-            hard_share=0.3,
-            without=(FOUND,),
+            1500, TilePlan(160, HR_UM_PER_PX, 6.0), frozen=0, without=(FOUND,)
         ),
-        TrainingStage(1500, TilePlan(160, HR_UM_PER_PX, 4.0), frozen=2, hard_share=0.5),
+        TrainingStage(900, TilePlan(160, HR_UM_PER_PX, 4.0), frozen=0),
     ),
 }
 SEEDS = {"hr": 20211, "lr": 20212}

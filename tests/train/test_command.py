@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from armicro.__main__ import main
+from armicro.engine.manifest import VIEWS
 from armicro.engine.registry import open_set, read_set
 from armicro.errors import EngineError
 from armicro.train.command import remove_later
@@ -62,6 +63,7 @@ def check_lr_of(lab_folder: Path, out: Path) -> None:
     assert sets[1].manifest.training["stages"]["lr"][-1] == "cervical-r50 1"
     assert "--lr-of SET" in sets[1].manifest.training["command"]
     assert len(sets[1].manifest.rnn.size_slopes) == 6
+    assert sets[1].manifest.hr.more_views == VIEWS
 
 
 @pytest.mark.parametrize(
