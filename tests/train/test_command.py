@@ -8,10 +8,17 @@ from armicro.__main__ import main
 from armicro.engine.manifest import VIEWS
 from armicro.engine.registry import open_set, read_set
 from armicro.errors import EngineError
+from armicro.train import construct
 from armicro.train.command import remove_later
 from armicro.train.manifest import record_folder
 
 QUICK = ["--backbone", "resnet18", "--no-phantom", "--quick", "--threads", "1"]
+
+
+@pytest.fixture(autouse=True)
+def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of constructed slides are tried elsewhere."""
+    monkeypatch.setattr(construct, "HALVINGS", 2)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
