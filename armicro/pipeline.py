@@ -86,7 +86,8 @@ class Pipeline:
         self._unplaced: dict[int, int] = {}
         """Fields shown without a place, by the life of capture that tells it."""
         self._scored: tuple[Finding, ...] | None = None
-        self._score: list[float] = []
+        self._strange, self._score = "", list[float]()
+        """Of the top list: why it has no score, or what the six networks say."""
 
     def prepare(self, field: Field) -> Prepared:
         """Make a field ready for ``step``; any thread may, while another one steps.
@@ -171,10 +172,13 @@ class Pipeline:
         scores: dict[str, tuple[float, float]] = {}
         share, cell_um2 = self._coverage.seen_cells()
         # A slide of which hardly a cell was looked at has no score, not a low one.
-        best = top(merged, max(self._networks.manifest.rnn.top))
-        withheld = why_withheld(cell_um2) or self._why_strange(best)
+        withheld = why_withheld(cell_um2)
         if not withheld:
-            scores = self._scores(best, cell_um2)
+            self._judge_top(merged)
+            withheld = self._strange
+        if not withheld:
+            table = self._networks.manifest.rnn
+            scores = scores_of(at_size(self._score, cell_um2, table), table.top)
             score = FUSIONS[self._choice.fusion](scores)
         return SlideScore(
             score=score,
@@ -191,23 +195,22 @@ class Pipeline:
     def _kept(self, account: Account) -> Account:
         return Account(account.report, self.keep(*account))
 
+    def _judge_top(self, merged: Sequence[Observation]) -> None:
+        best = top(merged, max(self._networks.manifest.rnn.top))
+        key = tuple(seen.finding for seen in best)
+        # The networks run again only when the top list has changed.
+        if key != self._scored:
+            self._strange = self._why_strange(best)
+            if not self._strange:
+                self._score = score_slide(self._networks.rnn, best)
+            self._scored = key
+
     def _why_strange(self, best: Sequence[Observation]) -> str:
         familiar = self._networks.familiar
         if familiar is None or len(best) < FEWEST_JUDGED:
             return ""
         distance = familiar.distance(np.stack([seen.features for seen in best]))
         return strange_text(distance, familiar.farthest)
-
-    def _scores(
-        self, best: Sequence[Observation], cell_um2: float
-    ) -> dict[str, tuple[float, float]]:
-        table = self._networks.manifest.rnn
-        key = tuple(seen.finding for seen in best)
-        # The networks run again only when the top list has changed.
-        if key != self._scored:
-            self._score = score_slide(self._networks.rnn, best)
-            self._scored = key
-        return scores_of(at_size(self._score, cell_um2, table), table.top)
 
 
 def is_incremental(choice: Choice, *, live: bool) -> bool:

@@ -293,10 +293,6 @@ class LrTileCutter:
         return LrTiles(padded[None], ((0, 0),))
 
 
-# ---------------------------------------------------------------------------
-# Views of an HR tile: what a cell is does not change with its turn or its dye.
-
-
 def tile_of_crop(pixels: Pixels, um_per_px: float) -> Pixels:
     """Return the (256, 256, 3) HR tile of a single cell's picture.
 
@@ -307,6 +303,10 @@ def tile_of_crop(pixels: Pixels, um_per_px: float) -> Pixels:
     red, green, blue = ground_colour(scaled).astype(int).tolist()
     centre = (width / 2, height / 2)
     return cut_centred(scaled, centre, HR_TILE_PX, (red, green, blue))
+
+
+# ---------------------------------------------------------------------------
+# Views of an HR tile: what a cell is does not change with its turn or its dye.
 
 
 def view_of(tiles: Pixels, view: View) -> Pixels:

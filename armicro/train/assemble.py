@@ -176,6 +176,12 @@ def look_with(hr: Engine, tiles: Pixels) -> tuple[Any, Any]:
     return outputs["probability"], outputs["features"]
 
 
+def features_of(samples: Sequence[Sample], look: Look) -> NDArray[np.float32]:
+    """Return the pooled features (n, channels) of unaugmented tiles."""
+    tiles = still_tiles(samples, 16, "features")
+    return np.concatenate([look(part)[1] for part in tiles])
+
+
 def finish_lr(
     lr: LowResolution, dataset: Dataset, settings: AssembleSettings
 ) -> Finished:
@@ -369,9 +375,8 @@ def know(look: Look, dataset: Dataset) -> Familiar | None:
         kinds.setdefault((name, one.lesion), []).append(one)
     chosen = {kind: spread(own, KNOWN_CELLS) for kind, own in sorted(kinds.items())}
     cells = [cell for own in chosen.values() for cell in own]
-    tiles = still_tiles(cells, 16, "known cells")
     return fit_familiar(
-        np.concatenate([look(part)[1] for part in tiles]),
+        features_of(cells, look),
         np.array([name for (name, _), own in chosen.items() for _ in own]),
         np.array([cell.lesion for cell in cells]),
         left_out=sorted({name for name, _ in kinds} - {DRAWN}),

@@ -21,12 +21,10 @@ from armicro.engine.manifest import VIEWS
 from armicro.errors import SourceError
 from armicro.file import write_whole, written
 from armicro.metrics import Judged, auc, interval, judge, sensitivity_at
-from armicro.train.assemble import look_through
+from armicro.train.assemble import features_of, look_through
 from armicro.train.checkpoint import CHECKPOINT, read_checkpoint
-from armicro.train.construct import still_tiles
 from armicro.train.data import Dataset
 from armicro.train.export import export_onnx
-from armicro.train.finds import Look
 from armicro.train.fit import (
     FitSettings,
     TileNetwork,
@@ -339,9 +337,3 @@ def measure_baseline(
             for name in sorted(set(source.tolist()))
         },
     }
-
-
-def features_of(samples: Sequence[Sample], look: Look) -> NDArray[np.float32]:
-    """Return the pooled features (n, channels) of unaugmented tiles."""
-    tiles = still_tiles(samples, 16, "features")
-    return np.concatenate([look(part)[1] for part in tiles])

@@ -114,8 +114,8 @@ def record_metrics(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> No
     write_whole(path, to_toml(table).encode())
 
 
-def add_familiar(folder: Path, known: Familiar) -> None:
-    """Write what a set's HR network knows into its folder and manifest.
+def manifest_of(folder: Path) -> Path:
+    """Return the manifest of a set's folder.
 
     Raises:
         EngineError: there is no set.
@@ -123,6 +123,16 @@ def add_familiar(folder: Path, known: Familiar) -> None:
     path = folder / "manifest.toml"
     if not path.exists():
         raise EngineError(f"{folder}: holds no set; run armicro train set first")
+    return path
+
+
+def add_familiar(folder: Path, known: Familiar) -> None:
+    """Write what a set's HR network knows into its folder and manifest.
+
+    Raises:
+        EngineError: there is no set.
+    """
+    path = manifest_of(folder)
     arrays = {
         "mean": known.mean.astype(np.float16),
         "axes": known.axes.astype(np.float16),
@@ -167,8 +177,7 @@ def record_folder(folder: Path, validated: Path, data: Path) -> None:
     Raises:
         EngineError: there is no set, or nothing to record.
     """
-    if not (folder / "manifest.toml").exists():
-        raise EngineError(f"{folder}: holds no set; run armicro train set first")
+    manifest_of(folder)
     metrics: dict[str, Mapping[str, Any]] = {}
     for path in sorted(validated.glob("*/metrics.json")):
         table = json.loads(path.read_text("utf-8"))
