@@ -8,10 +8,12 @@ too, and leaves it to HR which are lesions. The release's rule stays for parity.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from armicro.report import Finding
 from armicro.verdict import SUSPICIOUS
@@ -208,6 +210,12 @@ def fuse_release(scores: Scores) -> float:
     if slip > 0.15:
         return mean
     return min(means) if mean < 0.15 else max(means)
+
+
+def finite_logit(probability: NDArray[Any]) -> NDArray[np.float64]:
+    """Return logits; a probability of 0 or 1 counts as a ten-millionth off it."""
+    bounded = np.clip(np.asarray(probability, np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(logit(bounded), np.float64)
 
 
 FUSIONS = {"mean": fuse_mean, "release": fuse_release}

@@ -18,9 +18,16 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import expit
 
-from armicro.cascade.locate import CANDIDATE_RULES, Point, keep_apart, kept_of, order
+from armicro.cascade.locate import (
+    CANDIDATE_RULES,
+    Point,
+    finite_logit,
+    keep_apart,
+    kept_of,
+    order,
+)
 from armicro.cascade.tile import (
     CellMask,
     LrTileCutter,
@@ -142,9 +149,8 @@ class SeveralViews:
         tiles = inputs["tiles"][again]
         shown = (self.hr.infer({"tiles": view_of(tiles, one)}) for one in self.views)
         said = [plain[again], *(one["probability"] for one in shown)]
-        bounded = np.clip(np.array(said, float), 1e-7, 1 - 1e-7)
         probability = plain.copy()
-        probability[again] = expit(logit(bounded).mean(axis=0))
+        probability[again] = expit(finite_logit(np.array(said)).mean(axis=0))
         return {**outputs, "probability": probability}
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from armicro.cascade.locate import (
     LEAST_CANDIDATES,
@@ -27,6 +27,7 @@ from armicro.cascade.locate import (
     TOP_APART_UM,
     TOP_COUNT,
     Point,
+    finite_logit,
     keep_apart,
     kept_of,
     order,
@@ -283,6 +284,5 @@ def at_size(scores: Sequence[float], cell_um2: float, table: RnnTable) -> list[f
     if not table.size_slopes or cell_um2 <= 0:
         return list(scores)
     decades = math.log10(cell_um2 / 1e6 / table.size_mm2)
-    bounded = np.clip(scores, 1e-7, 1 - 1e-7)
     taken = decades * np.array(table.size_slopes)
-    return [float(score) for score in expit(logit(bounded) - taken)]
+    return [float(score) for score in expit(finite_logit(np.array(scores)) - taken)]
